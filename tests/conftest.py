@@ -1,0 +1,27 @@
+"""What every tier shares: a clean environment and a real Redis on a port of its own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import RedisServer, running_redis
+
+for name in [name for name in os.environ if name.startswith("TASK_STATUS_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run one Redis server for the session."""
+    folder: Path = tmp_path_factory.mktemp("redis")
+    with running_redis(folder) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Give the URL of an empty database."""
+    with redis_server.client() as client:
+        client.flushall()
+    return redis_server.url

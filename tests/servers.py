@@ -1,0 +1,76 @@
+"""Real processes that tests start: each on its own port, ended by pid."""
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import redis
+from task_status_service.embedded_redis import find_redis_server, redis_command
+
+
+def free_port() -> int:
+    """Give a TCP port on 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(holds: Callable[[], object], *, timeout: float = 20.0, what: str = "the condition") -> object:
+    """Wait until `holds()` is true and give what it returned; fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = holds()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout} s in vain for {what}; last: {value!r}")
+        time.sleep(0.02)
+
+
+class RedisServer:
+    """A Redis server of one test session or one test; it can be killed and started again with its data."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.port = free_port()
+        self.folder = folder
+        self.durable = durable
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url)
+
+    def start(self) -> None:
+        command = redis_command(find_redis_server(), port=self.port, folder=self.folder, durable=self.durable)
+        with (self.folder / "redis.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_until(self.answers, what="Redis to answer")
+
+    def answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+    def stop(self) -> None:
+        """Kill it, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextlib.contextmanager
+def running_redis(folder: Path, *, durable: bool = False) -> Iterator[RedisServer]:
+    """Run a Redis server for the length of a `with` block."""
+    server = RedisServer(folder, durable=durable)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
