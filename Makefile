@@ -35,3 +35,45 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) worker/pyproject.toml -o requirements/worker.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
+
+run: $(STAMP) ## start Redis, a worker with the demo tasks and the API on PORT (8000); Ctrl-C stops it all
+	@$(BIN)/task-status dev --port $(PORT)
+
+test: $(STAMP) ## every tier below, against a real Redis and real workers
+	@$(PYTEST) tests/unit tests/api tests/integration tests/acceptance --quiet
+
+test-unit: $(STAMP) ## pure code, in milliseconds
+	@$(PYTEST) tests/unit
+
+test-api: $(STAMP) ## HTTP over fakes
+	@$(PYTEST) tests/api
+
+test-integration: $(STAMP) ## our code against a real Redis
+	@$(PYTEST) tests/integration
+
+test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
+	@$(PYTEST) tests/acceptance
+
+coverage: $(STAMP) ## the tests again, with branch coverage; 100 % of the pure core
+	@$(PYTEST) tests/unit tests/api tests/integration --quiet --cov --cov-report=term:skip-covered
+	@$(BIN)/coverage report --include='*/task_status_service/status/*,*/task_status_worker/record.py' --fail-under=100
+
+lint: $(STAMP) ## ruff, and who may import whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff format and fix
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+type: $(STAMP) ## mypy strict
+	@$(BIN)/mypy
+
+openapi: $(STAMP) ## write openapi/openapi.json
+	@$(BIN)/task-status openapi --output openapi/openapi.json
+
+check: lint type test ## what CI runs first
+
+clean: ## remove what setup, run and the tests have made
+	rm -rf .venv .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""The HTTP side: submit Celery tasks, and tell the truth about them."""

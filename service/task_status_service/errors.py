@@ -9,18 +9,32 @@ TaskStatusError
 |  +- StoreUnavailable
 |  |  +- StoreFull
 |  +- BrokerUnavailable
+|  +- NotReady
 +- SettingInvalid
 +- RedisServerMissing
 """
 
+from collections.abc import Sequence
+
 import msgspec
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Say what is wrong with one part of a request, or of the service."""
+
+    detail: str
+    #: JSON Pointer into the body, as a URI fragment: `#/kwargs/x` (RFC 6901 section 6)
+    pointer: str | None = None
+    #: name of the query parameter or header
+    parameter: str | None = None
 
 
 class TaskStatusError(Exception):
     """Something went wrong."""
 
-    def __init__(self, message: str | None = None) -> None:
+    def __init__(self, message: str | None = None, faults: Sequence[Fault] = ()) -> None:
         super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+        self.faults = list(faults)
 
 
 class TaskNotFound(TaskStatusError):
@@ -35,22 +49,8 @@ class UnknownTaskType(TaskStatusError):
     """No worker announces a task of this name, so it may not be submitted."""
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """Say what is wrong with one part of a request."""
-
-    detail: str
-    #: JSON Pointer into the body, as a URI fragment: `#/kwargs/x` (RFC 6901 section 6)
-    pointer: str | None = None
-    #: name of the query parameter or header
-    parameter: str | None = None
-
-
 class InvalidArguments(TaskStatusError):
     """The arguments do not fit the task."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__()
-        self.faults = faults
 
 
 class Unavailable(TaskStatusError):
@@ -67,6 +67,10 @@ class StoreFull(StoreUnavailable):
 
 class BrokerUnavailable(Unavailable):
     """The broker did not confirm the message; it may or may not have been sent."""
+
+
+class NotReady(Unavailable):
+    """A part that this service needs is missing."""
 
 
 class SettingInvalid(TaskStatusError):

@@ -1,0 +1,180 @@
+"""The OpenAPI document: its components, and the canonical order in which it is served and committed.
+
+Response schemas come from the structs that are encoded, so the document cannot say anything else than the code.
+"""
+
+import http
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+from apispec import APISpec
+
+from task_status_service.api.answers import Alive, Ready
+from task_status_service.api.problems import CONTENT_TYPE, Problem
+from task_status_service.status import TaskStatus
+
+OPENAPI_VERSION: Final = "3.1.0"
+API_VERSION: Final = "0.1.0"
+
+Schema = dict[str, Any]
+
+INFO: Final = {
+    "title": "task-status",
+    "version": API_VERSION,
+    "summary": "The truth about Celery tasks.",
+    "description": (
+        "Submit a task with `POST /tasks`, follow it with `GET /tasks/{id}` until `done`. Every key of a status is "
+        "always present; what is absent is `null`. Errors are `application/problem+json`."
+    ),
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+
+#: what the structs may name; each becomes a component
+_STRUCTS: Final = (TaskStatus, Problem, Alive, Ready)
+
+_HEADERS: Final[Mapping[str, Schema]] = {
+    "Location": {
+        "description": "Where the task's status is.",
+        "required": True,
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "RetryAfter": {
+        "description": "When to ask again, in seconds; sent while the task is not done.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RetryAfterProblem": {
+        "description": "When to try again, in seconds.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Allow": {
+        "description": "The methods that this path answers.",
+        "schema": {"type": "string"},
+    },
+}
+
+#: problem responses by the name of their status, and the headers that come with them
+_PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
+    http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
+}
+
+TASK_ID_PARAMETER: Final = {
+    "in": "path",
+    "name": "task_id",
+    "required": True,
+    "description": "The task id.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"},
+    "example": "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10",
+}
+
+
+def add_components(spec: APISpec) -> None:
+    """Add every component that operations refer to; those that none does are dropped by `canonical`."""
+    for name, schema in _struct_schemas().items():
+        spec.components.schema(name, schema)
+    for name, header in _HEADERS.items():
+        spec.components.header(name, header)
+    for status in http.HTTPStatus:
+        if status >= http.HTTPStatus.BAD_REQUEST:
+            response: Schema = {
+                "description": status.phrase,
+                "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+            }
+            if headers := _PROBLEM_HEADERS.get(status):
+                response["headers"] = dict(headers)
+            # Lazy, under the same name as flask-smorest's own lazy entry, which it thereby replaces.
+            spec.components.response(status.name, response, lazy=True)
+
+
+def _struct_schemas() -> dict[str, Schema]:
+    """Give the JSON Schemas of the structs, in the style that every client generator reads well."""
+    _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template="#/components/schemas/{name}")
+    for schema in schemas.values():
+        schema.pop("title", None)
+        if "enum" in schema:
+            schema["type"] = "string"
+        if "properties" in schema:
+            # Encoded structs have every key.
+            if schema_is_complete(schema):
+                schema["required"] = list(schema["properties"])
+            for property_schema in schema["properties"].values():
+                property_schema.pop("default", None)
+                _fold_null(property_schema)
+    return schemas
+
+
+def schema_is_complete(schema: Schema) -> bool:
+    """Tell whether values of a schema always have all its properties: all but the faults of a problem do."""
+    return "pointer" not in schema["properties"]
+
+
+def _fold_null(schema: Schema) -> None:
+    """Write a nullable scalar as `type: [scalar, null]`; a nullable reference stays `anyOf`."""
+    variants = schema.get("anyOf", ())
+    if not variants or any("$ref" in variant for variant in variants):
+        return
+    types = [variant["type"] for variant in variants]
+    if "number" in types and "integer" in types:
+        types.remove("integer")
+    del schema["anyOf"]
+    schema["type"] = types
+    for variant in variants:
+        schema.update({key: value for key, value in variant.items() if key != "type"})
+
+
+def canonical(raw: Schema) -> Schema:
+    """Give the document in one fixed order, without components that nothing refers to."""
+    document: Schema = {key: raw[key] for key in ("openapi", "info", "servers", "security", "tags") if key in raw}
+    document["paths"] = {path: _operations(raw["paths"][path]) for path in sorted(raw["paths"])}
+    components = raw["components"]
+    used = _reachable(document["paths"], components)
+    document["components"] = {
+        kind: {name: components[kind][name] for name in sorted(components[kind]) if (kind, name) in used}
+        for kind in sorted(components)
+        if any((kind, name) in used for name in components[kind])
+    }
+    return document
+
+
+_OPERATION_ORDER: Final = ("operationId", "summary", "description", "tags", "security", "parameters", "requestBody")
+
+
+def _operations(path_item: Schema) -> Schema:
+    ordered: Schema = {}
+    for method, operation in sorted(path_item.items()):
+        if not isinstance(operation, dict):
+            ordered[method] = operation
+            continue
+        fields = {key: operation[key] for key in _OPERATION_ORDER if key in operation}
+        fields |= {
+            key: value for key, value in sorted(operation.items()) if key not in (*_OPERATION_ORDER, "responses")
+        }
+        fields["responses"] = {str(code): operation["responses"][code] for code in sorted(operation["responses"])}
+        ordered[method] = fields
+    return ordered
+
+
+def _reachable(paths: Schema, components: Schema) -> set[tuple[str, str]]:
+    """Follow every `$ref` from the paths."""
+    used: set[tuple[str, str]] = set()
+    waiting = list(_references(paths))
+    while waiting:
+        reference = waiting.pop()
+        if reference not in used:
+            used.add(reference)
+            kind, name = reference
+            waiting += _references(components[kind][name])
+    return used
+
+
+def _references(node: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(node, dict):
+        if isinstance(reference := node.get("$ref"), str):
+            _, _, kind, name = reference.split("/")
+            yield kind, name
+        for inner in node.values():
+            yield from _references(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _references(inner)

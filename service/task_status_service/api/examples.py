@@ -1,0 +1,48 @@
+"""The examples of the document, as the code would answer them."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from task_status_service.status import Progress, TaskState, TaskStatus
+
+_ID: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
+_SUBMITTED: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_STARTED: Final = datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC)
+_REPORTED: Final = datetime(2026, 1, 2, 3, 4, 9, tzinfo=UTC)
+
+_ACCEPTED: Final = TaskStatus(
+    id=_ID,
+    name="demo.count",
+    state=TaskState.QUEUED,
+    done=False,
+    celery_state="PENDING",
+    queue="celery",
+    labels={"customer": "42"},
+    submitted_at=_SUBMITTED,
+    updated_at=_SUBMITTED,
+)
+
+ACCEPTED: Final[dict[str, Any]] = msgspec.to_builtins(_ACCEPTED)
+
+RUNNING: Final[dict[str, Any]] = msgspec.to_builtins(
+    msgspec.structs.replace(
+        _ACCEPTED,
+        state=TaskState.RUNNING,
+        celery_state="PROGRESS",
+        progress=Progress(percent=30.0, current=3, total=10, message=None, stage=None, updated_at=_REPORTED),
+        meta={"done": 3, "total": 10},
+        executions=1,
+        worker="celery@worker-1",
+        received_at=_SUBMITTED,
+        started_at=_STARTED,
+        updated_at=_REPORTED,
+    )
+)
+
+SUBMISSIONS: Final[dict[str, Any]] = {
+    "byName": {"value": {"name": "demo.count", "kwargs": {"total": 10}, "labels": {"customer": "42"}}},
+    "byPosition": {"value": {"name": "demo.add", "args": [2, 3]}},
+    "later": {"value": {"name": "demo.add", "args": [2, 3], "countdown": 60, "expires": 3600}},
+}

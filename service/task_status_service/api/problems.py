@@ -1,0 +1,169 @@
+"""Every error as problem+json (RFC 9457): the one table from our exceptions, and from Flask's, to HTTP."""
+
+import http
+import logging
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from flask import Flask, Response, request
+from msgspec import Meta
+from werkzeug.exceptions import HTTPException
+
+from task_status_service.errors import (
+    BrokerUnavailable,
+    Fault,
+    InvalidArguments,
+    NotReady,
+    StoreFull,
+    StoreUnavailable,
+    TaskExpired,
+    TaskNotFound,
+    TaskStatusError,
+    UnknownTaskType,
+)
+from task_status_service.json_pointer import fragment
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = "application/problem+json"
+#: when to ask again after a 503, in seconds
+RETRY_AFTER_SECONDS: Final = 1
+
+
+class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong with the request."""
+
+    detail: Annotated[str, Meta(description="What is wrong.")]
+    pointer: Annotated[
+        str | None, Meta(description="Where in the body: a JSON Pointer as a URI fragment, such as `#/kwargs/x`.")
+    ] = None
+    parameter: Annotated[str | None, Meta(description="Which parameter or header.")] = None
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong with a request (RFC 9457)."""
+
+    type: Annotated[
+        str, Meta(description="A stable reference that names the problem, such as `/problems/task-not-found`.")
+    ]
+    title: Annotated[str, Meta(description="The problem in a few words, the same every time.")]
+    status: Annotated[int, Meta(description="The HTTP status code.")]
+    detail: Annotated[str, Meta(description="This occurrence, for a person.")]
+    instance: Annotated[str, Meta(description="The path that was asked for.")]
+    errors: Annotated[
+        list[ProblemFault], Meta(description="What is wrong, one by one; empty unless input is at fault.")
+    ]
+    request_id: Annotated[str, Meta(description="Names this request in the server's log.")]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """Say how an exception reads in HTTP."""
+
+    status: int
+    slug: str
+    title: str
+
+
+#: our exceptions; the most specific class of an exception that is in here counts
+READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
+    TaskNotFound: Reading(404, "task-not-found", "No such task"),
+    TaskExpired: Reading(410, "task-expired", "Task expired"),
+    UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
+    InvalidArguments: Reading(422, "validation", "Invalid input"),
+    StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable"),
+    StoreFull: Reading(503, "store-full", "Store full"),
+    BrokerUnavailable: Reading(503, "broker-unavailable", "Broker unavailable"),
+    NotReady: Reading(503, "not-ready", "Not ready"),
+}
+
+#: what Flask, webargs and werkzeug raise by themselves
+HTTP_READINGS: Final[Mapping[int, Reading]] = {
+    400: Reading(400, "malformed-json", "Malformed request"),
+    404: Reading(404, "not-found", "No such page"),
+    405: Reading(405, "method-not-allowed", "Method not allowed"),
+    413: Reading(413, "payload-too-large", "Payload too large"),
+    415: Reading(415, "unsupported-media-type", "Unsupported media type"),
+    422: Reading(422, "validation", "Invalid input"),
+    500: Reading(500, "internal-error", "Internal error"),
+}
+
+#: webargs' word for the body
+_BODY_LOCATION: Final = "json"
+
+
+def register(app: Flask) -> None:
+    """Answer our exceptions as problems; `handle_http_exception` is flask-smorest's to call (openapi.py)."""
+    app.register_error_handler(TaskStatusError, _answer_our_error)
+
+
+def problem_response(
+    reading: Reading,
+    detail: str,
+    *,
+    faults: list[Fault] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build the answer for one problem."""
+    problem = Problem(
+        type=f"/problems/{reading.slug}",
+        title=reading.title,
+        status=reading.status,
+        detail=detail,
+        instance=request.path,
+        errors=[ProblemFault(fault.detail, fault.pointer, fault.parameter) for fault in faults or []],
+        request_id=secrets.token_hex(8),
+    )
+    if reading.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
+    response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
+    response.headers["Cache-Control"] = "no-store"
+    if reading.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _answer_our_error(error: TaskStatusError) -> Response:
+    for kind in type(error).__mro__:
+        if reading := READINGS.get(kind):
+            return problem_response(reading, str(error), faults=error.faults)
+    raise error
+
+
+def answer_http_exception(error: HTTPException) -> Response:
+    """Answer what Flask, werkzeug or webargs raised, with the headers that belong to it, such as `Allow`."""
+    code = error.code or http.HTTPStatus.INTERNAL_SERVER_ERROR
+    if code < http.HTTPStatus.BAD_REQUEST:
+        return Response(status=code, headers=dict(error.get_headers()))
+    reading = HTTP_READINGS.get(code) or Reading(code, "http-error", http.HTTPStatus(code).phrase)
+    kept = {name: text for name, text in error.get_headers() if name.lower() not in ("content-type", "content-length")}
+    # webargs puts what marshmallow found beside the exception.
+    messages = (getattr(error, "data", None) or {}).get("messages")
+    if messages is None:
+        return problem_response(reading, error.description or reading.title, headers=kept)
+    faults = list(_faults(messages))
+    return problem_response(
+        reading, f"{len(faults)} thing(s) in the request cannot be used.", faults=faults, headers=kept
+    )
+
+
+def _faults(messages: Mapping[str, Any]) -> Iterator[Fault]:
+    """Flatten marshmallow's messages: location, then field names and list positions, then lists of text."""
+    for location, found in messages.items():
+        for path, text in _leaves(found, ()):
+            if location == _BODY_LOCATION:
+                yield Fault(text, pointer=fragment(path))
+            else:
+                yield Fault(text, parameter=str(path[0]) if path else location)
+
+
+def _leaves(found: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
+    if isinstance(found, Mapping):
+        for step, inner in found.items():
+            yield from _leaves(inner, path if step == "_schema" else (*path, step))
+    elif isinstance(found, list):
+        for text in found:
+            yield from _leaves(text, path)
+    else:
+        yield path, str(found)

@@ -1,0 +1,75 @@
+"""flask-smorest as this API uses it: strict bodies in, problems out, and a document that generates good clients."""
+
+from typing import Any, Final
+
+import msgspec
+from flask import Flask, Response
+from flask_smorest import Api
+from flask_smorest import Blueprint as SmorestBlueprint
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+
+from task_status_service.api import document, problems
+from task_status_service.api.schemas import MAX_DEPTH
+
+_TOO_DEEP: Final = f"The body is nested deeper than {MAX_DEPTH} levels."
+
+
+class StrictParser(FlaskParser):
+    """Read JSON bodies and nothing else.
+
+    webargs takes a body of another type for an empty one (webargs#183), and the standard library's parser accepts NaN
+    and dies on deep nesting.
+    """
+
+    def load_json(self, req: Any, schema: Any) -> Any:
+        """Read the body; `HTTPException` 415 or 400 if it is not JSON."""
+        if not req.is_json:
+            raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+        try:
+            body = msgspec.json.decode(req.get_data())
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadRequest(f"The body is not JSON: {error}.") from error
+        except RecursionError as error:
+            raise BadRequest(_TOO_DEEP) from error
+        if _is_deep(body):
+            raise BadRequest(_TOO_DEEP)
+        return body
+
+
+def _is_deep(body: Any) -> bool:
+    """Tell whether a value is nested deeper than allowed, level by level and not by recursion."""
+    level = [body]
+    for _ in range(MAX_DEPTH + 1):
+        level = [inner for outer in level for inner in _inner(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+class Blueprint(SmorestBlueprint):
+    """A blueprint whose arguments are read strictly."""
+
+    ARGUMENTS_PARSER = StrictParser()
+
+
+class ProblemApi(Api):
+    """An API whose every error is a problem document."""
+
+    # Only what an operation lists is documented: with a `default`, generated clients fail on a proxy's HTML page.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def init_app(self, app: Flask, **kwargs: Any) -> None:
+        """Attach to the Flask app and fill in the document's components, before any blueprint refers to them."""
+        super().init_app(app, **kwargs)
+        document.add_components(self.spec)
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Answer as a problem, with the exception's own headers, which flask-smorest drops."""
+        return problems.answer_http_exception(error)

@@ -1,0 +1,67 @@
+"""`/tasks`: submit, and read one."""
+
+from typing import Any, Final
+
+from flask import Response, url_for
+
+from task_status_service.api.answers import status_response
+from task_status_service.api.context import tracker
+from task_status_service.api.document import TASK_ID_PARAMETER
+from task_status_service.api.examples import ACCEPTED, RUNNING, SUBMISSIONS
+from task_status_service.api.schemas import TASK_ID, SubmissionSchema
+from task_status_service.api.smorest import Blueprint
+from task_status_service.errors import TaskNotFound
+from task_status_service.tracker import Submission
+
+blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
+
+_STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
+
+
+@blueprint.route("/tasks", methods=["POST"])
+@blueprint.doc(
+    operationId="submitTask",
+    responses={
+        202: {
+            "description": "Accepted: recorded, and sent to the workers.",
+            "headers": {"Location": "Location", "Retry-After": "RetryAfter"},
+            "content": {"application/json": {"schema": _STATUS, "example": ACCEPTED}},
+        },
+        400: "BAD_REQUEST",
+        413: "REQUEST_ENTITY_TOO_LARGE",
+        415: "UNSUPPORTED_MEDIA_TYPE",
+        422: "UNPROCESSABLE_ENTITY",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+@blueprint.arguments(SubmissionSchema, examples=SUBMISSIONS)
+def submit_task(submission: Submission) -> Response:
+    """Submit a task.
+
+    It is recorded before it is sent: whoever asks for the id in the answer finds it.
+    """
+    task = tracker().submit(submission)
+    response = status_response(task, 202)
+    response.headers["Location"] = url_for("tasks.get_task", task_id=task.id)
+    return response
+
+
+@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[TASK_ID_PARAMETER])
+@blueprint.doc(
+    operationId="getTask",
+    responses={
+        200: {
+            "description": "The status, whatever the state: a failure of the task is data.",
+            "headers": {"Retry-After": "RetryAfter"},
+            "content": {"application/json": {"schema": _STATUS, "example": RUNNING}},
+        },
+        404: "NOT_FOUND",
+        410: "GONE",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+def get_task(task_id: str) -> Response:
+    """Read the status of a task."""
+    if not TASK_ID.fullmatch(task_id):
+        raise TaskNotFound("A task id is 1 to 128 letters, digits and ._:- and starts with a letter or digit.")
+    return status_response(tracker().status(task_id))

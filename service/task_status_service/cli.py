@@ -1,0 +1,68 @@
+"""The `task-status` command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from task_status_service.errors import TaskStatusError
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Say what is wrong in a sentence and not in a traceback."""
+    try:
+        yield
+    except TaskStatusError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Tell the truth about Celery tasks, over HTTP."""
+
+
+# What a command needs is imported when it runs: `--help` stays quick, and gevent can patch before the app is imported.
+
+
+@main.command()
+def serve() -> None:
+    """Run the API under gunicorn, from the TASK_STATUS_… settings."""
+    from task_status_service.gunicorn import Server  # noqa: PLC0415
+    from task_status_service.settings import from_env  # noqa: PLC0415
+
+    with _plain_errors():
+        Server(from_env()).run()
+
+
+@main.command()
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535), help="Port of the API.")
+@click.option(
+    "--folder",
+    default=Path(".run"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the embedded Redis keeps its data.",
+)
+def dev(port: int, folder: Path) -> None:
+    """Run everything in one terminal: Redis, a worker with the demo tasks, and the API."""
+    from task_status_service.dev import run  # noqa: PLC0415
+
+    with _plain_errors():
+        run(port=port, folder=folder)
+
+
+@main.command()
+@click.option("--output", default="-", type=click.File("wb"), help="Where to write it; by default to the terminal.")
+def openapi(output: BinaryIO) -> None:
+    """Write the OpenAPI document."""
+    from task_status_service.app import create_app  # noqa: PLC0415
+    from task_status_service.settings import Settings  # noqa: PLC0415
+
+    output.write(create_app(Settings()).test_client().get("/openapi.json").data)
+
+
+if __name__ == "__main__":
+    main()

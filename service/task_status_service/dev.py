@@ -1,0 +1,209 @@
+"""Everything in one terminal, for a first try and for development: Redis, a worker with the demo tasks, the API.
+
+Parts start in order, each when the one before it answers, and stop in the opposite order, so that nothing complains
+about something that has already gone.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import http
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.request import urlopen
+
+import click
+
+from task_status_service.embedded_redis import find_redis_server, redis_command
+from task_status_service.errors import TaskStatusError
+
+HOST: Final = "127.0.0.1"
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 15.0
+
+_COLOURS: Final = {"redis": "red", "worker": "green", "api": "cyan"}
+_PARTS: Final = {
+    "worker": [sys.executable, "-m", "celery", "-q", "-A", "task_status_worker.demo", "worker", "--loglevel", "INFO"],
+    "api": [sys.executable, "-m", "task_status_service.cli", "serve"],
+}
+#: linux/prctl.h
+_PR_SET_PDEATHSIG: Final = 1
+
+#: `T` keeps the path that the answer's Location names
+_SUBMIT: Final = (
+    "T=$(curl -si {url}/tasks -H 'Content-Type: application/json'"
+    """ -d '{{"name": "demo.count", "kwargs": {{"total": 100}}}}'"""
+    r" | tee /dev/stderr | sed -n 's|^Location: *\([^[:cntrl:]]*\).*|\1|p')"
+)
+_READ: Final = "curl -s {url}$T"
+_FOLLOW: Final = """until curl -s {url}$T | tee /dev/stderr | grep -q '"done":true'; do sleep 1; echo; done"""
+
+TRY_THIS: Final = f"""
+task-status answers on {{url}}. Paste these, one after the other: submit a task, look at it, follow it to its end.
+
+  {_SUBMIT}
+  {_READ}
+  {_FOLLOW}
+
+OpenAPI document: {{url}}/openapi.json
+A Celery app of your own can use the same Redis: {{redis_url}}
+Ctrl-C stops everything.
+"""
+
+
+class DevError(TaskStatusError):
+    """The development servers could not run."""
+
+
+def run(*, port: int, folder: Path) -> None:
+    """Run until Ctrl-C.
+
+    Raises:
+        DevError: a port is in use, or a part did not start or ended by itself.
+        RedisServerMissing: there is no Redis to start.
+    """
+    _require_free(port)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_one(folder):
+        asyncio.run(_run(port, folder))
+
+
+async def _run(port: int, folder: Path) -> None:
+    await _Session(port, folder).run()
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise DevError(f"Port {port} is in use. Choose another one: make run PORT={port + 1}") from error
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder: two Redis servers on the same data would destroy it."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DevError(
+                f"Another task-status runs on the data in {folder}. Stop it, or choose another --folder."
+            ) from error
+        yield
+
+
+class _Session:
+    """One `task-status dev`: its parts, and the one thing that ends it."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self._port = port
+        self._folder = folder
+        self._url = f"http://{HOST}:{port}"
+        #: set once: with None by a signal, with an error by a part that ended
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Start the parts in order, wait for the end, stop them in the opposite order."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._end)
+        async with contextlib.AsyncExitStack() as parts:
+            redis_url = os.environ.get("TASK_STATUS_REDIS_URL") or await self._start_redis(parts)
+            environ = {**os.environ, "TASK_STATUS_REDIS_URL": redis_url, "TASK_STATUS_BIND": f"{HOST}:{self._port}"}
+            for name, command in _PARTS.items():
+                await parts.enter_async_context(self._part(name, command, environ))
+            if await self._reaches(self._is_ready, "The worker and the API did not become ready"):
+                click.echo(TRY_THIS.format(url=self._url, redis_url=redis_url))
+                await self._over
+            click.echo("Stopping ...")
+
+    async def _start_redis(self, parts: contextlib.AsyncExitStack) -> str:
+        """Start a Redis of our own on any free port, with its data in the folder."""
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port = int(probe.getsockname()[1])
+        command = redis_command(find_redis_server(), port=port, folder=self._folder, durable=True)
+        await parts.enter_async_context(self._part("redis", [*command, "--loglevel", "warning"], os.environ))
+        await self._reaches(lambda: _connects(port), "Redis did not start")
+        return f"redis://{HOST}:{port}/0"
+
+    @contextlib.asynccontextmanager
+    async def _part(self, name: str, command: list[str], environ: Mapping[str, str]) -> AsyncIterator[None]:
+        """Run one part for the length of a block, its lines labelled; its own end is the end of all."""
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**environ, "PYTHONUNBUFFERED": "1"},
+            # Ctrl-C in the terminal is for us, and we stop the parts in their order.
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+        relay = asyncio.create_task(self._relay(name, process))
+        try:
+            yield
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), STOP_SECONDS)
+            # Whatever is left of it, such as the children of a worker that was killed.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            relay.cancel()
+
+    async def _relay(self, name: str, process: asyncio.subprocess.Process) -> None:
+        """Print what a part prints, labelled, until it ends."""
+        label = click.style(f"{name:<6} |", fg=_COLOURS[name])
+        output = process.stdout
+        assert output is not None  # noqa: S101 - it was asked for
+        while line := await output.readline():
+            click.echo(f"{label} {line.decode(errors='replace').rstrip()}")
+        code = await process.wait()
+        self._end(DevError(f"{name} ended by itself, with exit code {code}; its last lines above say why."))
+
+    def _end(self, error: DevError | None = None) -> None:
+        if self._over.done():
+            return
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+    async def _reaches(self, holds: Callable[[], bool], failure: str) -> bool:
+        """Wait until a condition holds; False if it is over before, by a signal."""
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while not await asyncio.to_thread(holds):
+            if self._over.done():
+                self._over.result()
+                return False
+            if asyncio.get_running_loop().time() > deadline:
+                raise DevError(f"{failure} within {START_SECONDS:.0f} seconds; the lines above may say why.")
+            await asyncio.sleep(0.1)
+        return True
+
+    def _is_ready(self) -> bool:
+        try:
+            with urlopen(f"{self._url}/readyz", timeout=2) as answer:  # noqa: S310 - our own address
+                return bool(answer.status == http.HTTPStatus.OK)
+        except OSError:
+            return False
+
+
+def _connects(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when ours is killed and cannot (Linux; elsewhere Ctrl-C has to do)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,134 @@
+"""Settings, and the only reader of the environment: each variable is checked at start, each error names it."""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from task_status_worker.record import Retention
+
+from task_status_service.catalog import TaskNames
+from task_status_service.errors import SettingInvalid
+from task_status_service.status.model import FinalStates, TaskState
+
+PREFIX: Final = "TASK_STATUS_"
+
+_REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+_BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
+#: what a custom final state may be said to mean
+_OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
+_LAST_PORT: Final = 65_535
+_BIND: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how one service runs. The defaults are for a laptop: everything in one local Redis."""
+
+    #: where messages go: Redis or RabbitMQ
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    #: where Celery keeps its results
+    result_url: str = "redis://127.0.0.1:6379/0"
+    #: where records are kept; reading is fastest where this is the same as `result_url`
+    record_url: str = "redis://127.0.0.1:6379/0"
+    #: address and port of the API
+    bind: str = "127.0.0.1:8000"
+    #: server processes
+    workers: int = 1
+    #: names that may be submitted; None: what the workers announce
+    tasks: TaskNames | None = None
+    #: custom Celery states that end a task, and what each means
+    final_states: FinalStates = {}
+    #: Celery's `result_backend_transport_options["global_keyprefix"]`
+    global_keyprefix: str = ""
+    #: queue of tasks that no worker announces; Celery's `task_default_queue`
+    default_queue: str = "celery"
+    #: how long records are kept
+    retention: Retention = Retention()
+    #: the largest request body, in bytes
+    max_body_bytes: int = 1_048_576
+
+
+def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from environment variables; empty ones count as not set.
+
+    Raises:
+        SettingInvalid: naming the variable that cannot be used, or that does not exist.
+    """
+    given = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX) and text}
+    if unknown := sorted(given.keys() - VARIABLES.keys()):
+        raise SettingInvalid(f"{PREFIX}{unknown[0]} is not a setting. There are: {', '.join(sorted(VARIABLES))}.")
+    values: dict[str, object] = {}
+    retention: dict[str, int] = {}
+    for name, text in given.items():
+        field, read = VARIABLES[name]
+        try:
+            value = read(text)
+        except ValueError as error:
+            raise SettingInvalid(f"{PREFIX}{name}={_shown(name, text)} cannot be used: {error}") from error
+        if name == "REDIS_URL":
+            values = {"broker_url": value, "result_url": value, "record_url": value} | values
+        elif field in Retention.__struct_fields__:
+            retention[field] = int(str(value))
+        else:
+            values[field] = value
+    return msgspec.structs.replace(Settings(retention=Retention(**retention)), **values)
+
+
+def _shown(name: str, text: str) -> str:
+    """Show a value in an error, unless it may carry a password."""
+    return "…" if name.endswith("_URL") else repr(text)
+
+
+def _url(schemes: frozenset[str]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if urlsplit(text).scheme not in schemes:
+            raise ValueError(f"it must start with one of {', '.join(f'{scheme}://' for scheme in sorted(schemes))}")
+        return text
+
+    return read
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text[:19]) <= high:
+            raise ValueError(f"it must be a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _bind(text: str) -> str:
+    match = _BIND.fullmatch(text)
+    if match is None or not 1 <= int(match["port"]) <= _LAST_PORT:
+        raise ValueError("it must be an address and a port, such as 127.0.0.1:8000")
+    return text
+
+
+def _final_states(text: str) -> FinalStates:
+    states: dict[str, TaskState] = {}
+    for item in text.split(","):
+        name, _, outcome = item.partition("=")
+        if not name.strip() or outcome.strip() not in _OUTCOMES:
+            raise ValueError(f"each must be NAME=OUTCOME with an outcome of {', '.join(_OUTCOMES)}")
+        states[name.strip()] = _OUTCOMES[outcome.strip()]
+    return states
+
+
+#: every variable, without its prefix: the field it sets, and how its text is read
+VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
+    "REDIS_URL": ("", _url(_REDIS_SCHEMES)),
+    "BROKER_URL": ("broker_url", _url(_BROKER_SCHEMES)),
+    "RESULT_URL": ("result_url", _url(_REDIS_SCHEMES)),
+    "RECORD_URL": ("record_url", _url(_REDIS_SCHEMES)),
+    "BIND": ("bind", _bind),
+    "WORKERS": ("workers", _number(1, 1_000)),
+    "TASKS": ("tasks", TaskNames.parse),
+    "FINAL_STATES": ("final_states", _final_states),
+    "GLOBAL_KEYPREFIX": ("global_keyprefix", str),
+    "DEFAULT_QUEUE": ("default_queue", str),
+    "RECORD_SECONDS": ("record_seconds", _number(60, 10 * 366 * 86_400)),
+    "KNOWN_SECONDS": ("known_seconds", _number(0, 10 * 366 * 86_400)),
+    "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
+}

@@ -1,0 +1,178 @@
+"""The use cases, in their order: submit, status. Knows no HTTP, no Redis and no Celery; it declares what it calls."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import uuid4
+
+import msgspec
+from task_status_worker.record import Fact, Note
+
+from task_status_service.arguments import check_arguments
+from task_status_service.catalog import Catalog
+from task_status_service.errors import BrokerUnavailable, Fault, TaskExpired, TaskNotFound, Unavailable
+from task_status_service.status import FinalStates, Snapshot, TaskState, TaskStatus, decode
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asks for: one task, to be run once. Times are aware."""
+
+    name: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    #: not before this time
+    scheduled_for: datetime | None = None
+    #: not after this time
+    expires_at: datetime | None = None
+    queue: str | None = None
+    priority: int | None = None
+    labels: dict[str, str] = {}
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """Say which parts answer; each is None when it does, else what is wrong with it."""
+
+    #: Redis, where records and results are
+    store: str | None = None
+    broker: str | None = None
+    #: without one that was seen there is nothing that may be submitted, and nobody to run it
+    worker: str | None = None
+
+    @property
+    def faults(self) -> list[Fault]:
+        """List what is wrong."""
+        parts = {"store": self.store, "broker": self.broker, "worker": self.worker}
+        return [Fault(f"{name}: {wrong}") for name, wrong in parts.items() if wrong]
+
+
+class Store(Protocol):
+    """Keeps records and reads what Celery stored. Raises `StoreUnavailable`, and for writes `StoreFull`."""
+
+    def read(self, task_id: str) -> Snapshot:
+        """Read all that is stored about one task, in one round trip."""
+        ...
+
+    def note(self, note: Note) -> datetime:
+        """Write one fact, in one round trip; give its time."""
+        ...
+
+    def worker_seen_seconds(self) -> float | None:
+        """Tell how long ago a worker was last seen."""
+        ...
+
+
+class Broker(Protocol):
+    """Sends messages to the workers. Raises `BrokerUnavailable`."""
+
+    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
+        """Send one task, once: after an error it may or may not have been sent."""
+        ...
+
+    def check(self) -> None:
+        """Find out whether the broker answers."""
+        ...
+
+
+class Tracker:
+    """Submit tasks and tell what became of them."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        catalog: Catalog,
+        *,
+        final_states: FinalStates,
+        default_queue: str,
+        new_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._catalog = catalog
+        self._final_states = final_states
+        self._default_queue = default_queue
+        self._new_id = new_id
+
+    def submit(self, submission: Submission) -> TaskStatus:
+        """Accept a task: check it, record it, send it.
+
+        It is recorded first: whoever asks for the id that the answer carries finds it.
+
+        Raises:
+            UnknownTaskType: nobody may submit a task of this name.
+            InvalidArguments: the arguments do not fit.
+            StoreUnavailable: it was not recorded and not sent.
+            BrokerUnavailable: it was recorded; whether it was sent is not known.
+        """
+        task_type = self._catalog.find(submission.name)
+        check_arguments(task_type, submission.args, submission.kwargs)
+        task_id = self._new_id()
+        submitted = Note(
+            task_id=task_id,
+            fact=Fact.SUBMITTED,
+            name=submission.name,
+            queue=submission.queue or task_type.queue or self._default_queue,
+            labels=submission.labels,
+            scheduled_for=submission.scheduled_for,
+            expires_at=submission.expires_at,
+        )
+        submitted_at = self._store.note(submitted)
+        self._send(submitted, submission)
+        return _queued(submitted, submitted_at)
+
+    def _send(self, submitted: Note, submission: Submission) -> None:
+        try:
+            self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
+        except BrokerUnavailable:
+            unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
+            try:
+                self._store.note(unconfirmed)
+            except Unavailable as error:
+                # The client learns of the send; that the store went away too changes nothing for it.
+                raise BrokerUnavailable from error
+            raise
+
+    def status(self, task_id: str) -> TaskStatus:
+        """Tell what is known about a task, in one round trip to the store.
+
+        Raises:
+            TaskNotFound: nothing was ever heard of it.
+            TaskExpired: it was known once.
+            StoreUnavailable: not now.
+        """
+        snapshot = self._store.read(task_id)
+        status = decode(snapshot, final_states=self._final_states)
+        if status is None:
+            raise TaskExpired if snapshot.known else TaskNotFound
+        return status
+
+    def health(self) -> Health:
+        """Find out which parts answer; never raises for one that does not."""
+        store = broker = worker = None
+        try:
+            if self._store.worker_seen_seconds() is None:
+                worker = "none was ever seen"
+        except Unavailable as error:
+            store, worker = str(error), "not known without the store"
+        try:
+            self._broker.check()
+        except Unavailable:
+            broker = "does not answer"
+        return Health(store=store, broker=broker, worker=worker)
+
+
+def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:
+    """Give the status that a read of what has just been written would give, without reading it."""
+    return TaskStatus(
+        id=submitted.task_id,
+        name=submitted.name,
+        state=TaskState.QUEUED,
+        done=False,
+        celery_state="PENDING",
+        queue=submitted.queue,
+        labels=dict(submitted.labels or {}),
+        submitted_at=submitted_at,
+        updated_at=submitted_at,
+        scheduled_for=submitted.scheduled_for,
+        expires_at=submitted.expires_at,
+    )

@@ -1,0 +1,62 @@
+"""The API over fakes: requests in, answers out, nothing started."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fakes import MemoryBroker, MemoryStore
+from flask.testing import FlaskClient
+from task_status_service.app import create_api
+from task_status_service.catalog import Catalog
+from task_status_service.tracker import Tracker
+
+ADD = {
+    "name": "demo.add",
+    "doc": "Add two numbers.",
+    "queue": "sums",
+    "arguments": {
+        "type": "object",
+        "properties": {"x": {"type": "number"}, "y": {"type": "number"}},
+        "required": ["x", "y"],
+        "additionalProperties": False,
+    },
+    "positional": ["x", "y"],
+    "var_positional": False,
+}
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Give a store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
+    store = MemoryStore()
+    announced_at = store.time.timestamp()
+    for announcement in (ADD, {"name": "celery.backend_cleanup"}):
+        name = str(announcement["name"])
+        store.announced[name.encode()] = json.dumps({**announcement, "announced_at": announced_at}).encode()
+    store.worker_seen = 1.0
+    return store
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    """Give a broker that remembers."""
+    return MemoryBroker()
+
+
+@pytest.fixture
+def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
+    """Give a tracker over the fakes."""
+    return Tracker(store, broker, Catalog(store.announcements), final_states={}, default_queue="celery")
+
+
+@pytest.fixture
+def client(tracker: Tracker) -> FlaskClient:
+    """Give an HTTP client of the app."""
+    return create_api(tracker).test_client()
+
+
+@pytest.fixture
+def submit(client: FlaskClient) -> Callable[..., Any]:
+    """Give a function that posts a submission."""
+    return lambda **body: client.post("/tasks", json=body)

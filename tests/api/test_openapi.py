@@ -1,0 +1,96 @@
+"""`GET /openapi.json`: valid, in the style that generates good clients, and committed as served."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import validate
+
+COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
+
+
+@pytest.fixture
+def document(client):
+    """Give the document as served."""
+    return client.get("/openapi.json").get_json()
+
+
+def operations(document):
+    """Give every operation with its method and path."""
+    return [
+        (method, path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict)
+    ]
+
+
+def schemas_within(node):
+    """Give every object in a part of the document."""
+    if isinstance(node, dict):
+        yield node
+        for inner in node.values():
+            yield from schemas_within(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from schemas_within(inner)
+
+
+def test_committed(client):
+    """What is committed is what is served: run `make openapi` after a change."""
+    assert COMMITTED.read_bytes() == client.get("/openapi.json").data
+
+
+def test_valid(document):
+    """It is OpenAPI 3.1."""
+    assert document["openapi"] == "3.1.0"
+    validate(document)
+
+
+def test_operations(document):
+    """Every operation has a camelCase id, a summary, a tag, and problems for what can go wrong; no `default`."""
+    names = {operation["operationId"] for _, _, operation in operations(document)}
+    assert names == {"submitTask", "getTask", "getLiveness", "getReadiness"}
+    for _, _, operation in operations(document):
+        assert re.fullmatch(r"[a-z]+[A-Za-z]+", operation["operationId"])
+        assert operation["summary"]
+        assert operation["tags"]
+        assert "default" not in operation["responses"]
+
+
+def test_errors_are_problems(document):
+    """Every documented error is a problem document."""
+    for _, _, operation in operations(document):
+        for code, response in operation["responses"].items():
+            if int(code) >= 400:
+                name = response["$ref"].rsplit("/", 1)[1]
+                content = document["components"]["responses"][name]["content"]
+                assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def test_statuses_have_every_key(document):
+    """Response properties are required, absent values null: no optional keys in clients."""
+    for name in ("TaskStatus", "Progress", "Failure", "Diagnostic", "Problem"):
+        schema = document["components"]["schemas"][name]
+        assert schema["required"] == list(schema["properties"])
+        assert "additionalProperties" not in schema
+
+
+def test_enums_are_named(document):
+    """Enums are components with a type, so that each is one class in a client."""
+    schemas = document["components"]["schemas"]
+    assert len(schemas["TaskState"]["enum"]) == 10
+    for schema in schemas.values():
+        for inner in schemas_within(schema.get("properties", {})):
+            assert "enum" not in inner or inner.get("type") == "string"
+    for name in ("TaskState", "FailureKind", "Liveness"):
+        assert schemas[name]["type"] == "string"
+
+
+def test_no_component_is_unused(document):
+    """What nothing refers to is not there."""
+    text = json.dumps(document["paths"]) + json.dumps(document["components"])
+    for kind, components in document["components"].items():
+        for name in components:
+            assert f"#/components/{kind}/{name}" in text
