@@ -1,0 +1,33 @@
+"""The worker kit: `install(app)` once, and what a task's author may call.
+
+The service imports `task_status_worker.record` through this package, so nothing here may import Celery or Redis:
+the names below are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from task_status_worker.failure import TaskFailed, fail, finish
+    from task_status_worker.installation import install
+    from task_status_worker.progress import TaskCanceled, report
+
+__all__ = ["TaskCanceled", "TaskFailed", "fail", "finish", "install", "report"]
+
+_MODULES: Final = {
+    "TaskCanceled": "progress",
+    "TaskFailed": "failure",
+    "fail": "failure",
+    "finish": "failure",
+    "install": "installation",
+    "report": "progress",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and remember it (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,66 @@
+"""The result backend made safe: what is stored can be read, and what cannot be read no longer stops a store."""
+
+import logging
+from typing import Any
+
+from celery.backends.base import BaseKeyValueStoreBackend
+
+from task_status_worker.failure import TaskFailed
+from task_status_worker.guard import readable_meta
+
+logger = logging.getLogger(__name__)
+
+
+class GuardedBackend:
+    """Mix into a Celery result backend."""
+
+    def encode_result(self, result: Any, state: str) -> Any:
+        """Complete what Celery could not read back, and store what `fail` was given beside its message."""
+        encoded = super().encode_result(readable_meta(result, state), state)  # type: ignore[misc]  # the backend's
+        if isinstance(result, TaskFailed) and isinstance(encoded, dict):
+            # Celery keeps type, arguments and module of an exception, and nothing else.
+            encoded = {**encoded, **result.stored_fields()}
+        return encoded
+
+
+class GuardedKeyValueBackend(GuardedBackend):
+    """Mix into a backend that reads the stored value before it writes, such as Redis."""
+
+    def _store_result(self, task_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Store, and replace a value that cannot be read instead of losing the outcome.
+
+        Celery decodes the old value to see whether it is SUCCESS (KeyValueStoreBackend._store_result, celery#6090), so
+        a value that does not decode, whoever wrote it, makes every later store of the task fail.
+        """
+        backend: Any = super()
+        try:
+            return backend._store_result(task_id, *args, **kwargs)  # noqa: SLF001  # the very method
+        except Exception as error:
+            if self._is_passing(error) or self._can_be_read(task_id):
+                raise
+            logger.warning("Replacing the unreadable result of task %s: %r", task_id, error)
+            backend.delete(backend.get_key_for_task(task_id))
+            return backend._store_result(task_id, *args, **kwargs)  # noqa: SLF001  # the very method
+
+    def _can_be_read(self, task_id: str) -> bool:
+        backend: Any = super()
+        try:
+            backend._get_task_meta_for(task_id)  # noqa: SLF001  # what _store_result reads with
+        except Exception as error:  # noqa: BLE001  # Celery's readers have no common exception
+            return self._is_passing(error)
+        return True
+
+    def _is_passing(self, error: Exception) -> bool:
+        """Say whether the store failed, and not the stored value."""
+        backend: Any = super()
+        return bool(backend.exception_safe_to_retry(error))
+
+
+def guard_backend(backend: Any) -> Any:
+    """Make one result backend safe, in place; a second time changes nothing."""
+    cls = type(backend)
+    if not issubclass(cls, GuardedBackend):
+        guard = GuardedKeyValueBackend if issubclass(cls, BaseKeyValueStoreBackend) else GuardedBackend
+        # Its own class stays below, so that what the user's backend overrides keeps working.
+        backend.__class__ = type(cls.__name__, (guard, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
+    return backend

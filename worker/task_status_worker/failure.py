@@ -1,0 +1,164 @@
+"""How a task says that it failed or that it ended in a state of its own, and what a record keeps of a failure."""
+
+import traceback
+from typing import Any, Final, NoReturn
+
+import msgspec
+from celery import current_app, states
+from celery.exceptions import Ignore
+
+from task_status_worker.record import MAX_FIELD_BYTES, RecordedFailure
+
+_MAX_NAME_CHARS: Final = 200
+_MAX_MESSAGE_CHARS: Final = 2_000
+_MAX_TRACEBACK_CHARS: Final = 8_000
+
+#: what Celery stores itself; a task that ends in one of these by hand would be misread by every reader
+_CELERY_STATES: Final = frozenset({*states.ALL_STATES, states.REJECTED, states.IGNORED})
+
+
+#: what Celery keeps of an exception
+_CELERY_KEYS: Final = frozenset({"exc_type", "exc_message", "exc_module"})
+
+
+class TaskFailed(Exception):
+    """A task says that it failed.
+
+    Celery readers get it back from `AsyncResult.result` with its message; `code` and `details` are custom keys of the
+    stored meta.
+    """
+
+    def __init__(
+        self, message: str = "", *, code: str | None = None, details: Any = None, exc_type: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.details = details
+        self.exc_type = exc_type
+
+    def stored_fields(self) -> dict[str, Any]:
+        """Give what the stored meta carries beside Celery's own keys, and the type under which it is stored."""
+        fields: dict[str, Any] = self.custom_fields()
+        if self.exc_type is not None:
+            # No module: readers make up a class of this name, and never look one up.
+            fields.update(exc_type=self.exc_type, exc_module=None)
+        return fields
+
+    def custom_fields(self) -> dict[str, Any]:
+        """Give code and details, as far as there are any."""
+        fields = {"code": self.code, "details": self.details}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def fail(message: str, *, code: str | None = None, details: Any = None, exc_type: str | None = None) -> NoReturn:
+    """End the task as failed, with what its caller needs to know.
+
+    It is an exception like any other, so links, chords, chains, events and `on_failure` see the failure too, which
+    `update_state("FAILURE")` followed by `raise Ignore()` hides from them. It is not retried by `autoretry_for`.
+
+    Args:
+        message: what went wrong, for people
+        code: what went wrong, for programs
+        details: anything more; what JSON cannot hold is stored as text
+        exc_type: the name under which the failure is stored instead of `TaskFailed`
+
+    Raises:
+        TaskFailed: always
+    """
+    # Encoded and decoded at once: what cannot be stored must not replace this failure by another one.
+    plain = None if details is None else msgspec.to_builtins(details, str_keys=True, enc_hook=str)
+    raise TaskFailed(message, code=code, details=plain, exc_type=exc_type)
+
+
+def finish(state: str, meta: Any = None) -> NoReturn:
+    """End the task in a state of its own, such as `PARTIAL`, with `meta` as the last word.
+
+    What `update_state` and `raise Ignore()` do, with the end noted: without it nobody can tell that the task is over.
+    Celery's links, chains and chords do not go on after it.
+
+    Raises:
+        ValueError: for a state that Celery stores itself
+        celery.exceptions.Ignore: always else
+    """
+    if not state or state in _CELERY_STATES:
+        raise ValueError(f"{state!r} is Celery's own state: return, raise or call fail() to end a task in it")
+    task = current_app.current_worker_task
+    if task is not None:
+        task.update_state(state=state, meta=meta)
+    raise Ignore(f"finished as {state}")
+
+
+def failure_of(error: BaseException, *, with_traceback: bool = True) -> RecordedFailure:
+    """Give what a record keeps of an exception."""
+    lines = traceback.format_exception(error) if with_traceback and error.__traceback__ is not None else None
+    return bounded(
+        RecordedFailure(
+            type=(error.exc_type if isinstance(error, TaskFailed) else None) or type(error).__qualname__,
+            module=type(error).__module__,
+            message=_text_of(error),
+            details=(error.custom_fields() or None) if isinstance(error, TaskFailed) else None,
+            traceback="".join(lines) if lines else None,
+        )
+    )
+
+
+def failure_in_meta(meta: Any) -> RecordedFailure | None:
+    """Give what a record keeps of the meta of a failure that the task stored itself, after the guard completed it."""
+    if not isinstance(meta, dict):
+        return None
+    message = meta.get("exc_message")
+    lines = message if isinstance(message, list | tuple) else [message]
+    return bounded(
+        RecordedFailure(
+            type=str(meta.get("exc_type")),
+            module=meta.get("exc_module") and str(meta["exc_module"]),
+            message="\n".join(str(line) for line in lines),
+            details={name: meta[name] for name in meta if name not in _CELERY_KEYS} or None,
+        )
+    )
+
+
+def bounded(failure: RecordedFailure) -> RecordedFailure:
+    """Cut texts, so that the packed failure fits into a field; the traceback goes first, then the details."""
+    cut = RecordedFailure(
+        type=_cut(failure.type, _MAX_NAME_CHARS),
+        module=_cut(failure.module, _MAX_NAME_CHARS),
+        message=_cut(failure.message, _MAX_MESSAGE_CHARS),
+        details=failure.details,
+        traceback=_cut_start(failure.traceback, _MAX_TRACEBACK_CHARS),
+    )
+    without_traceback = msgspec.structs.replace(cut, traceback=None)
+    for candidate in (cut, without_traceback):
+        if _packed_bytes(candidate) <= MAX_FIELD_BYTES:
+            return candidate
+    return msgspec.structs.replace(without_traceback, details=None)
+
+
+def _packed_bytes(failure: RecordedFailure) -> int:
+    try:
+        return len(msgspec.json.encode(failure, enc_hook=str))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return MAX_FIELD_BYTES + 1
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  # an exception's __str__ may raise anything
+        return f"<{type(error).__name__} that cannot be shown>"
+
+
+def _cut(text: str | None, max_chars: int) -> str | None:
+    """Keep the start, without what UTF-8 cannot carry."""
+    if text is None:
+        return None
+    shown = text if len(text) <= max_chars else text[: max_chars - 1] + "…"
+    return shown.encode("utf-8", "replace").decode()
+
+
+def _cut_start(text: str | None, max_chars: int) -> str | None:
+    """Keep the end, which is where a traceback says what happened."""
+    if text is None:
+        return None
+    shown = text if len(text) <= max_chars else "…" + text[1 - max_chars :]
+    return shown.encode("utf-8", "replace").decode()

@@ -1,0 +1,79 @@
+"""What Celery's own reader can read back: any meta of FAILURE, RETRY or REVOKED made into one it can. Pure.
+
+`AsyncResult.state` and `.result` turn the meta of these states into an exception and raise where it does not name one
+(celery/backends/base.py, exception_to_python). Worse, a worker reads the old value before it writes a new one, so a
+meta that cannot be read is never overwritten and the task's real outcome is lost.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+#: the states whose meta Celery reads as an exception (celery.states.EXCEPTION_STATES)
+_EXCEPTION_STATES: Final = frozenset({"FAILURE", "RETRY", "REVOKED"})
+
+#: exc_type and exc_module of what does not name an exception; real classes, so that a reader gets one of them
+_DEFAULT_EXCEPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "FAILURE": ("TaskFailed", "task_status_worker.failure"),
+    "RETRY": ("Retry", "celery.exceptions"),
+    "REVOKED": ("TaskRevokedError", "celery.exceptions"),
+}
+
+#: where people put the text of a failure, best first
+_MESSAGE_KEYS: Final = ("exc_message", "message", "error", "detail", "reason", "msg", "description")
+
+_MISSING: Final = object()
+
+
+def readable_meta(meta: Any, state: str | None) -> Any:
+    """Complete a meta so that every Celery reader can read it; custom keys stay, and what is readable is untouched."""
+    if state not in _EXCEPTION_STATES or isinstance(meta, BaseException):
+        return meta
+    if state == "RETRY" and not meta:
+        return meta  # what Celery itself stores for a retry without an exception, and reads as None
+    if not isinstance(meta, Mapping):
+        return _exception_meta(state, _messages(meta))
+    if _names_an_exception(meta):
+        return meta
+    completed = {**meta, **_exception_meta(state, _messages_of_mapping(meta, state))}
+    exc_type = meta.get("exc_type")
+    if isinstance(exc_type, str) and exc_type:
+        # It names a type, in a module where that is no exception: keep the name, let Celery make up a class for it.
+        completed.update(exc_type=exc_type, exc_module=None)
+    return completed
+
+
+def _exception_meta(state: str, messages: list[str]) -> dict[str, Any]:
+    exc_type, exc_module = _DEFAULT_EXCEPTIONS[state]
+    return {"exc_type": exc_type, "exc_message": messages, "exc_module": exc_module}
+
+
+def _names_an_exception(meta: Mapping[Any, Any]) -> bool:
+    """Follow `exception_to_python`: a name that is found must be an exception class, any other is made one."""
+    exc_type, exc_module = meta.get("exc_type"), meta.get("exc_module")
+    if not isinstance(exc_type, str) or not exc_type or not isinstance(exc_module, str | None):
+        return False
+    if exc_module is None or exc_module not in sys.modules:
+        return True
+    found: Any = sys.modules[exc_module]
+    for name in exc_type.split("."):
+        found = getattr(found, name, _MISSING)
+        if found is _MISSING:
+            return True
+    return isinstance(found, type) and issubclass(found, BaseException)
+
+
+def _messages(meta: Any) -> list[str]:
+    if meta is None:
+        return []
+    if isinstance(meta, list | tuple):
+        return [str(item) for item in meta]
+    return [str(meta)]
+
+
+def _messages_of_mapping(meta: Mapping[Any, Any], state: str) -> list[str]:
+    for key in _MESSAGE_KEYS:
+        if meta.get(key):
+            return _messages(meta[key])
+    texts = [value for value in meta.values() if isinstance(value, str) and value]
+    return texts if len(texts) == 1 else [f"the task stored {state} without a message"]

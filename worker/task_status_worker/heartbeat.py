@@ -1,0 +1,92 @@
+"""The heartbeat: this worker is alive, and these are its task types. A thread of the worker's main process."""
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from celery import signals
+
+from task_status_worker.announce import announcements
+from task_status_worker.kit import kit_of
+from task_status_worker.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two signs of life
+BEAT_SECONDS: Final = 5.0
+
+#: how many beats lie between two announcements of the task types: a minute
+_BEATS_PER_ANNOUNCEMENT: Final = 12
+
+
+class Heartbeat:
+    """Beat in a thread of its own, so that a solo pool's long task does not silence the worker."""
+
+    def __init__(
+        self, recorder: Recorder, hostname: str, announce: Callable[[], None], *, beat_seconds: float = BEAT_SECONDS
+    ) -> None:
+        self._recorder = recorder
+        self._hostname = hostname
+        self._announce = announce
+        self._beat_seconds = beat_seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat_until_stopped, name="task-status-heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat, at once."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        self._stopped.set()
+
+    def _beat_until_stopped(self) -> None:
+        beats = 0
+        while True:
+            try:
+                self._beat(announces=beats % _BEATS_PER_ANNOUNCEMENT == 0)
+            except Exception:
+                logger.exception("a heartbeat of task-status failed")
+            beats += 1
+            if self._stopped.wait(self._beat_seconds):
+                return
+
+    def _beat(self, *, announces: bool) -> None:
+        if not self._recorder.flush():
+            return
+        self._recorder.see_worker(self._hostname)
+        if announces:
+            self._announce()
+
+
+#: by consumer's app: the heartbeat of the worker that runs in this process
+_RUNNING: weakref.WeakKeyDictionary[Any, Heartbeat] = weakref.WeakKeyDictionary()
+
+
+def on_worker_ready(sender: Any, **_: Any) -> None:
+    """Start the heartbeat of a worker; `sender` is its consumer."""
+    kit = kit_of(sender.app)
+    if kit is None or sender.app in _RUNNING:
+        return
+    heartbeat = Heartbeat(
+        kit.recorder,
+        sender.hostname,
+        lambda: kit.recorder.announce(lambda now: announcements(sender.app, now=now)),
+    )
+    _RUNNING[sender.app] = heartbeat
+    heartbeat.start()
+
+
+def on_worker_shutdown(sender: Any, **_: Any) -> None:
+    """Stop the heartbeat of a worker."""
+    heartbeat = _RUNNING.pop(sender.app, None)
+    if heartbeat is not None:
+        heartbeat.stop()
+
+
+def connect() -> None:
+    """Connect the receivers; a second time changes nothing."""
+    signals.worker_ready.connect(on_worker_ready, weak=False)
+    signals.worker_shutdown.connect(on_worker_shutdown, weak=False)

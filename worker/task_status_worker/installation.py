@@ -1,0 +1,153 @@
+"""`install(app)`: the composition root of the worker kit, the only module that knows all others."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from celery import signals
+from celery.exceptions import ImproperlyConfigured
+from celery.utils.imports import symbol_by_name
+
+from task_status_worker import heartbeat
+from task_status_worker import signals as facts
+from task_status_worker.backend import guard_backend
+from task_status_worker.kit import Kit, kit_of, remember
+from task_status_worker.record import Keys, Retention
+from task_status_worker.recorder import Recorder
+from task_status_worker.redis_client import RedisRecordClient, is_redis_url
+from task_status_worker.request import StatusRequest
+from task_status_worker.task import StatusTask
+
+#: what a status needs to be true, where the app does not say otherwise
+SETTINGS: Final[Mapping[str, Any]] = {
+    "task_track_started": True,
+    # A result that cannot be stored at once is stored later; else a task that succeeded is stored as FAILURE with a
+    # ConnectionError (celery#8588). Half an hour or so, with Celery's backoff of up to 10 s.
+    "result_backend_always_retry": True,
+    "result_backend_max_retries": 360,
+    # Seconds. Celery waits 120 for an answer, and for a connection for ever.
+    "redis_socket_timeout": 5.0,
+    "redis_socket_connect_timeout": 1.0,
+    "redis_backend_health_check_interval": 15,
+    # One backend per process and not one per thread or greenlet, which each keep their connections.
+    "result_backend_thread_safe": True,
+}
+
+_DEFAULT_RETENTION: Final = Retention()
+
+
+def install(app: Any, *, record_url: str | None = None, retention: Retention = _DEFAULT_RETENTION) -> None:
+    """Make an app's workers tell what happens to its tasks. Call it once the app is configured; twice is harmless.
+
+    Settings that the app makes itself are left alone. Tasks may exist already, or come later.
+
+    Args:
+        app: the `celery.Celery` app
+        record_url: the Redis of the records; the app's Redis result backend, else its Redis broker, unless given
+        retention: how long records are kept
+
+    Raises:
+        celery.exceptions.ImproperlyConfigured: if there is no Redis to keep records in
+    """
+    if kit_of(app) is not None:
+        return
+    url = record_url or _redis_url_of(app)
+    options = app.conf.result_backend_transport_options or {}
+    client_of_process = _client_factory(url, options.get("master_name"))
+    recorder = Recorder(client_of_process, keys=Keys.under(options.get("global_keyprefix")), retention=retention)
+    remember(app, Kit(recorder=recorder))
+
+    # Again whenever the app reads its configuration anew, which drops what was set before.
+    app.on_after_configure.connect(_configure_sender, weak=False)
+    tracks_started = not app.conf.value_set_for("task_track_started")
+    _configure(app)
+    _guard_backends(app)
+    app.Task = _with_status(app.Task)
+    app.on_after_finalize.connect(_adopt_tasks_of_sender, weak=False)
+    if app.finalized:
+        _adopt_tasks(app)
+        if tracks_started:
+            _track_started(app)
+    facts.connect()
+    heartbeat.connect()
+    signals.worker_init.connect(_prepare_worker, weak=False)
+
+
+def _redis_url_of(app: Any) -> str:
+    for url in (app.conf.result_backend, app.conf.broker_url):
+        if isinstance(url, str) and is_redis_url(url):
+            return url
+    raise ImproperlyConfigured(
+        "install(app) found neither a Redis result backend nor a Redis broker to keep records in: "
+        "configure the app first, or say where with install(app, record_url='redis://...')"
+    )
+
+
+def _client_factory(url: str, sentinel_master: str | None) -> Any:
+    def connect() -> RedisRecordClient:
+        return RedisRecordClient(url, sentinel_master=sentinel_master)
+
+    connect()  # opens no connection, but refuses a URL that it cannot use
+    return connect
+
+
+def _configure(app: Any) -> None:
+    for name, value in SETTINGS.items():
+        if not app.conf.value_set_for(name):
+            app.conf[name] = value
+
+
+def _configure_sender(sender: Any, **_: Any) -> None:
+    _configure(sender)
+
+
+def _guard_backends(app: Any) -> None:
+    """Make the app's result backend safe, and every one that it makes later: one per thread if it is told so."""
+    make = app._get_backend  # noqa: SLF001  # the one place where Celery makes a backend
+    app._get_backend = lambda: guard_backend(make())  # noqa: SLF001  # as above
+    present = app._backend  # noqa: SLF001  # `app.backend` would make one, before the app may be configured to the end
+    if present is not None:
+        guard_backend(present)
+
+
+def _adopt_tasks_of_sender(sender: Any, **_: Any) -> None:
+    _adopt_tasks(sender)
+
+
+def _adopt_tasks(app: Any) -> None:
+    """Put the kit's Task class in front of each task's own, in place: others hold references to the task."""
+    for task in app.tasks.values():
+        if not isinstance(task, StatusTask):
+            task.__class__ = _with_status(type(task))
+        own_backend = task._backend  # noqa: SLF001  # `task.backend` would make the app's
+        if own_backend is not None:
+            guard_backend(own_backend)
+
+
+def _with_status(cls: Any) -> Any:
+    if issubclass(cls, StatusTask):
+        return cls
+    # The user's class stays below, with all its methods; what Celery bound to it is inherited.
+    return type(
+        cls.__name__,
+        (StatusTask, cls),
+        {"__module__": cls.__module__, "__doc__": cls.__doc__, "abstract": cls.abstract},
+    )
+
+
+def _track_started(app: Any) -> None:
+    """Let tasks that were bound already follow the setting: Celery copies it to them when it binds them."""
+    for task in app.tasks.values():
+        if not task.track_started:
+            task.track_started = True
+
+
+def _prepare_worker(sender: Any, **_: Any) -> None:
+    """Put the kit's Request class in front of each task's own, and adopt the tasks that came late."""
+    app = sender.app
+    if kit_of(app) is None:
+        return
+    _adopt_tasks(app)
+    for task in app.tasks.values():
+        cls = symbol_by_name(task.Request)
+        if not issubclass(cls, StatusRequest):
+            task.Request = type(cls.__name__, (StatusRequest, cls), {"__module__": cls.__module__})

@@ -1,0 +1,243 @@
+"""Celery signal -> fact: the table is at the end.
+
+A task that runs is seen by the process that runs it: task_prerun, task_retry and task_postrun, which Celery sends after
+it has stored the outcome (celery/app/trace.py, build_tracer). What that process does not live to see, the worker's main
+process does: task_revoked, and task_failure for a lost process or a hard time limit. A task_postrun with state None
+means that this process gives up the run; whoever learns of it next sends a signal of its own, so nothing is noted.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from celery import signals, states
+from celery.app.task import Context
+from celery.exceptions import Reject
+
+from task_status_worker.failure import failure_in_meta, failure_of
+from task_status_worker.kit import all_kits, kit_of
+from task_status_worker.progress import TaskCanceled
+from task_status_worker.record import Fact, Note, RecordedFailure
+from task_status_worker.run import Run, run_of, start_run
+
+#: Celery's own chores; everything else that has an id may be asked for
+_UNRECORDED: Final = frozenset({"celery.backend_cleanup", "celery.chord_unlock"})
+
+
+def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
+    """Note a fact about the attempt that a request (celery.app.task.Context) is for."""
+    kit = kit_of(app)
+    if kit is None or request.get("task") in _UNRECORDED:
+        return
+    run = run_of(request)
+    kit.recorder.note(
+        Note(
+            task_id=request.id,
+            fact=fact,
+            generation=request.replaced_task_nesting or 0,
+            attempt=request.retries or 0,
+            run=run.token if run is not None else None,
+            **fields,
+        )
+    )
+
+
+def _description(request: Any) -> dict[str, Any]:
+    """Say what a request tells about its task."""
+    return {
+        "name": request.get("task"),
+        "queue": (request.delivery_info or {}).get("routing_key"),
+        "root_id": request.root_id,
+        # A task that retries becomes its own parent (celery/app/base.py, send_task).
+        "parent_id": request.parent_id if request.parent_id != request.id else None,
+        "group_id": request.group,
+    }
+
+
+# In the main process.
+
+
+def on_received(sender: Any, request: Any, **_: Any) -> None:
+    """Note that a worker holds the message; `request` is a celery.worker.request.Request."""
+    context = Context(request.request_dict)
+    if context.retries:
+        # Its retry was noted when the attempt before ended, with the time of the next, and holds until that starts.
+        return
+    _note(
+        sender.app,
+        context,
+        Fact.RECEIVED,
+        scheduled_for=request.eta,
+        expires_at=request.expires,
+        **_description(context),
+    )
+
+
+def on_revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
+    """Note that a task was canceled, or expired before it started."""
+    _note(sender.app, request, Fact.REVOKED, outcome="EXPIRED" if expired else "REVOKED", **_description(request))
+
+
+def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+    """Note the failure of a run whose process cannot note it: it is lost, or was killed by a hard time limit."""
+    request = sender.request
+    if run_of(request) is not None or request.id != task_id:
+        return  # in the process that runs it: task_postrun follows
+    if isinstance(exception, Reject):
+        return  # task_postrun has said so; the main process repeats it since Celery 5.7 (celery#10369)
+    failure = failure_of(exception, with_traceback=False)
+    _note(sender.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure, result_stored=True)
+
+
+def on_unknown(sender: Any, message: Any, name: str, id: str, **_: Any) -> None:  # noqa: A002  # Celery's name
+    """Note that this worker knows no task of that name, which ends it: the message is gone."""
+    request = Context(message.headers, id=id, task=name)
+    failure = RecordedFailure(type="NotRegistered", module="celery.exceptions", message=name)
+    _note(sender.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure, **_description(request))
+
+
+def on_invalid(sender: Any, message: Any, exc: Exception | None, **_: Any) -> None:
+    """Note that a message was thrown away because the worker could make no task of it; Celery stores nothing."""
+    if exc is None or "id" not in message.headers or "task" not in message.headers:
+        return
+    if message.headers["task"] not in sender.app.tasks:
+        return  # task_unknown follows
+    request = Context(message.headers)
+    _note(sender.app, request, Fact.REJECTED, failure=failure_of(exc, with_traceback=False), **_description(request))
+
+
+# In the process that runs the task.
+
+
+def on_prerun(sender: Any, task: Any, **_: Any) -> None:
+    """Note that a run has started."""
+    request = task.request
+    if request.is_eager or kit_of(sender.app) is None:
+        return
+    start_run(request)
+    _note(sender.app, request, Fact.STARTED, worker=request.hostname, **_description(request))
+
+
+def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
+    """Note that an attempt ended and another one will follow, if one will."""
+    if reason is None:
+        _note_cut_off(sender, request)
+        return
+    run = run_of(request)
+    # Celery stores nothing for a retry without `exc=`, also where it was called for an exception.
+    cause = reason.exc or reason.__cause__ or reason.__context__
+    _note(
+        sender.app,
+        request,
+        Fact.RETRYING,
+        next_retry_at=_time_of(reason.when),
+        failure=failure_of(cause) if cause is not None else None,
+        progress=run.custom_meta if run is not None else None,
+    )
+
+
+def _note_cut_off(task: Any, request: Any) -> None:
+    """Note what becomes of a run that the main process killed because it shuts down or lost its broker.
+
+    Celery calls both a retry (celery/worker/request.py, _announce_cancelled). A message that is not acknowledged yet
+    goes back into its queue; one that is, is gone.
+    """
+    if task.acks_late:
+        _note(task.app, request, Fact.REQUEUED)
+        return
+    message = "The worker shut down while it ran the task; nobody will run it again."
+    failure = RecordedFailure(type="WorkerLostError", module="billiard.exceptions", message=message)
+    _note(task.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure)
+
+
+def _time_of(when: Any) -> datetime | None:
+    """Turn the `when` of a Retry, a time or seconds from now, into a time."""
+    if isinstance(when, datetime):
+        return when
+    return datetime.now(UTC) + timedelta(seconds=when) if when is not None else None
+
+
+def on_postrun(sender: Any, task: Any, retval: Any, state: str | None, **_: Any) -> None:
+    """Note how a run ended."""
+    run = run_of(task.request)
+    ending = _ENDINGS.get(state or "")
+    if run is None or ending is None or run.replaced:
+        return
+    fact, fields = ending(task, run, retval)
+    _note(sender.app, task.request, fact, progress=run.custom_meta, **fields)
+
+
+_Ending = tuple[Fact, dict[str, Any]]
+
+
+def _succeeded(task: Any, _run: Run, _retval: Any) -> _Ending:
+    return Fact.FINISHED, {"outcome": states.SUCCESS, "result_stored": _stores_result(task)}
+
+
+def _failed(task: Any, _run: Run, error: BaseException) -> _Ending:
+    return Fact.FINISHED, {
+        "outcome": states.FAILURE,
+        "failure": failure_of(error),
+        "result_stored": _stores_result(task),
+    }
+
+
+def _ignored(task: Any, run: Run, error: BaseException) -> _Ending:
+    if isinstance(error, TaskCanceled):
+        # Celery stores nothing after Ignore; a chord this task is part of must learn of its end as well.
+        task.backend.mark_as_revoked(
+            run.task_id, reason="canceled", request=task.request, store_result=_stores_result(task)
+        )
+        return Fact.REVOKED, {"outcome": states.REVOKED}
+    failure = failure_in_meta(run.stored_meta) if run.stored_state in states.EXCEPTION_STATES else None
+    return Fact.IGNORED, {"outcome": run.stored_state, "failure": failure}
+
+
+def _rejected(task: Any, _run: Run, error: Any) -> _Ending:
+    # Celery puts back nothing that was acknowledged before it started (celery/worker/request.py, reject).
+    if error.requeue and task.acks_late:
+        return Fact.REQUEUED, {}
+    reason = RecordedFailure(type="Reject", module="celery.exceptions", message=str(error.reason))
+    return Fact.REJECTED, {"failure": reason}
+
+
+def _stores_result(task: Any) -> bool:
+    """Say whether Celery stores what this run returns: the message may say otherwise than the task."""
+    asked = vars(task.request).get("ignore_result")
+    return not (task.ignore_result if asked is None else asked)
+
+
+#: the state of task_postrun; RETRY was noted by task_retry
+_ENDINGS: Final[dict[str, Callable[[Any, Run, Any], _Ending]]] = {
+    states.SUCCESS: _succeeded,
+    states.FAILURE: _failed,
+    states.IGNORED: _ignored,
+    states.REJECTED: _rejected,
+}
+
+
+def on_process_end(**_: Any) -> None:
+    """Write what is still kept: a process that goes down takes its buffer along."""
+    for kit in all_kits():
+        kit.recorder.flush()
+
+
+_RECEIVERS: Final = (
+    # signal                        receiver          notes
+    (signals.task_received, on_received),  # RECEIVED
+    (signals.task_prerun, on_prerun),  # STARTED
+    (signals.task_retry, on_retry),  # RETRYING; REQUEUED or FINISHED when the worker shuts down
+    (signals.task_postrun, on_postrun),  # FINISHED, IGNORED, REVOKED, REJECTED, REQUEUED
+    (signals.task_revoked, on_revoked),  # REVOKED
+    (signals.task_failure, on_failure),  # FINISHED, when the process that ran it is gone
+    (signals.task_unknown, on_unknown),  # FINISHED
+    (signals.task_rejected, on_invalid),  # REJECTED
+    (signals.worker_process_shutdown, on_process_end),
+    (signals.worker_shutdown, on_process_end),
+)
+
+
+def connect() -> None:
+    """Connect every receiver; a second time changes nothing, and apps without a kit are left alone."""
+    for signal, receiver in _RECEIVERS:
+        signal.connect(receiver, weak=False)
