@@ -142,6 +142,8 @@ def _packed_bytes(failure: RecordedFailure) -> int:
 
 
 def _text_of(error: BaseException) -> str:
+    if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
+        return error.args[0]  # its own text is the repr of that
     try:
         return str(error)
     except Exception:  # noqa: BLE001  # an exception's __str__ may raise anything

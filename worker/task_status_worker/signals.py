@@ -3,13 +3,15 @@
 A task that runs is seen by the process that runs it: task_prerun, task_retry and task_postrun, which Celery sends after
 it has stored the outcome (celery/app/trace.py, build_tracer). What that process does not live to see, the worker's main
 process does: task_revoked, and task_failure for a lost process or a hard time limit. A task_postrun with state None
-means that this process gives up the run; whoever learns of it next sends a signal of its own, so nothing is noted.
+means that the outcome could not be stored, and task_failure follows, or that the task left by SystemExit.
 """
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from billiard import current_process
 from celery import signals, states
 from celery.app.task import Context
 from celery.exceptions import Reject
@@ -22,6 +24,9 @@ from task_status_worker.run import Run, run_of, start_run
 
 #: Celery's own chores; everything else that has an id may be asked for
 _UNRECORDED: Final = frozenset({"celery.backend_cleanup", "celery.chord_unlock"})
+
+#: on the request of the main process, once its failure is noted
+_NOTED: Final = "task_status_noted"
 
 
 def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
@@ -85,6 +90,9 @@ def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) ->
         return  # in the process that runs it: task_postrun follows
     if isinstance(exception, Reject):
         return  # task_postrun has said so; the main process repeats it since Celery 5.7 (celery#10369)
+    if vars(request).get(_NOTED):
+        return  # a process that is killed for its time limit is lost as well, and Celery sends the signal for both
+    setattr(request, _NOTED, True)
     failure = failure_of(exception, with_traceback=False)
     _note(sender.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure, result_stored=True)
 
@@ -160,11 +168,25 @@ def _time_of(when: Any) -> datetime | None:
 def on_postrun(sender: Any, task: Any, retval: Any, state: str | None, **_: Any) -> None:
     """Note how a run ended."""
     run = run_of(task.request)
+    if state is None:
+        state, retval = _left_by_exit(task)
     ending = _ENDINGS.get(state or "")
     if run is None or ending is None or run.replaced:
         return
     fact, fields = ending(task, run, retval)
     _note(sender.app, task.request, fact, progress=run.custom_meta, **fields)
+
+
+def _left_by_exit(task: Any) -> tuple[str | None, BaseException | None]:
+    """Say what becomes of a task that called `sys.exit()`, where no one else will.
+
+    With a pool of processes the main process sees one die and says so. The other pools forget the task
+    (celery/concurrency/base.py, apply_target), and its message too unless that is acknowledged late.
+    """
+    error = sys.exc_info()[1]  # Celery sends the signal from a `finally`
+    if isinstance(error, SystemExit) and current_process().name == "MainProcess" and not task.acks_late:
+        return states.FAILURE, error
+    return None, None
 
 
 _Ending = tuple[Fact, dict[str, Any]]
