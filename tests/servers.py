@@ -1,13 +1,16 @@
 """Real processes that tests start: each on its own port, ended by pid."""
 
 import contextlib
+import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import redis
+import requests
 from task_status_service.embedded_redis import find_redis_server, redis_command
 
 
@@ -74,3 +77,50 @@ def running_redis(folder: Path, *, durable: bool = False) -> Iterator[RedisServe
         yield server
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def running(command: list[str], *, environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process for the length of a `with` block, its output in a file."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environ})
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def running_worker(app: str, *options: str, redis_url: str, folder: Path) -> Iterator[Path]:
+    """Run a real Celery worker from when it is ready; give its log."""
+    log = folder / f"worker-{app.rsplit('.', 1)[-1]}.log"
+    command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
+    environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parent)}
+    with running(
+        [*command, "--without-mingle", "--without-gossip", "--hostname", f"{app}@test"], environ=environ, log=log
+    ) as process:
+        wait_until(lambda: b"ready." in log.read_bytes() or process.poll() is not None, timeout=30, what="the worker")
+        assert process.poll() is None, log.read_text()
+        yield log
+
+
+@contextlib.contextmanager
+def running_service(environ: dict[str, str], *, folder: Path) -> Iterator[str]:
+    """Run the real service under gunicorn from when it answers; give its URL."""
+    bind = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "task_status_service.cli", "serve"]
+    with running(command, environ={**environ, "TASK_STATUS_BIND": bind}, log=folder / "service.log") as process:
+        wait_until(lambda: _answers(bind) or process.poll() is not None, what="the service")
+        assert process.poll() is None, (folder / "service.log").read_text()
+        yield f"http://{bind}"
+
+
+def _answers(bind: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"http://{bind}/livez", timeout=2).ok
+    return False

@@ -23,13 +23,13 @@ MAX_DETAIL_LENGTH: Final = 300
 def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> None:
     """Check arguments, given by position or by name, against what the type takes.
 
-    A type without a schema, or with one that cannot be used, takes anything: announcements are written by workers, and
-    a wrong one is no reason to refuse a task.
+    A type whose schema cannot be used takes anything: announcements are written by workers, and a wrong one is no
+    reason to refuse a task.
 
     Raises:
         InvalidArguments: with a JSON Pointer into the request body for each fault.
     """
-    validator = _validator(bytes(task_type.arguments)) if task_type.arguments is not None else None
+    validator = _validator(bytes(task_type.arguments))
     if validator is None:
         return
     names = task_type.positional

@@ -70,7 +70,7 @@ class CeleryBroker:
         """
         with self._app.connection_for_write() as connection:
             try:
-                connection.ensure_connection(max_retries=1, timeout=SOCKET_SECONDS)
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
                 connection.channel().close()
             except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
                 raise BrokerUnavailable from error

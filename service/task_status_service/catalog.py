@@ -54,12 +54,12 @@ class TaskType(msgspec.Struct, frozen=True):
     doc: str | None = None
     #: where it is sent unless the submission says otherwise; None: the default queue
     queue: str | None = None
-    #: JSON Schema of its arguments by name; None if nothing is known about them
-    arguments: msgspec.Raw | None = None
+    #: JSON Schema of its arguments by name; `true` takes anything
+    arguments: msgspec.Raw = msgspec.Raw(b"true")
     #: the names that may also be given by position, in their order
     positional: list[str] = []
     #: it takes more arguments by position than it names
-    var_positional: bool = False
+    var_positional: bool = True
     #: seconds since the epoch, by the Redis clock
     announced_at: float = 0.0
 

@@ -29,7 +29,11 @@ STOP_SECONDS: Final = 15.0
 
 _COLOURS: Final = {"redis": "red", "worker": "green", "api": "cyan"}
 _PARTS: Final = {
-    "worker": [sys.executable, "-m", "celery", "-q", "-A", "task_status_worker.demo", "worker", "--loglevel", "INFO"],
+    "worker": [
+        *(sys.executable, "-m", "celery", "-q", "-A", "task_status_worker.demo", "worker", "--loglevel", "INFO"),
+        # There are no other workers to wait for, one second each.
+        *("--without-mingle", "--without-gossip"),
+    ],
     "api": [sys.executable, "-m", "task_status_service.cli", "serve"],
 }
 #: linux/prctl.h
@@ -119,7 +123,7 @@ class _Session:
             environ = {**os.environ, "TASK_STATUS_REDIS_URL": redis_url, "TASK_STATUS_BIND": f"{HOST}:{self._port}"}
             for name, command in _PARTS.items():
                 await parts.enter_async_context(self._part(name, command, environ))
-            if await self._reaches(self._is_ready, "The worker and the API did not become ready"):
+            if await self._reaches(self._is_ready, "The worker and the API were not ready"):
                 click.echo(TRY_THIS.format(url=self._url, redis_url=redis_url))
                 await self._over
             click.echo("Stopping ...")
@@ -129,9 +133,11 @@ class _Session:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
-        command = redis_command(find_redis_server(), port=port, folder=self._folder, durable=True)
-        await parts.enter_async_context(self._part("redis", [*command, "--loglevel", "warning"], os.environ))
-        await self._reaches(lambda: _connects(port), "Redis did not start")
+        log = (self._folder / "redis.log").resolve()
+        command = redis_command(find_redis_server(), port=port, folder=self._folder.resolve(), durable=True)
+        click.echo(f"{_label('redis')} on port {port}, with its data and its log in {self._folder}")
+        await parts.enter_async_context(self._part("redis", [*command, "--logfile", str(log)], os.environ))
+        await self._reaches(lambda: _connects(port), f"Redis (its log is {log}) did not start")
         return f"redis://{HOST}:{port}/0"
 
     @contextlib.asynccontextmanager
@@ -161,13 +167,14 @@ class _Session:
 
     async def _relay(self, name: str, process: asyncio.subprocess.Process) -> None:
         """Print what a part prints, labelled, until it ends."""
-        label = click.style(f"{name:<6} |", fg=_COLOURS[name])
+        label = _label(name)
         output = process.stdout
         assert output is not None  # noqa: S101 - it was asked for
         while line := await output.readline():
             click.echo(f"{label} {line.decode(errors='replace').rstrip()}")
         code = await process.wait()
-        self._end(DevError(f"{name} ended by itself, with exit code {code}; its last lines above say why."))
+        where = f"{self._folder / 'redis.log'} says" if name == "redis" else "its last lines above say"
+        self._end(DevError(f"{name} ended by itself, with exit code {code}; {where} why."))
 
     def _end(self, error: DevError | None = None) -> None:
         if self._over.done():
@@ -185,7 +192,7 @@ class _Session:
                 self._over.result()
                 return False
             if asyncio.get_running_loop().time() > deadline:
-                raise DevError(f"{failure} within {START_SECONDS:.0f} seconds; the lines above may say why.")
+                raise DevError(f"{failure} within {START_SECONDS:.0f} seconds.")
             await asyncio.sleep(0.1)
         return True
 
@@ -195,6 +202,10 @@ class _Session:
                 return bool(answer.status == http.HTTPStatus.OK)
         except OSError:
             return False
+
+
+def _label(name: str) -> str:
+    return click.style(f"{name:<6} |", fg=_COLOURS[name])
 
 
 def _connects(port: int) -> bool:

@@ -31,7 +31,7 @@ def test_method_not_allowed(client, method, path, allowed):
 
 def test_bug_is_a_problem(client, store):
     """Our own mistakes are problems too, and say nothing of the inside."""
-    store.read = lambda task_id: 1 / 0
+    store.read = lambda _: 1 / 0
 
     problem = problem_of(client.get("/tasks/t-1"), 500, "internal-error")
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import pytest
 import redis
 from fakes import MemoryStore
-from servers import RedisServer, running_redis
+from servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.status import MAX_STORED_BYTES
 from task_status_service.store import RedisStore, connect
@@ -29,6 +29,8 @@ class Arranged(Protocol):
 
 
 class ArrangedMemory:
+    """The fake."""
+
     def __init__(self) -> None:
         self.store = MemoryStore()
 
@@ -46,6 +48,8 @@ class ArrangedMemory:
 
 
 class ArrangedRedis:
+    """The adapter, over a real Redis."""
+
     def __init__(self, url: str, *, keys: Keys, results_url: str | None = None) -> None:
         self.keys = keys
         self.client = redis.Redis.from_url(url)
@@ -175,12 +179,12 @@ class CountingConnection(redis.Connection):
 
     trips = 0
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis-py's own signature
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         type(self).trips += 1
         super().send_packed_command(command, check_health)
 
 
-def test_round_trips(redis_server: RedisServer, redis_url: str) -> None:
+def test_round_trips(redis_url: str) -> None:
     """On a real connection a read is one round trip, and a note is one."""
     pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
     store = RedisStore(redis.Redis(connection_pool=pool), results=None, keys=Keys(), retention=Retention())

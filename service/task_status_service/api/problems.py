@@ -64,6 +64,8 @@ class Reading(msgspec.Struct, frozen=True):
     status: int
     slug: str
     title: str
+    #: how loud the log is about it; a client's mistake is not worth a line
+    level: int = logging.DEBUG
 
 
 #: our exceptions; the most specific class of an exception that is in here counts
@@ -72,9 +74,9 @@ READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
     TaskExpired: Reading(410, "task-expired", "Task expired"),
     UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
     InvalidArguments: Reading(422, "validation", "Invalid input"),
-    StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable"),
-    StoreFull: Reading(503, "store-full", "Store full"),
-    BrokerUnavailable: Reading(503, "broker-unavailable", "Broker unavailable"),
+    StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING),
+    StoreFull: Reading(503, "store-full", "Store full", logging.WARNING),
+    BrokerUnavailable: Reading(503, "broker-unavailable", "Broker unavailable", logging.WARNING),
     NotReady: Reading(503, "not-ready", "Not ready"),
 }
 
@@ -86,7 +88,7 @@ HTTP_READINGS: Final[Mapping[int, Reading]] = {
     413: Reading(413, "payload-too-large", "Payload too large"),
     415: Reading(415, "unsupported-media-type", "Unsupported media type"),
     422: Reading(422, "validation", "Invalid input"),
-    500: Reading(500, "internal-error", "Internal error"),
+    500: Reading(500, "internal-error", "Internal error", logging.ERROR),
 }
 
 #: webargs' word for the body
@@ -115,8 +117,7 @@ def problem_response(
         errors=[ProblemFault(fault.detail, fault.pointer, fault.parameter) for fault in faults or []],
         request_id=secrets.token_hex(8),
     )
-    if reading.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
+    log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
     response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
     if reading.status == http.HTTPStatus.SERVICE_UNAVAILABLE:

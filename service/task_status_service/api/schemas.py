@@ -40,7 +40,7 @@ class Moment(fields.AwareDateTime):
         moment = super()._deserialize(value, attr, data, **kwargs)
         if abs((moment - datetime.now(UTC)).total_seconds()) > MAX_SECONDS:
             raise ValidationError("Must be within ten years from now.")
-        return moment.astimezone(UTC)
+        return _to_milliseconds(moment.astimezone(UTC))
 
 
 class SecondsOrMoment(fields.Field[datetime]):
@@ -57,7 +57,12 @@ _MOMENT: Final = Moment(format="iso")
 
 
 def _from_now(seconds: float) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
+    return _to_milliseconds(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def _to_milliseconds(moment: datetime) -> datetime:
+    """Cut to what a record keeps, so that the 202 says what a read says."""
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
 class SubmissionSchema(ma.Schema):

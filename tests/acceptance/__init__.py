@@ -1,0 +1,1 @@
+"""The whole thing, looked at from outside."""

@@ -1,0 +1,85 @@
+"""The whole thing: a real Redis, a real worker process, the real service under gunicorn; looked at from outside."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from servers import RedisServer, running_redis, running_service, running_worker, wait_until
+
+Task = dict[str, Any]
+
+
+class Service:
+    """A client of the service, as a user would write one."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+
+    def post(self, name: str, **submission: Any) -> requests.Response:
+        return self.session.post(f"{self.url}/tasks", json={"name": name, **submission}, timeout=10)
+
+    def submit(self, name: str, **kwargs: Any) -> str:
+        """Submit a task with these arguments; give its id."""
+        response = self.post(name, kwargs=kwargs)
+        assert response.status_code == 202, response.text
+        return str(response.json()["id"])
+
+    def read(self, task_id: str) -> Task:
+        response = self.session.get(f"{self.url}/tasks/{task_id}", timeout=10)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def wait(self, task_id: str, holds: Callable[[Task], object] = lambda task: task["done"]) -> Task:
+        """Follow a task until something holds; by default until it is done."""
+        seen: Task = {}
+
+        def look() -> object:
+            seen.update(self.read(task_id))
+            return holds(seen)
+
+        wait_until(look, what=f"task {task_id}: {seen}")
+        return seen
+
+    def follow(self, task_id: str) -> list[Task]:
+        """Give every status that was seen until it was done."""
+        seen: list[Task] = []
+
+        def look() -> bool:
+            seen.append(self.read(task_id))
+            return bool(seen[-1]["done"])
+
+        wait_until(look, what=f"task {task_id}")
+        return seen
+
+    def run(self, name: str, **kwargs: Any) -> Task:
+        """Submit a task and follow it to its end."""
+        return self.wait(self.submit(name, **kwargs))
+
+
+@pytest.fixture(scope="session")
+def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Redis server that nobody empties."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder for logs."""
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="session")
+def service(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
+    """Run the service and a worker with the demo tasks."""
+    with (
+        running_worker("task_status_worker.demo", "--concurrency", "4", redis_url=real_redis.url, folder=folder),
+        running_service({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=folder) as url,
+    ):
+        service = Service(url)
+        wait_until(lambda: service.session.get(f"{url}/readyz", timeout=5).ok, what="ready")
+        yield service
+        service.session.close()

@@ -1,0 +1,131 @@
+"""`task-status dev`, which is what `make run` runs: as a newcomer meets it."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from servers import free_port, wait_until
+
+READY = "Ctrl-C stops everything."
+
+
+class Dev:
+    """One `task-status dev` and what it prints."""
+
+    def __init__(self, folder: Path, *, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = folder.parent / f"dev-{port}.log"
+        command = [sys.executable, "-m", "task_status_service.cli", "dev", "--port", str(port), "--folder", str(folder)]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def wait_ready(self) -> None:
+        wait_until(lambda: READY in self.output() or self.process.poll() is not None, timeout=60, what="ready")
+        assert READY in self.output(), self.output()
+
+    def parts(self) -> list[int]:
+        """Give the pids of what it has started."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [int(pid) for pid in children]
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(40)
+
+
+@contextlib.contextmanager
+def running_dev(folder: Path) -> Iterator[Dev]:
+    """Run one for the length of a block, from when it is ready."""
+    dev = Dev(folder, port=free_port())
+    try:
+        dev.wait_ready()
+        yield dev
+    finally:
+        dev.end()
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or waits only to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_the_printed_lines_work(tmp_path):
+    """The three curl lines that it prints, pasted into a shell: 202, then running, then succeeded."""
+    with running_dev(tmp_path / "run") as dev:
+        lines = re.findall(r"^  (\S.*curl .*)$", dev.output(), re.MULTILINE)
+        assert len(lines) == 3
+        shell = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=60)
+    answers = shell.stderr + shell.stdout
+    assert "HTTP/1.1 202 ACCEPTED" in answers
+    percents = [float(text) for text in re.findall(r'"percent":([0-9.]+)', answers)]
+    assert '"state":"running"' in answers
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 2
+    assert '"state":"succeeded","done":true' in answers.rsplit("\n", 1)[-1] + answers
+
+
+def test_stops_everything_and_keeps_the_data(tmp_path):
+    """Ctrl-C leaves no process behind; the next start knows the tasks of the last one."""
+    with running_dev(tmp_path / "run") as dev:
+        submission = {"name": "demo.add", "args": [2, 3]}
+        task_id = requests.post(f"{dev.url}/tasks", json=submission, timeout=5).json()["id"]
+        parts = dev.parts()
+        assert len(parts) == 3
+        assert dev.end() == 0
+    assert all(has_ended(pid) for pid in parts)
+    with running_dev(tmp_path / "run") as dev:
+        read = lambda: requests.get(f"{dev.url}/tasks/{task_id}", timeout=5).json()  # noqa: E731 - a condition
+        wait_until(lambda: read()["done"], what="the task to be done")
+        assert read()["result"] == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
+def test_killed_it_leaves_nothing(tmp_path):
+    """Killed without a chance to clean up, it leaves no process behind either."""
+    with running_dev(tmp_path / "run") as dev:
+        parts = dev.parts()
+        dev.end(signal.SIGKILL)
+        wait_until(lambda: all(has_ended(pid) for pid in parts), what="the parts to end")
+
+
+def test_a_part_that_ends_ends_all(tmp_path):
+    """When a part crashes, one sentence says which, and the others are stopped."""
+    with running_dev(tmp_path / "run") as dev:
+        parts = dev.parts()
+        os.kill(parts[0], signal.SIGKILL)
+        assert dev.process.wait(40) == 1
+        last = dev.output().strip().rsplit("\n", 1)[-1]
+        assert re.fullmatch(r"Error: redis ended by itself, with exit code -9; .*redis.log says why\.", last)
+    assert all(has_ended(pid) for pid in parts)
+
+
+def test_port_in_use(tmp_path):
+    """A port in use is one clear sentence."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        dev = Dev(tmp_path / "run", port=port)
+        assert dev.process.wait(20) == 1
+    assert dev.output().strip() == f"Error: Port {port} is in use. Choose another one: make run PORT={port + 1}"
+
+
+def test_folder_in_use(tmp_path):
+    """Two on the same data would destroy it: the second says so and leaves."""
+    with running_dev(tmp_path / "run"):
+        second = Dev(tmp_path / "run", port=free_port())
+        assert second.process.wait(20) == 1
+    assert second.output().startswith("Error: Another task-status runs on the data in")

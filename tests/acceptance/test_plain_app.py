@@ -1,0 +1,68 @@
+"""A Celery app without the worker kit, with unmodified workers: read right as far as Celery's own meta goes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import RedisServer, running_service, running_worker
+
+from acceptance.conftest import Service
+
+
+@pytest.fixture(scope="module")
+def plain(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
+    """Run a plain worker, and a service whose settings allow its tasks."""
+    url = real_redis.url.removesuffix("/0") + "/1"
+    environ = {
+        "TASK_STATUS_REDIS_URL": url,
+        "TASK_STATUS_TASKS": "plain.*",
+        "TASK_STATUS_DEFAULT_QUEUE": "plain",
+    }
+    with (
+        running_worker("acceptance.plain_app", redis_url=url, folder=folder),
+        running_service(environ, folder=folder) as service_url,
+    ):
+        yield Service(service_url)
+
+
+def test_succeeds(plain: Service) -> None:
+    """Submitted here, run there: the record holds the submission, Celery's meta the rest."""
+    task = plain.wait(plain.post("plain.add", args=[2, 3], labels={"a": "b"}).json()["id"])
+
+    assert (task["state"], task["result"], task["labels"]) == ("succeeded", 5, {"a": "b"})
+    assert task["name"] == "plain.add"
+
+
+def test_reports_progress(plain: Service) -> None:
+    """A custom state with progress is running."""
+    statuses = plain.follow(plain.submit("plain.progress", steps=10))
+
+    assert any((status["state"], status["celery_state"]) == ("running", "CRUNCHING") for status in statuses)
+    assert statuses[-1]["result"] == "crunched"
+
+
+def test_fails(plain: Service) -> None:
+    """An exception is told."""
+    failure = plain.run("plain.fail")["failure"]
+
+    assert (failure["type"], failure["message"], failure["kind"]) == ("KeyError", "nothing there", "exception")
+
+
+def test_poison(plain: Service) -> None:
+    """A FAILURE that Celery itself cannot read is told with its details."""
+    task = plain.run("plain.poison")
+
+    assert (task["state"], task["failure"]["message"]) == ("failed", "disk full")
+    assert [diagnostic["code"] for diagnostic in task["diagnostics"]] == ["nonstandard_failure"]
+
+
+def test_retries(plain: Service) -> None:
+    """A retry is told with what the attempt died of."""
+    task = plain.wait(plain.submit("plain.retry"), lambda task: task["state"] == "retrying")
+
+    assert (task["done"], task["failure"]["type"], task["failure"]["message"]) == (False, "OSError", "not yet")
+
+
+def test_not_in_the_settings(plain: Service) -> None:
+    """What the settings do not allow is refused."""
+    assert plain.post("demo.add", args=[1, 2]).status_code == 422

@@ -1,0 +1,120 @@
+"""Sending through a real Redis: what the message says, and how long it takes to learn that there is no broker."""
+
+import base64
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import redis
+from servers import RedisServer, free_port, running_redis, wait_until
+from task_status_service.broker import CeleryBroker
+from task_status_service.errors import BrokerUnavailable
+from task_status_service.tracker import Submission
+
+SUBMISSION = Submission(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}})
+
+#: what the client of an API waits at the most, and what the machine that runs the tests may add
+BOUND_SECONDS = 2.0
+
+
+@pytest.fixture
+def broker(redis_url: str) -> Iterator[CeleryBroker]:
+    """Give a broker over the session's Redis."""
+    broker = CeleryBroker(redis_url, default_queue="celery")
+    yield broker
+    broker.close()
+
+
+def test_message(broker: CeleryBroker, redis_url: str) -> None:
+    """The message says what was submitted, and nothing of the client's making besides."""
+    eta = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    submission = Submission(
+        name="demo.add", args=[2, 3], kwargs={"z": None}, scheduled_for=eta, expires_at=eta, priority=3
+    )
+    broker.send("t-1", submission, queue="sums")
+
+    with redis.Redis.from_url(redis_url) as client:
+        # Redis brokers keep a list for each step of priority (kombu, transport/redis.py).
+        [message] = [json.loads(text) for key in client.keys("sums*") for text in client.lrange(key, 0, -1)]
+    headers = message["headers"]
+    assert (headers["task"], headers["id"], headers["root_id"], headers["retries"]) == ("demo.add", "t-1", "t-1", 0)
+    assert datetime.fromisoformat(headers["eta"]) == datetime.fromisoformat(headers["expires"]) == eta
+    assert message["content-type"] == "application/json"
+    args, kwargs, embed = json.loads(base64.b64decode(message["body"]))
+    assert (args, kwargs) == ([2, 3], {"z": None})
+    assert embed == {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+def test_does_not_subscribe(broker: CeleryBroker, redis_url: str) -> None:
+    """Sending subscribes to nothing: a result backend would, and wait for it."""
+    with redis.Redis.from_url(redis_url) as client:
+        before = client.info("commandstats")
+        broker.send("t-1", SUBMISSION, queue="celery")
+        after = client.info("commandstats")
+    assert not {name for name in after if "subscribe" in name} - set(before)
+
+
+def timed_failure(broker: CeleryBroker) -> float:
+    """Send, expect it to fail, and give how long that took, in seconds."""
+    started = time.monotonic()
+    with pytest.raises(BrokerUnavailable):
+        broker.send("t-1", SUBMISSION, queue="celery")
+    return time.monotonic() - started
+
+
+def test_refused() -> None:
+    """A broker that refuses connections is told at once, the first time and every time."""
+    broker = CeleryBroker(f"redis://127.0.0.1:{free_port()}/0", default_queue="celery")
+    assert max(timed_failure(broker) for _ in range(3)) < BOUND_SECONDS
+    with pytest.raises(BrokerUnavailable):
+        broker.check()
+    broker.close()
+
+
+def test_stalled_and_back(tmp_path: Path) -> None:
+    """A broker that accepts and never answers is given up soon; when it answers again, the same sender works."""
+    with running_redis(tmp_path) as server:
+        broker = CeleryBroker(server.url, default_queue="celery")
+        broker.send("t-1", SUBMISSION, queue="celery")
+        assert server.process is not None
+        os.kill(server.process.pid, signal.SIGSTOP)
+        try:
+            assert max(timed_failure(broker) for _ in range(2)) < BOUND_SECONDS
+            started = time.monotonic()
+            with pytest.raises(BrokerUnavailable):
+                broker.check()
+            assert time.monotonic() - started < BOUND_SECONDS
+        finally:
+            os.kill(server.process.pid, signal.SIGCONT)
+        wait_until(server.answers)
+        broker.check()
+        broker.send("t-2", SUBMISSION, queue="celery")
+        broker.close()
+
+
+def test_restarted(tmp_path: Path) -> None:
+    """After a restart of the broker the first send goes through, over a new connection."""
+    with running_redis(tmp_path) as server:
+        broker = CeleryBroker(server.url, default_queue="celery")
+        broker.send("t-1", SUBMISSION, queue="celery")
+        server.stop()
+        assert timed_failure(broker) < BOUND_SECONDS
+        server.start()
+        broker.send("t-2", SUBMISSION, queue="celery")
+        broker.close()
+
+
+def test_full(redis_server: RedisServer, broker: CeleryBroker) -> None:
+    """A broker that takes no writes is named so."""
+    broker.send("t-1", SUBMISSION, queue="celery")
+    with redis_server.client() as client:
+        client.config_set("maxmemory", 1)
+        try:
+            assert timed_failure(broker) < BOUND_SECONDS
+        finally:
+            client.config_set("maxmemory", 0)
