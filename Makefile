@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup lock run test test-unit test-api test-integration test-acceptance coverage lint format type openapi \
+.PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance coverage lint format type openapi \
 	check clean
 
 help: ## list these commands
@@ -50,6 +50,10 @@ test-api: $(STAMP) ## HTTP over fakes
 
 test-integration: $(STAMP) ## our code against a real Redis
 	@$(PYTEST) tests/integration
+
+test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.2), then on the one of the PATH
+	@EMBEDDED=$$(cd $(BIN) && pwd); PATH="$$EMBEDDED:$$PATH" $(PYTEST) tests/integration --quiet
+	@redis-server --version && $(PYTEST) tests/integration --quiet
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance

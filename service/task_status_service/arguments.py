@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from task_status_service.catalog import TaskType
@@ -62,7 +63,8 @@ def _validator(schema: bytes) -> Draft202012Validator | None:
         Draft202012Validator.check_schema(document)
     except (SchemaError, msgspec.MsgspecError, RecursionError):
         return None
-    return Draft202012Validator(document)
+    # An empty registry: the default one fetches what a `$ref` names from the network.
+    return Draft202012Validator(document, registry=Registry())
 
 
 def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:

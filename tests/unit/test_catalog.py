@@ -1,0 +1,107 @@
+"""The catalog: what may be submitted, and how often the announcements are read."""
+
+import json
+
+import pytest
+from task_status_service.catalog import ANNOUNCED_SECONDS, FRESH_SECONDS, Catalog, TaskNames
+from task_status_service.errors import UnknownTaskType
+
+NOW = 1_000_000.0
+
+
+class Announcements:
+    """Announcements that may change, and a count of how often they were read."""
+
+    def __init__(self, *names: str) -> None:
+        self.stored = {name.encode(): json.dumps({"name": name, "announced_at": NOW}).encode() for name in names}
+        self.reads = 0
+
+    def read(self):
+        self.reads += 1
+        return NOW, self.stored
+
+
+class Clock:
+    """A clock that stands still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_finds_what_is_announced():
+    """An announced name is found, any other is refused."""
+    catalog = Catalog(Announcements("shop.pay").read)
+
+    assert catalog.find("shop.pay").name == "shop.pay"
+    for name in ("shop.refund", "Shop.pay", "shop.pay ", "", "celery.backend_cleanup"):
+        with pytest.raises(UnknownTaskType):
+            catalog.find(name)
+
+
+def test_reads_seldom():
+    """Announcements are read once for a while, and again when the while is over."""
+    announcements, clock = Announcements("shop.pay"), Clock()
+    catalog = Catalog(announcements.read, clock=clock)
+
+    for _ in range(10):
+        catalog.find("shop.pay")
+    assert announcements.reads == 1
+
+    clock.now = FRESH_SECONDS
+    catalog.find("shop.pay")
+    assert announcements.reads == 2
+
+
+def test_finds_what_was_announced_a_moment_ago():
+    """A name that is not known is looked for again before it is refused."""
+    announcements = Announcements()
+    catalog = Catalog(announcements.read)
+    with pytest.raises(UnknownTaskType):
+        catalog.find("shop.pay")
+
+    announcements.stored = Announcements("shop.pay").stored
+
+    assert catalog.find("shop.pay").name == "shop.pay"
+
+
+def test_celerys_own_are_not_even_looked_up():
+    """Celery's own tasks are refused whatever anybody announces or allows."""
+    announcements = Announcements("celery.group")
+    for catalog in (
+        Catalog(announcements.read),
+        Catalog(announcements.read, allowed=TaskNames.parse("celery.group,celery.*")),
+    ):
+        with pytest.raises(UnknownTaskType):
+            catalog.find("celery.group")
+    assert announcements.reads == 0
+
+
+def test_setting_narrows_and_widens():
+    """With the setting just its names count, announced or not; a type that no worker announces takes anything."""
+    catalog = Catalog(Announcements("shop.pay", "shop.refund").read, allowed=TaskNames.parse("shop.pay,old.*"))
+
+    assert catalog.find("shop.pay").name == "shop.pay"
+    assert catalog.find("old.task").var_positional
+    with pytest.raises(UnknownTaskType, match="settings"):
+        catalog.find("shop.refund")
+
+
+def test_an_old_announcement_does_not_count():
+    """What no worker has announced for a day may not be submitted."""
+    announcements = Announcements("shop.pay")
+    catalog = Catalog(lambda: (NOW + ANNOUNCED_SECONDS, announcements.stored))
+
+    with pytest.raises(UnknownTaskType):
+        catalog.find("shop.pay")
+
+
+@pytest.mark.parametrize("stored", [b"", b"{", b"\xff", b"[]", b'{"name": 3}', b"[" * 100_000, b'{"doc": "no name"}'])
+def test_what_cannot_be_read_is_not_announced(stored):
+    """Announcements are untrusted: garbage is passed over."""
+    announcements = Announcements("shop.pay")
+    announcements.stored[b"garbage"] = stored
+
+    assert Catalog(announcements.read).find("shop.pay").name == "shop.pay"

@@ -1,0 +1,96 @@
+"""Settings: every variable is read, every wrong one names itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+from task_status_service.errors import SettingInvalid
+from task_status_service.settings import PREFIX, VARIABLES, Settings, from_env
+from task_status_service.status import TaskState
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_defaults():
+    """Without a variable, and with empty ones, the defaults hold."""
+    assert from_env({}) == from_env({"TASK_STATUS_TASKS": "", "PATH": "/bin"}) == Settings()
+
+
+def test_one_redis_for_all():
+    """`REDIS_URL` is broker, results and records, unless one of them says otherwise."""
+    settings = from_env({"TASK_STATUS_REDIS_URL": "redis://a/1", "TASK_STATUS_BROKER_URL": "amqp://b"})
+
+    assert (settings.broker_url, settings.result_url, settings.record_url) == ("amqp://b", "redis://a/1", "redis://a/1")
+
+
+def test_every_kind_of_value():
+    """Numbers, names and states are read as what they mean."""
+    settings = from_env(
+        {
+            "TASK_STATUS_BIND": "[::1]:80",
+            "TASK_STATUS_WORKERS": "3",
+            "TASK_STATUS_TASKS": "shop.pay, reports.*",
+            "TASK_STATUS_FINAL_STATES": "PARTIAL=succeeded, INVALID=failed",
+            "TASK_STATUS_GLOBAL_KEYPREFIX": "app",
+            "TASK_STATUS_RECORD_SECONDS": "3600",
+            "TASK_STATUS_KNOWN_SECONDS": "0",
+        }
+    )
+
+    assert (settings.bind, settings.workers, settings.global_keyprefix) == ("[::1]:80", 3, "app")
+    assert settings.final_states == {"PARTIAL": TaskState.SUCCEEDED, "INVALID": TaskState.FAILED}
+    assert [name in settings.tasks for name in ("shop.pay", "shop.refund", "reports.daily", "reports")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("REDIS_URL", "http://a"),
+        ("RESULT_URL", "amqp://a"),
+        ("BIND", "8000"),
+        ("BIND", "a b:80"),
+        ("BIND", "a:0"),
+        ("BIND", "a:65536"),
+        ("WORKERS", "0"),
+        ("WORKERS", "two"),
+        ("WORKERS", "9" * 5_000),
+        ("TASKS", "a,,b"),
+        ("TASKS", "*"),
+        ("TASKS", ".*"),
+        ("TASKS", "a*"),
+        ("FINAL_STATES", "PARTIAL"),
+        ("FINAL_STATES", "PARTIAL=running"),
+        ("RECORD_SECONDS", "-1"),
+    ],
+)
+def test_wrong_ones_name_themselves(name, text):
+    """A value that cannot be used stops the start, and says which one it is."""
+    with pytest.raises(SettingInvalid, match=f"^TASK_STATUS_{name}="):
+        from_env({f"TASK_STATUS_{name}": text})
+
+
+def test_no_password_in_an_error():
+    """A URL is never repeated: it may carry a password."""
+    with pytest.raises(SettingInvalid) as raised:
+        from_env({"TASK_STATUS_REDIS_URL": "http://:s3cret@a"})
+
+    assert "s3cret" not in str(raised.value)
+
+
+def test_unknown_ones_are_told():
+    """A variable that does not exist is a mistake, and the answer lists those that do."""
+    with pytest.raises(SettingInvalid, match=r"TASK_STATUS_REDIS is not a setting.*REDIS_URL"):
+        from_env({"TASK_STATUS_REDIS": "redis://a"})
+
+
+def test_documented():
+    """The README's table lists every variable, and none that does not exist."""
+    documented = re.findall(rf"^\| `{PREFIX}([A-Z_]+)`", README.read_text(), re.MULTILINE)
+
+    assert sorted(documented) == sorted(VARIABLES)
