@@ -37,10 +37,21 @@ def readable_meta(meta: Any, state: str | None) -> Any:
         return meta
     completed = {**meta, **_exception_meta(state, _messages_of_mapping(meta, state))}
     exc_type = meta.get("exc_type")
-    if isinstance(exc_type, str) and exc_type:
+    if _names_a_type(exc_type):
         # It names a type, in a module where that is no exception: keep the name, let Celery make up a class for it.
         completed.update(exc_type=exc_type, exc_module=None)
     return completed
+
+
+def _names_a_type(exc_type: Any) -> bool:
+    """Say whether Celery can make up an exception class of that name."""
+    if not isinstance(exc_type, str) or not exc_type:
+        return False
+    try:
+        type(exc_type, (), {})
+    except ValueError:
+        return False
+    return True
 
 
 def _exception_meta(state: str, messages: list[str]) -> dict[str, Any]:
@@ -51,7 +62,7 @@ def _exception_meta(state: str, messages: list[str]) -> dict[str, Any]:
 def _names_an_exception(meta: Mapping[Any, Any]) -> bool:
     """Follow `exception_to_python`: a name that is found must be an exception class, any other is made one."""
     exc_type, exc_module = meta.get("exc_type"), meta.get("exc_module")
-    if not isinstance(exc_type, str) or not exc_type or not isinstance(exc_module, str | None):
+    if not _names_a_type(exc_type) or not isinstance(exc_module, str | None):
         return False
     if exc_module is None or exc_module not in sys.modules:
         return True

@@ -1,0 +1,312 @@
+"""The record's one writer on a real Redis: a record only advances, whatever comes in whatever order."""
+
+import itertools
+import random
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import note_model
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from servers import RedisServer
+from task_status_worker.record import FINAL_FACTS, NOTE_SCRIPT, RANKS, Fact, Keys, Note, Record, Retention, note_call
+from task_status_worker.record import unpack as unpack_record
+
+#: what differs from run to run
+TIMES = tuple(f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress"))
+
+ONE_DAY = 86_400
+
+
+class Store:
+    """One Redis, written as the kit and the service write it."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client: Any = client
+        self.keys = Keys()
+        self.retention = Retention(record_seconds=ONE_DAY, known_seconds=ONE_DAY)
+        self._script = client.register_script(NOTE_SCRIPT)
+
+    def note(self, fact: Fact | None, *, age_seconds: float = 0.0, **fields: Any) -> list[int]:
+        """Write one note about the task `t`."""
+        return self.write(Note(task_id="t", fact=fact, **fields), age_seconds=age_seconds)
+
+    def write(self, note: Note, *, age_seconds: float = 0.0, retention: Retention | None = None) -> list[int]:
+        keys, args = note_call(note, keys=self.keys, retention=retention or self.retention, age_seconds=age_seconds)
+        return list(self._script(keys=keys, args=args))
+
+    def stored(self) -> dict[bytes, bytes]:
+        return dict(self.client.hgetall(self.keys.record("t")))
+
+    @property
+    def record(self) -> Record:
+        record = unpack_record(self.stored())
+        assert record is not None
+        return record
+
+    @property
+    def now(self) -> datetime:
+        seconds, microseconds = self.client.time()
+        return datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Store]:
+    """Give an empty database."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield Store(client)
+
+
+def test_a_task_from_submission_to_result(store: Store) -> None:
+    """Every fact stamps its time by Redis's clock, and the last one stands."""
+    before = store.now
+    store.note(Fact.SUBMITTED, name="demo.add", queue="celery", labels={"a": "b"})
+    store.note(Fact.RECEIVED)
+    store.note(Fact.STARTED, run="1", worker="w@h")
+    store.note(None, run="1", progress={"done": 1})
+    store.note(Fact.FINISHED, run="1", outcome="SUCCESS", result_stored=True)
+
+    record = store.record
+    assert (record.fact, record.final, record.outcome, record.executions) == (Fact.FINISHED, True, "SUCCESS", 1)
+    assert (record.name, record.queue, record.labels, record.worker) == ("demo.add", "celery", {"a": "b"}, "w@h")
+    assert (record.progress, record.seq) == ({"done": 1}, 5)
+    times = [record.submitted_at, record.received_at, record.started_at, record.progress_at, record.finished_at]
+    assert all(times)
+    assert times == sorted(times)  # type: ignore[type-var]  # all there, as the line before says
+    assert before - timedelta(milliseconds=1) <= times[0]  # type: ignore[operator]  # as above
+
+
+def test_a_late_submission_fills_in_what_is_missing(store: Store) -> None:
+    """A worker may be faster than the API's own note: then that only adds what nobody knew."""
+    store.note(Fact.STARTED, run="1", name="from-the-worker")
+    answer = store.note(Fact.SUBMITTED, name="from-the-api", labels={"a": "b"})
+
+    assert answer[0] == 0
+    assert (store.record.fact, store.record.name, store.record.labels) == (Fact.STARTED, "from-the-worker", {"a": "b"})
+    assert store.record.submitted_at is None
+
+
+@pytest.mark.parametrize("end", sorted(FINAL_FACTS))
+@pytest.mark.parametrize("later", [*Fact, None])
+def test_nothing_follows_the_end(store: Store, end: Fact, later: Fact | None) -> None:
+    """After a final fact only counters move, and what comes late is counted."""
+    store.note(Fact.STARTED, run="1")
+    store.note(end, run="1", outcome="SUCCESS")
+    before = msgspec.structs.replace(store.record, seq=0, executions=0, late=0)
+
+    answer = store.note(later, generation=3, attempt=3, run="2", name="x", outcome="FAILURE", progress={"a": 1})
+
+    assert (answer[0], answer[3]) == (0, 1)
+    assert msgspec.structs.replace(store.record, seq=0, executions=0, late=0) == before
+    assert store.record.late == (later is not None)
+    assert store.record.executions == 1 + (later is Fact.STARTED)
+
+
+def test_a_run_is_counted_once(store: Store) -> None:
+    """A note that is written twice, as after a timeout, is one execution; another run is another one."""
+    for _ in range(3):
+        store.note(Fact.STARTED, run="1")
+    assert store.record.executions == 1
+
+    store.note(Fact.STARTED, run="2")
+    assert (store.record.executions, store.record.fact) == (2, Fact.STARTED)
+
+
+def test_a_start_that_is_written_again_does_not_undo_progress(store: Store) -> None:
+    """The second copy of a run's start is no news."""
+    store.note(Fact.STARTED, run="1")
+    store.note(None, run="1", progress={"done": 5})
+    store.note(Fact.STARTED, run="1")
+    assert store.record.progress == {"done": 5}
+
+
+def test_requeued_goes_back_on_purpose(store: Store) -> None:
+    """A rejected task waits again, and its second run advances the same attempt."""
+    store.note(Fact.RECEIVED)
+    store.note(Fact.STARTED, run="1")
+    assert store.note(Fact.REQUEUED, run="1")[0] == 1
+    assert (store.record.fact, store.record.requeues) == (Fact.REQUEUED, 1)
+
+    store.note(Fact.RECEIVED)
+    assert store.record.fact is Fact.RECEIVED
+    store.note(Fact.STARTED, run="2")
+    assert (store.record.fact, store.record.executions) == (Fact.STARTED, 2)
+
+
+def test_requeued_of_a_run_that_is_over_is_late(store: Store) -> None:
+    """The next run may have started before the note of the one before arrives."""
+    store.note(Fact.STARTED, run="1")
+    store.note(Fact.STARTED, run="2")
+    assert store.note(Fact.REQUEUED, run="1")[0] == 0
+    assert store.record.fact is Fact.STARTED
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(("requeued", "received", "started"))))
+def test_replace_is_a_new_generation(store: Store, order: tuple[str, ...]) -> None:
+    """The replacement counts from its own message on, and the note of the replaced run never puts it back."""
+    notes = {
+        "requeued": Note(task_id="t", fact=Fact.REQUEUED, generation=1),
+        "received": Note(task_id="t", fact=Fact.RECEIVED, generation=1),
+        "started": Note(task_id="t", fact=Fact.STARTED, generation=1, run="2"),
+    }
+    store.note(Fact.STARTED, run="1", attempt=2)
+    for name in order:
+        store.write(notes[name])
+
+    record = store.record
+    assert (record.generation, record.attempt, record.fact) == (1, 0, Fact.STARTED)
+    assert (record.executions, record.final) == (2, False)
+
+
+def test_a_retry_starts_afresh(store: Store) -> None:
+    """What the attempt before died of, and its progress, do not hold for the next."""
+    store.note(Fact.STARTED, run="1")
+    at = store.now + timedelta(seconds=60)
+    store.note(Fact.RETRYING, run="1", next_retry_at=at, progress={"done": 1}, outcome="X")
+    assert store.record.next_retry_at is not None
+    assert abs(store.record.next_retry_at - at) < timedelta(milliseconds=2)
+
+    store.note(Fact.STARTED, run="2", attempt=1)
+    record = store.record
+    assert (record.attempt, record.next_retry_at, record.progress, record.outcome) == (1, None, None, None)
+    assert store.note(Fact.FINISHED, run="1", attempt=0)[0] == 0, "the attempt before has no say any more"
+
+
+def test_the_answer_tells_of_a_cancel(store: Store) -> None:
+    """Who notes learns whether a cancel was asked for."""
+    assert store.note(Fact.STARTED, run="1")[2] == 0
+    store.client.hset(store.keys.record("t"), "cancel_requested", "1")
+    assert store.note(None, run="1", progress={"done": 1})[2] == 1
+
+
+def test_a_note_counts_from_when_it_was_taken(store: Store) -> None:
+    """What was kept while Redis was away is stamped with its own time."""
+    store.note(Fact.STARTED, run="1", age_seconds=30)
+    started_at = store.record.started_at
+    assert started_at is not None
+    assert timedelta(seconds=29) < store.now - started_at < timedelta(seconds=31)
+
+
+def test_no_write_shortens_a_life(store: Store) -> None:
+    """TTLs only grow, whoever writes with whatever retention."""
+    key = store.keys.record("t")
+    store.note(Fact.SUBMITTED)
+    assert store.client.ttl(key) == ONE_DAY
+    assert store.client.ttl(store.keys.known("t")) == 2 * ONE_DAY
+
+    store.write(Note(task_id="t", fact=Fact.RECEIVED), retention=Retention(record_seconds=10, known_seconds=10))
+    assert store.client.ttl(key) > ONE_DAY - 10
+    assert store.client.ttl(store.keys.known("t")) > 2 * ONE_DAY - 10
+
+    store.write(Note(task_id="t", fact=Fact.STARTED), retention=Retention(record_seconds=3 * ONE_DAY, known_seconds=1))
+    assert store.client.ttl(key) > 2 * ONE_DAY
+
+
+def test_what_waits_for_its_time_is_kept_that_much_longer(store: Store) -> None:
+    """A record must not expire before its task runs."""
+    store.note(Fact.SUBMITTED, scheduled_for=store.now + timedelta(days=30))
+    assert store.client.ttl(store.keys.record("t")) > 30 * ONE_DAY
+
+
+def test_each_write_is_published(store: Store) -> None:
+    """Watchers are told of every write on the record's channel, also of one that only counts."""
+    with store.client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(store.keys.record("t"))
+        while pubsub.get_message(timeout=5) is not None:
+            pass  # the confirmation
+        store.note(Fact.STARTED, run="1")
+        store.note(None, progress={"done": 1})
+        store.note(Fact.SUBMITTED)
+        data = [pubsub.get_message(timeout=5)["data"] for _ in range(3)]
+    assert data == [b"1:STARTED", b"2:", b"3:SUBMITTED"]
+
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "name": st.sampled_from(["a", "b"]),
+    "worker": st.sampled_from(["w1", "w2"]),
+    "outcome": st.sampled_from(["SUCCESS", "FAILURE"]),
+    "progress": st.fixed_dictionaries({"done": st.integers(0, 9)}),
+    "send_unconfirmed": st.booleans(),
+    "next_retry_at": st.just(datetime(2030, 1, 1, tzinfo=UTC)),
+}
+NOTES = st.fixed_dictionaries(
+    {
+        "fact": st.none() | st.sampled_from(Fact),
+        "generation": st.integers(0, 1),
+        "attempt": st.integers(0, 2),
+        "run": st.sampled_from([None, "1", "2"]),
+    },
+    optional=FIELDS,
+).map(lambda fields: Note(task_id="t", **fields))
+
+
+@given(notes=st.lists(NOTES, max_size=12))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) -> None:
+    """Any notes in any order: the script and the same rules in Python agree, and the record never goes back."""
+    store.client.flushall()
+    expected: dict[bytes, bytes] = {}
+    for note in notes:
+        before = unpack_record(expected)
+        answer = store.write(note)
+        expected = note_model.apply(expected, note, now_ms=0)
+        stored = store.stored()
+        after = unpack_record(stored)
+
+        assert _timeless(stored) == _timeless(expected)
+        assert after is not None
+        assert (answer[1], bool(answer[3])) == (after.seq, after.final)
+        assert after.seq == (before.seq if before else 0) + 1
+        if before is not None:
+            assert _place(after) >= _place(before) or after.fact is Fact.REQUEUED
+            assert after.final >= before.final
+            assert after.executions >= before.executions
+
+
+def test_racing_writers_agree(store: Store, redis_server: RedisServer) -> None:
+    """The API, two workers and their retries at once, in any interleaving, end in the one true record."""
+    notes = [
+        Note(task_id="t", fact=Fact.SUBMITTED, name="demo.add"),
+        Note(task_id="t", fact=Fact.RECEIVED, name="demo.add"),
+        Note(task_id="t", fact=Fact.STARTED, run="1", worker="w"),
+        Note(task_id="t", run="1", progress={"done": 1}),
+        Note(task_id="t", fact=Fact.RETRYING, run="1"),
+        Note(task_id="t", fact=Fact.STARTED, attempt=1, run="2"),
+        Note(task_id="t", fact=Fact.FINISHED, attempt=1, run="2", outcome="SUCCESS"),
+    ]
+    rng = random.Random(0)  # noqa: S311  # a test's dice
+    for _ in range(15):
+        store.client.flushall()
+        _write_at_once(redis_server, [rng.sample(notes, len(notes)) for _ in range(4)])
+        record = store.record
+        assert (record.fact, record.outcome, record.attempt, record.final) == (Fact.FINISHED, "SUCCESS", 1, True)
+        assert record.seq == 4 * len(notes)
+
+
+def _write_at_once(server: RedisServer, orders: list[list[Note]]) -> None:
+    def write(order: list[Note]) -> None:
+        with server.client() as client:
+            store = Store(client)
+            barrier.wait()
+            for note in order:
+                store.write(note)
+
+    barrier = threading.Barrier(len(orders))
+    threads = [threading.Thread(target=write, args=(order,)) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _timeless(stored: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    return {name: value for name, value in stored.items() if name not in TIMES}
+
+
+def _place(record: Record) -> tuple[int, int, int]:
+    return record.generation, record.attempt, RANKS[record.fact] if record.fact else -1

@@ -1,0 +1,202 @@
+"""The recorder against a Redis that comes and goes: order, bounds, ages, and never an exception."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from servers import wait_until
+from task_status_worker.record import Fact, Keys, Note, Retention
+from task_status_worker.recorder import Noted, Recorder, Refused, Unreachable
+
+NEVER = 3_600.0
+
+
+class FakeClient:
+    """Redis as the recorder sees it; `away` and `refuses` say how it fails."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.refuses: set[str] = set()
+        self.attempts = 0
+        #: task id and age in milliseconds, as written
+        self.written: list[tuple[str, int]] = []
+        self.workers: list[str] = []
+        self.announced: dict[str, bytes] = {}
+
+    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
+        task_id = keys[0].rsplit(":", 1)[1]
+        self._answer(task_id)
+        self.written.append((task_id, int(args[7])))
+        return Noted(cancel_requested=task_id == "canceled", final=False)
+
+    def see_worker(self, key: str, hostname: str) -> None:
+        self._answer(hostname)
+        self.workers.append(f"{key} {hostname}")
+
+    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
+        self._answer(key)
+        self.announced.update(entries_at(7))
+
+    def _answer(self, name: str) -> None:
+        self.attempts += 1
+        if self.away:
+            raise Unreachable("away")
+        if name in self.refuses:
+            raise Refused("no")
+
+    @property
+    def ids(self) -> list[str]:
+        return [task_id for task_id, _ in self.written]
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    """Give a Redis that answers."""
+    return FakeClient()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock to move by hand."""
+    return Clock()
+
+
+def recorder_of(client: FakeClient, **options: Any) -> Recorder:
+    """Make a recorder that flushes only when it is told to."""
+    options = {"flush_interval_seconds": NEVER, **options}
+    return Recorder(lambda: client, keys=Keys(), retention=Retention(), **options)
+
+
+def note(task_id: str) -> Note:
+    """Make any note about a task."""
+    return Note(task_id=task_id, fact=Fact.STARTED)
+
+
+def test_a_note_is_written_at_once(client: FakeClient) -> None:
+    """One call, and the answer comes back."""
+    recorder = recorder_of(client)
+    assert recorder.note(note("canceled")) == Noted(cancel_requested=True, final=False)
+    assert (client.attempts, client.ids, recorder.buffered) == (1, ["canceled"], 0)
+
+
+def test_an_outage_costs_one_attempt(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """After the first failure nothing touches Redis, and one line is logged."""
+    recorder = recorder_of(client)
+    client.away = True
+    assert [recorder.note(note(str(n))) for n in range(50)] == [None] * 50
+    assert (client.attempts, recorder.buffered) == (1, 50)
+    assert len(caplog.records) == 1
+
+
+def test_kept_notes_are_written_in_order_with_their_age(client: FakeClient, clock: Clock) -> None:
+    """What comes while some are kept queues behind them, so that no task's facts change places."""
+    recorder = recorder_of(client, clock=clock)
+    client.away = True
+    recorder.note(note("a"))
+    clock.now += 2
+    client.away = False
+    recorder.note(note("b"))
+    clock.now += 1
+    assert client.written == []
+
+    assert recorder.flush()
+    assert client.written == [("a", 3000), ("b", 1000)]
+    recorder.note(note("c"))
+    assert client.written[-1] == ("c", 0)
+
+
+def test_a_flush_that_fails_loses_nothing(client: FakeClient) -> None:
+    """The note that could not be written stays the first."""
+    recorder = recorder_of(client)
+    client.away = True
+    recorder.note(note("a"))
+    recorder.note(note("b"))
+    assert not recorder.flush()
+    client.away = False
+    assert recorder.flush()
+    assert client.ids == ["a", "b"]
+
+
+def test_the_buffer_is_bounded(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The oldest go first, and how many were lost is said once Redis is back."""
+    caplog.set_level(logging.INFO)
+    recorder = recorder_of(client, buffer_limit=3)
+    client.away = True
+    for n in range(10):
+        recorder.note(note(str(n)))
+    client.away = False
+    assert recorder.flush()
+    assert client.ids == ["7", "8", "9"]
+    assert "7 were lost" in caplog.text
+
+
+def test_what_redis_refuses_is_dropped(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """It would stop all that wait behind it."""
+    recorder = recorder_of(client)
+    client.refuses = {"bad"}
+    assert recorder.note(note("bad")) is None
+    assert recorder.buffered == 0
+
+    client.away = True
+    for name in ("a", "bad", "b"):
+        recorder.note(note(name))
+    client.away = False
+    assert recorder.flush()
+    assert client.ids == ["a", "b"]
+    assert caplog.text.count("refused to record STARTED of task bad") == 2
+
+
+def test_a_thread_writes_what_is_kept(client: FakeClient) -> None:
+    """Nobody has to come back for it; and again after the next outage."""
+    recorder = recorder_of(client, flush_interval_seconds=0.01)
+    for name in ("a", "b"):
+        client.away = True
+        recorder.note(note(name))
+        client.away = False
+        wait_until(lambda: recorder.buffered == 0, what="the flusher")
+    assert client.ids == ["a", "b"]
+
+
+def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
+    """It has a client and a buffer of its own; what its parent keeps is its parent's to write."""
+    clients: list[FakeClient] = []
+
+    def connect() -> FakeClient:
+        clients.append(FakeClient() if clients else client)
+        return clients[-1]
+
+    recorder = Recorder(connect, keys=Keys(), retention=Retention(), flush_interval_seconds=NEVER)
+    client.away = True
+    recorder.note(note("parent"))
+
+    child = os.fork()
+    if child == 0:
+        noted = recorder.note(note("child"))
+        os._exit(0 if noted is not None and len(clients) == 2 and clients[1].ids == ["child"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (recorder.buffered, len(clients)) == (1, 1)
+
+
+def test_workers_and_task_types(client: FakeClient) -> None:
+    """Written if Redis answers, and else let be: the next beat comes."""
+    recorder = recorder_of(client)
+    recorder.see_worker("w@h")
+    recorder.announce(lambda now: {"demo.add": str(now).encode()})
+    assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b"7"})
+
+    client.away = True
+    recorder.see_worker("w@h")
+    recorder.announce(lambda _: {})
+    assert len(client.workers) == 1
