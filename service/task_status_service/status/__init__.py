@@ -1,0 +1,31 @@
+"""The pure core: what is stored about a task, as bytes -> `TaskStatus`. No Flask, Celery, Redis, clock."""
+
+from task_status_service.status.decode import PRECEDENCE, decode
+from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_STORED_BYTES
+from task_status_service.status.model import (
+    Diagnostic,
+    Failure,
+    FailureKind,
+    FinalStates,
+    Liveness,
+    Progress,
+    Snapshot,
+    TaskState,
+    TaskStatus,
+)
+
+__all__ = [
+    "MAX_INLINE_SIZE",
+    "MAX_STORED_BYTES",
+    "PRECEDENCE",
+    "Diagnostic",
+    "Failure",
+    "FailureKind",
+    "FinalStates",
+    "Liveness",
+    "Progress",
+    "Snapshot",
+    "TaskState",
+    "TaskStatus",
+    "decode",
+]

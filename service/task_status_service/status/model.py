@@ -151,7 +151,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str
     #: the record's hash; empty if there is none
     record: Mapping[bytes, bytes] = {}
-    #: the bytes under Celery's meta key, cut after `meta.MAX_STORED_BYTES` + 1; None if there is no key
+    #: the bytes under Celery's meta key, cut after `limits.MAX_STORED_BYTES` + 1; None if there is no key
     meta: bytes | None = None
     #: Celery's meta key holds a list, a set or the like
     wrong_type: bool = False

@@ -1,0 +1,31 @@
+"""Read the tree of tasks that a task started, as Celery stores it, to a flat list of ids.
+
+A task is `[[id, parent], null]`, a group `[[id, parent], [members…]]`. Source: celery/result.py, result_from_tuple.
+"""
+
+from typing import Any
+
+from task_status_service.status.limits import MAX_CHILD_NODES, MAX_CHILDREN, MAX_NAME_CHARS
+from task_status_service.status.plain import cut, whole
+
+
+def decode_children(stored: Any, codes: set[str]) -> list[str]:
+    """Give the ids of tasks, in their order; a group stands for its members. Bad nodes are left out."""
+    ids: list[str] = []
+    left = MAX_CHILD_NODES
+    # What a task started has the shape of one more group.
+    waiting: list[Any] = [[["", None], stored or []]]
+    while waiting and len(ids) < MAX_CHILDREN:
+        match waiting.pop():
+            case [[str(task_id), _], None]:
+                ids.append(whole(cut(task_id, MAX_NAME_CHARS, codes), codes))
+            case [[str(), _], [*members]]:
+                waiting.extend(reversed(members[:left]))
+                if len(members) > left:
+                    codes.add("children_truncated")
+                left -= min(left, len(members))
+            case _:
+                codes.add("bad_children")
+    if waiting:
+        codes.add("children_truncated")
+    return ids

@@ -1,0 +1,135 @@
+"""Inflate what `result_compression` writes; never more than `MAX_INFLATED_BYTES` and one block.
+
+Celery stores NUL `celery-compressed` NUL content type NUL body. Source: celery/backends/base.py, kombu/compression.py.
+"""
+
+import bz2
+import importlib
+import lzma
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from task_status_service.status.diagnostics import Unreadable
+from task_status_service.status.limits import MAX_INFLATED_BYTES, MAX_XZ_MEMORY_BYTES, MAX_ZSTD_WINDOW_BYTES
+
+PREFIX: Final = b"\x00celery-compressed\x00"
+
+#: bytes of output asked of brotli at a time; it may give up to twice that
+_BROTLI_BLOCK_BYTES: Final = 64 * 1024
+#: bytes of input given to zstd at a time, because its output cannot be limited: 4 bytes can make 128 KiB
+_ZSTD_INPUT_BYTES: Final = 16
+
+
+class Decompressor(Protocol):
+    """Inflate one stream, as `bz2.BZ2Decompressor` does."""
+
+    @property
+    def eof(self) -> bool:
+        """Tell whether the end of the stream was reached."""
+        ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Inflate at least `max_length` bytes and at most one block more, unless the stream ends before."""
+        ...
+
+
+class Compression(msgspec.Struct, frozen=True):
+    """Say how to open one kind of stream, and what it raises when the stream is damaged."""
+
+    open: Callable[[], Decompressor]
+    errors: tuple[type[Exception], ...]
+
+
+class _Brotli:
+    def __init__(self, brotli: Any) -> None:
+        self._stream = brotli.Decompressor()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.is_finished())
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        inflated = bytearray(self._stream.process(data, output_buffer_limit=_BROTLI_BLOCK_BYTES))
+        while len(inflated) < max_length and not self.eof:
+            block = self._stream.process(b"", output_buffer_limit=_BROTLI_BLOCK_BYTES)
+            if not block:
+                break
+            inflated += block
+        return bytes(inflated)
+
+
+class _Zstd:
+    def __init__(self, zstandard: Any) -> None:
+        self._stream = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES).decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._stream.eof)
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        inflated = bytearray()
+        for start in range(0, len(data), _ZSTD_INPUT_BYTES):
+            inflated += self._stream.decompress(data[start : start + _ZSTD_INPUT_BYTES])
+            if self.eof or len(inflated) >= max_length:
+                break
+        return bytes(inflated)
+
+
+def optional_module(name: str) -> Any | None:
+    """Import a module of the `compression` extra; None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def _brotli() -> Compression | None:
+    brotli = optional_module("brotli")
+    return brotli and Compression(lambda: _Brotli(brotli), (brotli.error,))
+
+
+def _zstd() -> Compression | None:
+    zstandard = optional_module("zstandard")
+    return zstandard and Compression(lambda: _Zstd(zstandard), (zstandard.ZstdError,))
+
+
+def _xz() -> Decompressor:
+    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY_BYTES)
+
+
+#: content type -> how to inflate it; None where the library is not installed
+COMPRESSIONS: Final[Mapping[bytes, Compression | None]] = {
+    # kombu calls zlib's format x-gzip
+    b"application/x-gzip": Compression(zlib.decompressobj, (zlib.error,)),
+    b"application/x-bz2": Compression(bz2.BZ2Decompressor, (OSError,)),
+    b"application/x-lzma": Compression(_xz, (lzma.LZMAError,)),
+    b"application/x-brotli": _brotli(),
+    b"application/zstd": _zstd(),
+}
+
+
+def inflate(stored: bytes, compressions: Mapping[bytes, Compression | None] = COMPRESSIONS) -> bytes:
+    """Give the body of a value that starts with `PREFIX`. What follows the end of its stream is ignored.
+
+    Raises:
+        Unreadable: `compressed_unknown`, `compressed_unsupported`, `compressed_corrupt` or `too_large`.
+    """
+    content_type, _, body = stored[len(PREFIX) :].partition(b"\x00")
+    if content_type not in compressions:
+        raise Unreadable("compressed_unknown")
+    compression = compressions[content_type]
+    if compression is None:
+        raise Unreadable("compressed_unsupported")
+    stream = compression.open()
+    try:
+        inflated = stream.decompress(body, MAX_INFLATED_BYTES + 1)
+    except compression.errors as error:
+        raise Unreadable("compressed_corrupt") from error
+    if len(inflated) > MAX_INFLATED_BYTES:
+        raise Unreadable("too_large")
+    if not stream.eof:
+        raise Unreadable("compressed_corrupt")
+    return inflated

@@ -1,0 +1,300 @@
+"""Celery's meta and our record -> `TaskStatus`. Total over any stored value and any record; never raises.
+
+Rule 1: a final fact decides, then a final meta, then what is newer of the two: `PRECEDENCE` is the whole order.
+Rule 2: a cancel that is requested makes whatever has not ended `canceling`.
+Rule 3: the meta gives result and failure only where it agrees with the state; else the record does.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure, unpack
+
+from task_status_service.status import celery_states as celery
+from task_status_service.status.diagnostics import FROZEN, diagnose
+from task_status_service.status.failure import decode_failure, failure_of_record
+from task_status_service.status.limits import MAX_INLINE_SIZE
+from task_status_service.status.meta import UNREADABLE, Meta, decode_meta
+from task_status_service.status.model import Failure, FinalStates, Progress, Snapshot, TaskState, TaskStatus
+from task_status_service.status.plain import PlainCopy, TooLarge
+from task_status_service.status.progress import COMPLETE, decode_progress
+
+_Source = Literal["record", "meta"]
+
+# What a source says that is neither a word of Celery's nor the name of a fact.
+_AGAIN_AFTER_RETRY: Final = "RECEIVED after RETRYING"
+_AGAIN_AFTER_REQUEUE: Final = "RECEIVED after REQUEUED"
+_ONLY_PROGRESS: Final = "only progress"
+_FINAL_STATE_OF_ITS_OWN: Final = "a word of final_states"
+_STATE_OF_ITS_OWN: Final = "any other word"
+
+#: strongest first: who says what, and the state that follows. What `final_states` names has the state it maps to
+PRECEDENCE: Final[tuple[tuple[_Source, str, TaskState], ...]] = (
+    # A final fact; FINISHED and IGNORED say the outcome they carry if it is one of these.
+    ("record", celery.REVOKED, TaskState.CANCELED),
+    ("record", celery.REJECTED, TaskState.FAILED),
+    ("record", celery.SUCCESS, TaskState.SUCCEEDED),
+    ("record", celery.FAILURE, TaskState.FAILED),
+    # A final meta.
+    ("meta", celery.SUCCESS, TaskState.SUCCEEDED),
+    ("meta", celery.FAILURE, TaskState.FAILED),
+    ("meta", celery.REVOKED, TaskState.CANCELED),
+    ("meta", celery.REJECTED, TaskState.FAILED),
+    ("meta", celery.IGNORED, TaskState.FINISHED),
+    ("meta", _FINAL_STATE_OF_ITS_OWN, TaskState.FINISHED),
+    # It ended in a state of its own, or nobody knows in which.
+    ("record", Fact.IGNORED, TaskState.FINISHED),
+    ("record", Fact.FINISHED, TaskState.FINISHED),
+    # It has not ended. These facts are newer than a meta that is not final.
+    ("record", Fact.REQUEUED, TaskState.QUEUED),
+    ("record", _AGAIN_AFTER_REQUEUE, TaskState.QUEUED),
+    ("record", Fact.RETRYING, TaskState.RETRYING),
+    ("record", _AGAIN_AFTER_RETRY, TaskState.RETRYING),
+    ("record", Fact.STARTED, TaskState.RUNNING),
+    ("meta", celery.RETRY, TaskState.RETRYING),
+    ("meta", celery.ABORTED, TaskState.CANCELING),
+    ("meta", celery.STARTED, TaskState.RUNNING),
+    ("meta", _STATE_OF_ITS_OWN, TaskState.RUNNING),
+    ("record", _ONLY_PROGRESS, TaskState.RUNNING),
+    # No worker has started it.
+    ("record", Fact.RECEIVED, TaskState.QUEUED),
+    ("record", Fact.SUBMITTED, TaskState.QUEUED),
+    ("meta", celery.RECEIVED, TaskState.QUEUED),
+    ("meta", celery.PENDING, TaskState.QUEUED),
+)
+
+#: the states a task does not leave, and what a client may make of each
+_SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {
+    TaskState.SUCCEEDED: True,
+    TaskState.FAILED: False,
+    TaskState.CANCELED: False,
+    TaskState.EXPIRED: False,
+    TaskState.FINISHED: None,
+}
+
+#: fact -> Celery's word for it; FINISHED and IGNORED have one of their own
+_WORDS: Final[Mapping[Fact | None, str]] = {
+    Fact.SUBMITTED: celery.PENDING,
+    Fact.REQUEUED: celery.PENDING,
+    Fact.RECEIVED: celery.RECEIVED,
+    Fact.STARTED: celery.STARTED,
+    Fact.RETRYING: celery.RETRY,
+    Fact.REJECTED: celery.REJECTED,
+    Fact.REVOKED: celery.REVOKED,
+}
+
+_FAILURE_STATES: Final = frozenset({TaskState.FAILED, TaskState.RETRYING, TaskState.CANCELED})
+_CELERY_OUTCOMES: Final = frozenset({celery.SUCCESS, celery.FAILURE, celery.REVOKED})
+#: what the failure of a task says whose `expires` had passed; source: celery/worker/request.py, maybe_expire
+_EXPIRED_MESSAGE: Final = "expired"
+#: outcome that the worker kit records with REVOKED for the same
+_EXPIRED_OUTCOME: Final = "EXPIRED"
+
+_NO_FINAL_STATES: Final[FinalStates] = MappingProxyType({})
+
+
+class _Claim(NamedTuple):
+    """One row of `PRECEDENCE`; the lowest rank decides."""
+
+    rank: int
+    source: _Source
+    state: TaskState
+
+
+_CLAIMS: Final[Mapping[tuple[_Source, str], _Claim]] = {
+    (source, said): _Claim(rank, source, state) for rank, (source, said, state) in enumerate(PRECEDENCE)
+}
+_CELERY_WORDS: Final = frozenset(said for source, said, _ in PRECEDENCE if source == "meta") - {
+    _FINAL_STATE_OF_ITS_OWN,
+    _STATE_OF_ITS_OWN,
+}
+
+
+def decode(
+    snapshot: Snapshot, *, final_states: FinalStates = _NO_FINAL_STATES, inline_size: int = MAX_INLINE_SIZE
+) -> TaskStatus | None:
+    """Tell the status of a task from one read of the store; None if nothing is stored about it.
+
+    `final_states` says what custom Celery states mean that end a task. A result of more than `inline_size` nodes and
+    characters is left out. Never raises, and what it gives can always be encoded.
+    """
+    codes: set[str] = set()
+    stored_record = unpack(snapshot.record)
+    stored_meta = _decode_meta(snapshot, codes, inline_size)
+    if stored_record is None and stored_meta is None:
+        return None
+    record, meta = stored_record or Record(), stored_meta or UNREADABLE
+
+    says_meta = _claim_of_meta(meta, final_states)
+    claims = [claim for claim in (_claim_of_record(record, final_states), says_meta) if claim is not None]
+    decided = min(claims, default=None)
+    if decided is None:
+        return _unknown(snapshot, record, codes, has_meta=stored_meta is not None)
+
+    agrees = says_meta is not None and says_meta.state == decided.state
+    if decided.state is TaskState.QUEUED and not agrees:
+        # What it wrote in an earlier run says nothing about the next one.
+        meta, record = msgspec.structs.replace(meta, result=None), msgspec.structs.replace(record, progress=None)
+    state, failure = decided.state, None
+    done = state in _SUCCESSFUL
+    if not done and (record.cancel_requested or meta.celery_state == celery.ABORTED):
+        state = TaskState.CANCELING
+    if state in _FAILURE_STATES:
+        failure = _failure(state, meta if agrees else UNREADABLE, record, codes)
+    if state is TaskState.CANCELED and _is_expired(record, failure):
+        state = TaskState.EXPIRED
+    succeeded = agrees and meta.celery_state == celery.SUCCESS
+    _note_what_is_missing(state, record, codes, has_meta=stored_meta is not None)
+
+    return TaskStatus(
+        state=state,
+        done=done,
+        successful=_SUCCESSFUL.get(state),
+        celery_state=_celery_state(meta, record, agrees=agrees),
+        progress=_progress(meta, record, codes, complete=succeeded or record.outcome == celery.SUCCESS),
+        result=meta.result if succeeded else None,
+        failure=failure,
+        meta=_custom_meta(meta),
+        next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
+        children=meta.children,
+        # The record's first: all its times come from one clock, so no task ends before it starts.
+        finished_at=(record.finished_at or (meta.date_done if agrees else None)) if done else None,
+        diagnostics=diagnose(codes),
+        **_described(snapshot, record, meta),
+    )
+
+
+def _decode_meta(snapshot: Snapshot, codes: set[str], inline_size: int) -> Meta | None:
+    if snapshot.wrong_type:
+        codes.add("wrong_redis_type")
+        return UNREADABLE
+    # Celery takes an empty value for none.
+    return decode_meta(snapshot.meta, snapshot.task_id, codes, inline_size=inline_size) if snapshot.meta else None
+
+
+def _claim_of_record(record: Record, final_states: FinalStates) -> _Claim | None:
+    match record.fact:
+        case None:
+            return None if record.progress is None else _CLAIMS["record", _ONLY_PROGRESS]
+        case Fact.FINISHED | Fact.IGNORED if record.outcome in _CELERY_OUTCOMES:
+            return _CLAIMS["record", record.outcome]
+        case Fact.FINISHED | Fact.IGNORED as fact:
+            claim = _CLAIMS["record", fact]
+            return claim._replace(state=final_states.get(record.outcome or "", claim.state))
+        case Fact.RECEIVED if record.attempt:
+            return _CLAIMS["record", _AGAIN_AFTER_RETRY]
+        case Fact.RECEIVED if record.requeues:
+            return _CLAIMS["record", _AGAIN_AFTER_REQUEUE]
+        case fact:
+            return _CLAIMS["record", fact]
+
+
+def _claim_of_meta(meta: Meta, final_states: FinalStates) -> _Claim | None:
+    word = meta.celery_state
+    if word is None:
+        return None
+    if word in _CELERY_WORDS:
+        return _CLAIMS["meta", word]
+    if word in final_states:
+        return _CLAIMS["meta", _FINAL_STATE_OF_ITS_OWN]._replace(state=final_states[word])
+    return _CLAIMS["meta", _STATE_OF_ITS_OWN]
+
+
+def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
+    """Give Celery's own word, unless the task has ended since it was written."""
+    if meta.celery_state is not None and (agrees or record.fact not in FINAL_FACTS):
+        return meta.celery_state
+    if record.fact is Fact.FINISHED:
+        return record.outcome
+    if record.fact is Fact.IGNORED:
+        words = (record.outcome, meta.celery_state)
+        return next((word for word in words if word and word not in celery.UNFINISHED_STATES), celery.IGNORED)
+    return _WORDS.get(record.fact)
+
+
+def _failure(state: TaskState, meta: Meta, record: Record, codes: set[str]) -> Failure | None:
+    """Give what the meta says about the failure, else what was recorded; a failed task always has one."""
+    if meta.celery_state is not None:
+        failure = decode_failure(meta.result, meta.traceback, meta.celery_state, codes, readable=meta.result_readable)
+        if failure is not None:
+            return failure
+    if record.failure is None and state is not TaskState.FAILED:
+        return None
+    return failure_of_record(record.failure or RecordedFailure(), _WORDS.get(record.fact, celery.FAILURE), codes)
+
+
+def _is_expired(record: Record, failure: Failure | None) -> bool:
+    return record.outcome == _EXPIRED_OUTCOME or (failure is not None and failure.message == _EXPIRED_MESSAGE)
+
+
+def _custom_meta(meta: Meta) -> Any:
+    has_one = meta.celery_state != celery.SUCCESS and meta.celery_state not in celery.FAILURE_STATES
+    return meta.result if has_one else None
+
+
+def _progress(meta: Meta, record: Record, codes: set[str], *, complete: bool) -> Progress | None:
+    """Read progress from the custom meta, or from the last one recorded where a final meta has erased it."""
+    progress = decode_progress(meta.result, meta.celery_state, codes)
+    if record.progress is not None:
+        if progress is None or meta.celery_state == celery.SUCCESS:
+            progress = _recorded_progress(record, codes) or progress
+        elif record.progress == meta.result:
+            progress = msgspec.structs.replace(progress, updated_at=record.progress_at)
+    return msgspec.structs.replace(progress or COMPLETE, percent=COMPLETE.percent) if complete else progress
+
+
+def _recorded_progress(record: Record, codes: set[str]) -> Progress | None:
+    try:
+        custom_meta = PlainCopy(codes, budget=MAX_INLINE_SIZE).copy(record.progress)
+    except TooLarge:
+        return None
+    progress = decode_progress(custom_meta, celery.PROGRESS, codes)
+    return progress and msgspec.structs.replace(progress, updated_at=record.progress_at)
+
+
+def _note_what_is_missing(state: TaskState, record: Record, codes: set[str], *, has_meta: bool) -> None:
+    if state is TaskState.SUCCEEDED and record.result_stored and not has_meta:
+        codes.add("result_expired")
+    if state is TaskState.FINISHED and record.fact is Fact.FINISHED and record.outcome is None:
+        codes.add("outcome_unknown")
+    if record.fact is Fact.SUBMITTED and record.send_unconfirmed:
+        codes.add("send_unconfirmed")
+
+
+def _unknown(snapshot: Snapshot, record: Record, codes: set[str], *, has_meta: bool) -> TaskStatus:
+    """Tell the status of a task of which something is stored and no state can be read."""
+    if not has_meta:
+        codes.add("no_fact")
+    done = not codes.isdisjoint(FROZEN)
+    canceling = record.cancel_requested and not done
+    return TaskStatus(
+        state=TaskState.CANCELING if canceling else TaskState.UNKNOWN,
+        done=done,
+        diagnostics=diagnose(codes),
+        **_described(snapshot, record, UNREADABLE),
+    )
+
+
+def _described(snapshot: Snapshot, record: Record, meta: Meta) -> dict[str, Any]:
+    """Give the fields that do not depend on the state; the record knows them better than the meta."""
+    return {
+        "id": snapshot.task_id,
+        "name": record.name or meta.name,
+        "retries": max(record.attempt, meta.retries),
+        "cancel_requested": record.cancel_requested,
+        "executions": record.executions,
+        "worker": record.worker or meta.worker,
+        "queue": record.queue or meta.queue,
+        "parent_id": record.parent_id or meta.parent_id,
+        "root_id": record.root_id,
+        "group_id": record.group_id or meta.group_id,
+        "labels": record.labels,
+        "submitted_at": record.submitted_at,
+        "scheduled_for": record.scheduled_for,
+        "received_at": record.received_at,
+        "started_at": record.started_at,
+        "updated_at": record.updated_at,
+        "expires_at": record.expires_at,
+    }

@@ -1,0 +1,245 @@
+"""What a FAILURE, RETRY, REVOKED or REJECTED left behind -> `Failure`. No class is ever looked up or built."""
+
+import builtins
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from task_status_worker.record import RecordedFailure
+
+from task_status_service.status.celery_states import EXCEPTION_STATES, RETRY, REVOKED
+from task_status_service.status.failure_kind import KNOWN_TEXTS, classify, name_of
+from task_status_service.status.failure_text import (
+    TRACEBACK_START,
+    is_lines,
+    last_line,
+    said_in,
+    text_of,
+    traceback_of,
+)
+from task_status_service.status.limits import (
+    MAX_INLINE_SIZE,
+    MAX_MESSAGE_CHARS,
+    MAX_NAME_CHARS,
+    MAX_TRACEBACK_CHARS,
+)
+from task_status_service.status.model import Failure, FailureKind
+from task_status_service.status.plain import PlainCopy, TooLarge, cut
+
+#: `OSError` and its kind: their arguments are a number and a text
+_OS_ERRORS: Final = frozenset(
+    name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, OSError)
+)
+#: `str` of a class, which celery-progress stores for its name
+_CLASS_TEXT: Final = re.compile(r"<class '(.+)'>")
+#: states that may have nothing to say about a failure
+_MAY_BE_SILENT: Final = frozenset({RETRY, REVOKED})
+
+
+class _Draft(msgspec.Struct, kw_only=True):
+    """A failure while it is read: each rule fills in what is still missing."""
+
+    type: str | None = None
+    module: str | None = None
+    message: str | None = None
+    details: Any = None
+    traceback: str | None = None
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return name_of(self.module, self.type)
+
+
+def decode_failure(
+    stored: Any, traceback: str | None, celery_state: str, codes: set[str], *, readable: bool = True
+) -> Failure | None:
+    """Read the failure that `celery_state` has for its result, plain JSON, and the traceback beside it.
+
+    None where a retry or a cancel says nothing. `readable` is false if something is stored that could not be read.
+    """
+    draft = _Draft(traceback=traceback)
+    fields = _fields(stored)
+    if celery_state in EXCEPTION_STATES and stored and not _celery_can_read(fields):
+        codes.add("nonstandard_failure")
+    if fields is None:
+        _fill_from_value(draft, stored)
+    else:
+        _fill_from_fields(draft, fields, codes)
+    if draft.message is None:
+        draft.message = KNOWN_TEXTS.get(draft.name)
+    if draft.message is None and draft.traceback is not None:
+        _fill_from_traceback(draft, draft.traceback)
+    if draft == _Draft() and readable and celery_state in _MAY_BE_SILENT:
+        return None
+    if not readable and draft.type is None and celery_state not in _MAY_BE_SILENT:
+        return _finish(draft, FailureKind.UNREADABLE, codes)
+    return _finish(draft, classify(celery_state, draft.module, draft.type), codes)
+
+
+def failure_of_record(recorded: RecordedFailure, celery_state: str, codes: set[str]) -> Failure:
+    """Give the failure that a worker recorded of a task in `celery_state`."""
+    try:
+        details = PlainCopy(codes, budget=MAX_INLINE_SIZE).copy(recorded.details)
+    except TooLarge:
+        codes.add("result_too_large")
+        details = None
+    draft = _Draft(
+        type=recorded.type,
+        module=recorded.module,
+        message=recorded.message,
+        details=details,
+        traceback=recorded.traceback,
+    )
+    return _finish(draft, classify(celery_state, draft.module, draft.type), codes)
+
+
+def _finish(draft: _Draft, kind: FailureKind, codes: set[str]) -> Failure:
+    def bounded(text: str | None, longest: int) -> str | None:
+        return None if text is None else cut(text, longest, codes)
+
+    return Failure(
+        kind=kind,
+        type=bounded(draft.type, MAX_NAME_CHARS),
+        module=bounded(draft.module, MAX_NAME_CHARS),
+        message=bounded(draft.message, MAX_MESSAGE_CHARS),
+        details=draft.details,
+        traceback=bounded(draft.traceback, MAX_TRACEBACK_CHARS),
+    )
+
+
+def _fields(stored: Any) -> dict[str, Any] | None:
+    """Give the fields of an object; Celery also takes a list of pairs for one."""
+    match stored:
+        case dict():
+            return stored
+        case [[str(), _], *_] if all(_is_pair(item) for item in stored):
+            return dict(stored)
+        case _:
+            return None
+
+
+def _is_pair(item: Any) -> bool:
+    match item:
+        case [str(), _]:
+            return True
+        case _:
+            return False
+
+
+def _celery_can_read(fields: Mapping[str, Any] | None) -> bool:
+    """Tell whether Celery's own readers get over it. Source: celery/backends/base.py, exception_to_python."""
+    return (
+        fields is not None
+        and isinstance(fields.get("exc_type"), str)
+        and not isinstance(fields.get("exc_module"), list | dict)
+    )
+
+
+def _fill_from_value(draft: _Draft, stored: Any) -> None:
+    """Read what is stored in place of an object; what is empty or false says nothing."""
+    if not stored:
+        return
+    if isinstance(stored, list) and not is_lines(stored):
+        draft.details = stored
+        return
+    text = "\n".join(stored) if isinstance(stored, list) else text_of(stored)
+    if text.startswith(TRACEBACK_START):
+        _fill_from_traceback(draft, text)
+    else:
+        draft.message = text
+
+
+def _fill_from_traceback(draft: _Draft, traceback: str) -> None:
+    line = last_line(traceback)
+    draft.message = line.message
+    if draft.type is None:
+        draft.type, draft.module = line.type, line.module
+    if draft.traceback is None:
+        draft.traceback = traceback
+
+
+def _fill_from_fields(draft: _Draft, fields: Mapping[str, Any], codes: set[str]) -> None:
+    details = dict(fields)
+    if isinstance(fields.get("exc_type"), str):
+        draft.type = details.pop("exc_type")
+    elif "exc_type" in fields:
+        codes.add("exc_type_not_text")
+    if isinstance(fields.get("exc_module"), str):
+        draft.module = details.pop("exc_module")
+    if draft.traceback is None:
+        draft.traceback = traceback_of(fields.get("traceback"))
+        if draft.traceback is not None:
+            del details["traceback"]
+    _tidy_type(draft)
+    _fill_from_arguments(draft, _arguments(draft, details.pop("exc_message", None), codes))
+    if draft.message is None and draft.name not in KNOWN_TEXTS:
+        draft.message = said_in(details)
+    draft.details = {**(draft.details or {}), **details} or None
+
+
+def _tidy_type(draft: _Draft) -> None:
+    """Take the name out of `<class 'module.Type'>`, and the module out of a dotted name that has none beside it."""
+    class_text = _CLASS_TEXT.fullmatch(draft.type or "")
+    if class_text:
+        draft.type = class_text[1]
+    if draft.type and draft.module is None:
+        module, _, name = draft.type.rpartition(".")
+        if module and name:
+            draft.module, draft.type = module, name
+
+
+def _arguments(draft: _Draft, stored: Any, codes: set[str]) -> Any:
+    """Give the arguments of an exception, out of what Celery wraps them in.
+
+    Source: celery/utils/serialization.py, UnpickleableExceptionWrapper; celery/worker/request.py, on_retry.
+    """
+    match draft.name, stored:
+        case ("celery", "UnpickleableExceptionWrapper"), [str(module), str(name), list(inner), text]:
+            codes.add("unwrapped_exception")
+            draft.module, draft.type = module, name
+            return inner if is_lines(inner) and len(inner) == 1 else text
+        case ("celery", "Retry"), [str(text), *_] if text.startswith("Retry(Retry("):
+            # A worker that was told to stop at once: the text is lost, only the repr of the Retry itself is left.
+            codes.add("cancelled_by_worker")
+            return "the worker was stopped while the task ran"
+        case ("celery", "Reject"), [reason, *_]:
+            return [reason]
+        case _:
+            return stored
+
+
+def _fill_from_arguments(draft: _Draft, arguments: Any) -> None:
+    """Read `exc_message`: the arguments of the exception, or whatever an author put there."""
+    match arguments:
+        case None | [] | [None]:
+            return
+        case dict(fields) | [dict(fields)]:
+            draft.message = said_in(fields)
+            if draft.message is None:
+                draft.message = text_of(fields)
+            else:
+                draft.details = fields
+        case [str(first), *_] if first.startswith(TRACEBACK_START) and is_lines(arguments):
+            _fill_from_traceback(draft, "\n".join(arguments))
+        case [list(lines)] if is_lines(lines):
+            draft.message = "\n".join(lines)
+        case [int(seconds) | float(seconds)] if draft.name in KNOWN_TEXTS:
+            draft.message = f"{KNOWN_TEXTS[draft.name]} ({seconds} s)"
+        case [int(number), str(text)] if draft.module == "builtins" and draft.type in _OS_ERRORS:
+            draft.message = _traceback_says(draft) or f"[Errno {number}] {text}"
+        case [_, _, *_]:
+            said = ", ".join(text_of(argument) for argument in arguments if argument is not None)
+            draft.message = _traceback_says(draft) or said or None
+        case [only]:
+            draft.message = text_of(only)
+        case _:
+            draft.message = text_of(arguments)
+
+
+def _traceback_says(draft: _Draft) -> str | None:
+    """Give what the last line of the traceback says, if it is about the same type: it is what Python printed."""
+    if draft.traceback is None or draft.type is None:
+        return None
+    line = last_line(draft.traceback)
+    return line.message if line.type == draft.type else None

@@ -1,0 +1,51 @@
+"""Which kind of failure an exception is, by its name alone."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from task_status_service.status.celery_states import REJECTED, REVOKED
+from task_status_service.status.model import FailureKind
+
+#: what the Celery state says goes before what the exception says
+_KINDS_OF_STATES: Final[Mapping[str, FailureKind]] = {
+    REVOKED: FailureKind.CANCELED,
+    REJECTED: FailureKind.REJECTED,
+}
+
+#: (package, class) -> kind; the package is the first part of the module
+_KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
+    ("billiard", "SoftTimeLimitExceeded"): FailureKind.TIMEOUT,
+    ("celery", "SoftTimeLimitExceeded"): FailureKind.TIMEOUT,
+    ("billiard", "TimeLimitExceeded"): FailureKind.TIMEOUT,
+    ("celery", "TimeLimitExceeded"): FailureKind.TIMEOUT,
+    ("billiard", "WorkerLostError"): FailureKind.WORKER_LOST,
+    ("celery", "WorkerLostError"): FailureKind.WORKER_LOST,
+    ("celery", "Reject"): FailureKind.REJECTED,
+    ("celery", "NotRegistered"): FailureKind.NOT_REGISTERED,
+    ("celery", "TaskRevokedError"): FailureKind.CANCELED,
+    ("celery", "BackendStoreError"): FailureKind.INFRASTRUCTURE,
+    ("kombu", "EncodeError"): FailureKind.NOT_SERIALIZABLE,
+}
+
+#: packages whose other exceptions say that Redis or the broker failed
+_INFRASTRUCTURE: Final = frozenset({"redis", "kombu"})
+
+#: what these say when they say nothing that a person understands
+KNOWN_TEXTS: Final[Mapping[tuple[str, str], str]] = {
+    ("billiard", "SoftTimeLimitExceeded"): "soft time limit exceeded",
+    ("celery", "SoftTimeLimitExceeded"): "soft time limit exceeded",
+    ("billiard", "TimeLimitExceeded"): "hard time limit exceeded",
+    ("celery", "TimeLimitExceeded"): "hard time limit exceeded",
+}
+
+
+def name_of(module: str | None, type_: str | None) -> tuple[str, str]:
+    """Name an exception the way the tables do: package and class."""
+    return ((module or "").partition(".")[0], type_ or "")
+
+
+def classify(celery_state: str, module: str | None, type_: str | None) -> FailureKind:
+    """Say how a task failed that is in `celery_state` with an exception of this module and class."""
+    package, name = name_of(module, type_)
+    otherwise = FailureKind.INFRASTRUCTURE if package in _INFRASTRUCTURE else FailureKind.EXCEPTION
+    return _KINDS_OF_STATES.get(celery_state) or _KINDS.get((package, name), otherwise)

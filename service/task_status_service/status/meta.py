@@ -1,0 +1,168 @@
+"""Decode Celery's stored bytes to a `Meta`: every serializer, compression and shape, bounded."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from task_status_service.status import pickled
+from task_status_service.status.celery_states import FAILURE_STATES, STARTED
+from task_status_service.status.children import decode_children
+from task_status_service.status.diagnostics import Unreadable
+from task_status_service.status.limits import (
+    MAX_INLINE_SIZE,
+    MAX_NAME_CHARS,
+    MAX_RETRIES,
+    MAX_TRACEBACK_CHARS,
+)
+from task_status_service.status.plain import PlainCopy, TooLarge, cut, typed_text, whole
+from task_status_service.status.serializers import deserialize
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+#: what Celery itself stores with STARTED: no custom meta, and nobody's business
+_STARTED_KEYS: Final = frozenset({"pid", "hostname"})
+#: the arguments inside `exc_message` may be as deep as a result: they lie two containers deep
+_FAILURE_DEPTH: Final = -2
+#: the longest text that is a time: date, time, six digits, offset with seconds
+_MAX_TIME_CHARS: Final = 40
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold what Celery stores about one task, as plain JSON."""
+
+    #: Celery's word for the state; None when unreadable
+    celery_state: str | None = None
+    #: the return value, the custom meta, or what the failure left: depends on the state
+    result: Any = None
+    #: false when there is a result and it is too large or cannot be read
+    result_readable: bool = True
+    traceback: str | None = None
+    children: list[str] = []
+    #: aware, UTC
+    date_done: datetime | None = None
+
+    # Only with `result_extended`.
+    name: str | None = None
+    worker: str | None = None
+    queue: str | None = None
+    parent_id: str | None = None
+    group_id: str | None = None
+    retries: int = 0
+
+
+UNREADABLE: Final = Meta()
+
+
+def decode_meta(stored: bytes, task_id: str, codes: set[str], *, inline_size: int = MAX_INLINE_SIZE) -> Meta:
+    """Decode the bytes under the meta key of `task_id`; `UNREADABLE` if they give no state. Total.
+
+    `codes` collects the diagnostics; a result of more than `inline_size` nodes and characters is left out.
+    """
+    try:
+        document = deserialize(stored, codes)
+        celery_state = _celery_state(document, codes)
+    except Unreadable as error:
+        codes.add(error.code)
+        return UNREADABLE
+    result, readable = _result(document, celery_state, codes, inline_size)
+    _check_task_id(document, task_id, codes)
+    return Meta(
+        celery_state=celery_state,
+        result=result,
+        result_readable=readable,
+        traceback=_traceback(document.get("traceback"), codes),
+        children=decode_children(document.get("children"), codes),
+        date_done=_time(document.get("date_done"), codes),
+        name=_name(document.get("name")),
+        worker=_name(document.get("worker")),
+        queue=_name(document.get("queue")),
+        parent_id=_name(document.get("parent_id")),
+        group_id=_name(document.get("group_id")),
+        retries=_count(document.get("retries")),
+    )
+
+
+def _celery_state(document: Any, codes: set[str]) -> str:
+    if not isinstance(document, dict):
+        raise Unreadable("not_an_object")
+    if "status" not in document:
+        raise Unreadable("no_status")
+    word = document["status"]
+    if not isinstance(word, str) or not word:
+        raise Unreadable("bad_status")
+    return _CONTROL.sub("\ufffd", whole(cut(word, MAX_NAME_CHARS, codes), codes))
+
+
+def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], inline_size: int) -> tuple[Any, bool]:
+    """Copy the result, and tell whether what there is could be read."""
+    if "result" not in document:
+        codes.add("no_result")
+        return None, True
+    stored = document["result"]
+    if stored is pickled.OPAQUE:
+        return None, False
+    try:
+        if celery_state in FAILURE_STATES:
+            failures = PlainCopy(codes, budget=inline_size, longest_text=MAX_TRACEBACK_CHARS)
+            return failures.copy(stored, _FAILURE_DEPTH), True
+        result = PlainCopy(codes, budget=inline_size).copy(stored)
+    except TooLarge:
+        codes.add("result_too_large")
+        return None, False
+    if celery_state == STARTED and isinstance(result, dict) and result.keys() == _STARTED_KEYS:
+        return None, True
+    return result, True
+
+
+def _check_task_id(document: Mapping[str, Any], task_id: str, codes: set[str]) -> None:
+    if "task_id" not in document:
+        codes.add("no_task_id")
+    elif document["task_id"] not in (task_id, pickled.OPAQUE):
+        codes.add("task_id_mismatch")
+
+
+def _traceback(stored: Any, codes: set[str]) -> str | None:
+    if stored is None or stored is pickled.OPAQUE:
+        return None
+    lines = stored if isinstance(stored, list) else [stored]
+    if not all(isinstance(line, str) for line in lines):
+        codes.add("traceback_not_text")
+        return None
+    # One character more than is shown, so that whoever shows it sees that it is cut.
+    return whole("\n".join(lines)[: MAX_TRACEBACK_CHARS + 1], codes)
+
+
+def _time(stored: Any, codes: set[str]) -> datetime | None:
+    """Read a time as any version of Celery wrote it: naive ones are UTC."""
+    if stored is None:
+        return None
+    if isinstance(stored, dict) and stored.keys() == {"__type__", "__value__"}:
+        stored = typed_text(stored)
+    try:
+        if isinstance(stored, str):
+            stored = _time_of_text(stored)
+        if isinstance(stored, datetime):
+            return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    codes.add("bad_date_done")
+    return None
+
+
+def _time_of_text(text: str) -> datetime:
+    # Python 3.13 and later take 24:00 for the next day; Celery never writes it.
+    if len(text) > _MAX_TIME_CHARS or text[11:13] == "24":
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
+def _name(stored: Any) -> str | None:
+    if not isinstance(stored, str) or not stored:
+        return None
+    return whole(stored[:MAX_NAME_CHARS], set())
+
+
+def _count(stored: Any) -> int:
+    return stored if type(stored) is int and 0 <= stored <= MAX_RETRIES else 0

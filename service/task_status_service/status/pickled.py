@@ -1,0 +1,215 @@
+"""Read the plain data of a pickle, opcode by opcode. Nothing is unpickled, imported, looked up or called.
+
+Plain are dict, list, tuple, set, text, bytes, numbers, booleans and None. Whatever any other opcode would make is
+`OPAQUE`: the opcode only moves the stack the way `pickletools` documents it.
+"""
+
+import itertools
+import pickletools
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from task_status_service.status.limits import MAX_PICKLE_OPCODES
+
+
+class _Sentinel(msgspec.Struct, frozen=True):
+    name: str
+
+
+#: what stands for an object that would have to be built
+OPAQUE: Final = _Sentinel("opaque")
+_MARK: Final = _Sentinel("mark")
+
+
+class NotReadable(Exception):
+    """These bytes are not a pickle of the protocols 0 to 5."""
+
+
+class _Machine:
+    """The stack and the memo of a pickle that is read."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+
+    def pop_to_mark(self) -> list[Any]:
+        for position in range(len(self.stack) - 1, -1, -1):
+            if self.stack[position] is _MARK:
+                values = self.stack[position + 1 :]
+                del self.stack[position:]
+                return values
+        raise NotReadable
+
+    def finished_items(self) -> dict[Any, Any]:
+        """Give the items that are complete of a dict that is still being filled; they may wait behind a mark."""
+        unfinished, *waiting = self.stack
+        if waiting and waiting[0] is _MARK:
+            items = list(itertools.takewhile(lambda value: value is not _MARK, waiting[1:]))
+            _set_items(unfinished, items[: (len(items) - 1) // 2 * 2])
+        return unfinished if isinstance(unfinished, dict) else {}
+
+
+def _set_items(container: Any, items: list[Any]) -> None:
+    """Put keys and values into a dict. Only scalar keys count: hashing a tuple of tuples can take for ever."""
+    if isinstance(container, dict):
+        for key, value in zip(items[::2], items[1::2], strict=False):
+            if isinstance(key, str | bytes | int | float | None):
+                container[key] = value
+
+
+def _extend(container: Any, items: list[Any]) -> None:
+    if isinstance(container, list):
+        container.extend(items)
+
+
+def _push_argument(machine: _Machine, argument: Any) -> None:
+    machine.stack.append(argument)
+
+
+def _push(value: Any) -> Callable[[_Machine, Any], None]:
+    return lambda machine, _: machine.stack.append(value)
+
+
+def _push_new(kind: Callable[[], Any]) -> Callable[[_Machine, Any], None]:
+    return lambda machine, _: machine.stack.append(kind())
+
+
+def _push_tuple(size: int) -> Callable[[_Machine, Any], None]:
+    def push(machine: _Machine, _: Any) -> None:
+        values = [machine.stack.pop() for _ in range(size)]
+        machine.stack.append(values[::-1])
+
+    return push
+
+
+def _push_marked(machine: _Machine, _: Any) -> None:
+    machine.stack.append(machine.pop_to_mark())
+
+
+def _push_marked_dict(machine: _Machine, _: Any) -> None:
+    made: dict[Any, Any] = {}
+    _set_items(made, machine.pop_to_mark())
+    machine.stack.append(made)
+
+
+def _append(machine: _Machine, _: Any) -> None:
+    value = machine.stack.pop()
+    _extend(machine.stack[-1], [value])
+
+
+def _append_marked(machine: _Machine, _: Any) -> None:
+    values = machine.pop_to_mark()
+    _extend(machine.stack[-1], values)
+
+
+def _set_item(machine: _Machine, _: Any) -> None:
+    value, key = machine.stack.pop(), machine.stack.pop()
+    _set_items(machine.stack[-1], [key, value])
+
+
+def _set_marked(machine: _Machine, _: Any) -> None:
+    items = machine.pop_to_mark()
+    _set_items(machine.stack[-1], items)
+
+
+def _pop(machine: _Machine, _: Any) -> None:
+    machine.stack.pop()
+
+
+def _pop_marked(machine: _Machine, _: Any) -> None:
+    machine.pop_to_mark()
+
+
+def _duplicate(machine: _Machine, _: Any) -> None:
+    machine.stack.append(machine.stack[-1])
+
+
+def _put(machine: _Machine, position: int) -> None:
+    machine.memo[position] = machine.stack[-1]
+
+
+def _memoize(machine: _Machine, _: Any) -> None:
+    machine.memo[len(machine.memo)] = machine.stack[-1]
+
+
+def _get(machine: _Machine, position: int) -> None:
+    machine.stack.append(machine.memo[position])
+
+
+def _nothing(_machine: _Machine, _: Any) -> None:
+    pass
+
+
+#: opcode -> what it does to the machine; tuples are read as lists, as JSON will show them
+_OPCODES: Final[dict[str, Callable[[_Machine, Any], None]]] = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
+    **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push_argument),
+    **dict.fromkeys(("FLOAT", "BINFLOAT"), _push_argument),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _push_argument),
+    **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _push_argument),
+    **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), _push_argument),
+    "NONE": _push(None),
+    "NEWTRUE": _push(True),
+    "NEWFALSE": _push(False),
+    "MARK": _push(_MARK),
+    **dict.fromkeys(("EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_SET"), _push_new(list)),
+    "EMPTY_DICT": _push_new(dict),
+    **dict.fromkeys(("LIST", "TUPLE", "FROZENSET"), _push_marked),
+    "DICT": _push_marked_dict,
+    "TUPLE1": _push_tuple(1),
+    "TUPLE2": _push_tuple(2),
+    "TUPLE3": _push_tuple(3),
+    "APPEND": _append,
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), _append_marked),
+    "SETITEM": _set_item,
+    "SETITEMS": _set_marked,
+    "POP": _pop,
+    "POP_MARK": _pop_marked,
+    "DUP": _duplicate,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _put),
+    "MEMOIZE": _memoize,
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _get),
+}
+
+
+def _step_over(machine: _Machine, opcode: pickletools.OpcodeInfo) -> None:
+    """Move the stack as an opcode would that builds something, and leave `OPAQUE` for what it builds."""
+    before = opcode.stack_before
+    if pickletools.markobject in before:
+        machine.pop_to_mark()
+        before = before[: before.index(pickletools.markobject)]
+    for _ in before:
+        machine.stack.pop()
+    machine.stack.extend(OPAQUE for _ in opcode.stack_after)
+
+
+class TooManyOpcodes(Exception):
+    """A pickle has more than `MAX_PICKLE_OPCODES`; `beginning` holds the items of its dict that were read."""
+
+    def __init__(self, beginning: dict[Any, Any]) -> None:
+        super().__init__()
+        self.beginning = beginning
+
+
+def read_plain(data: bytes) -> Any:
+    """Give the object of a pickle as plain data.
+
+    Raises:
+        NotReadable: the bytes are not a pickle.
+        TooManyOpcodes: it is too long to be read to its end.
+    """
+    machine = _Machine()
+    try:
+        for count, (opcode, argument, _position) in enumerate(pickletools.genops(data)):
+            if count >= MAX_PICKLE_OPCODES:
+                raise TooManyOpcodes(machine.finished_items())
+            act = _OPCODES.get(opcode.name)
+            if act is None:
+                _step_over(machine, opcode)
+            else:
+                act(machine, argument)
+        return machine.stack.pop()
+    except (ValueError, LookupError, ArithmeticError) as error:
+        raise NotReadable from error

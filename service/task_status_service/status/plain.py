@@ -1,0 +1,169 @@
+"""Copy what was deserialized to plain JSON: bounded in depth and size, and always encodable."""
+
+import base64
+import json
+import math
+import re
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from typing import Any, ClassVar, Final
+
+from task_status_service.status.limits import MAX_DEPTH, MAX_INTEGER_DIGITS, MAX_SAFE_INTEGER
+
+#: stands for what lies deeper than `MAX_DEPTH`
+DEEPER: Final = "..."
+#: stands for an object that is neither plain data nor ever built
+OBJECT: Final = "<object>"
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+#: bits that `MAX_INTEGER_DIGITS` decimal digits take at most
+_MAX_INTEGER_BITS: Final = math.ceil(MAX_INTEGER_DIGITS * math.log2(10))
+#: kombu's typed values whose `__value__` is a text that says it all; source: kombu/utils/json.py
+_TEXT_TYPES: Final = frozenset({"datetime", "date", "time", "decimal", "bytes", "base64"})
+
+
+class TooLarge(Exception):
+    """The copy would have more nodes and characters than its budget."""
+
+
+class PlainCopy:
+    """Copy values to plain JSON; all copies of one instance share one budget.
+
+    `codes` collects what was changed on the way; `budget` counts nodes and characters, also of what a YAML alias or a
+    pickle's memo repeats; texts over `longest_text` characters are cut.
+    """
+
+    def __init__(self, codes: set[str], *, budget: int, longest_text: int | None = None) -> None:
+        self._codes = codes
+        self._left = budget
+        self._longest_text = longest_text
+
+    def copy(self, value: Any, depth: int = 0) -> Any:
+        """Copy a value that lies `depth` containers deep.
+
+        Raises:
+            TooLarge: the budget is used up.
+        """
+        copy_kind = self._COPIES.get(type(value))
+        if copy_kind is None:
+            self._spend(1)
+            return OBJECT
+        return copy_kind(self, value, depth)
+
+    def _spend(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise TooLarge
+
+    def _constant(self, value: Any, _depth: int) -> Any:
+        self._spend(1)
+        return value
+
+    def _integer(self, value: int, _depth: int) -> int | str:
+        self._spend(1)
+        if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+            return value
+        if value.bit_length() > _MAX_INTEGER_BITS:
+            # Hexadecimal takes linear time; such an integer comes from a pickle, JSON keeps its decimal digits.
+            self._codes.add("number_too_long")
+            return self._text(hex(value), 0)
+        self._codes.add("integer_beyond_2_53")
+        return value
+
+    def _number(self, value: float, _depth: int) -> float | None:
+        self._spend(1)
+        if math.isfinite(value):
+            return value
+        self._codes.add("non_finite_number")
+        return None
+
+    def _text(self, value: str, _depth: int) -> str:
+        if self._longest_text is not None:
+            value = cut(value, self._longest_text, self._codes)
+        self._spend(1 + len(value))
+        return whole(value, self._codes)
+
+    def _bytes(self, value: bytes, depth: int) -> str:
+        """Give text if it is UTF-8, else base64: what kombu's JSON does with bytes."""
+        self._spend(len(value))
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            text = base64.b64encode(value).decode()
+        return self._text(text, depth)
+
+    def _time(self, value: date, depth: int) -> str:
+        return self._text(value.isoformat(), depth)
+
+    def _list(self, value: Iterable[Any], depth: int) -> Any:
+        self._spend(1)
+        if depth > MAX_DEPTH:
+            self._codes.add("too_deep")
+            return DEEPER
+        return [self.copy(item, depth + 1) for item in value]
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
+        self._spend(1)
+        if depth > MAX_DEPTH:
+            self._codes.add("too_deep")
+            return DEEPER
+        if len(value) == 2 and "__type__" in value and "__value__" in value:  # noqa: PLR2004 - the two keys named here
+            text = typed_text(value)
+            if text is not None:
+                return self._text(text, depth)
+            self._codes.add("unknown_typed_value")
+        return {self._key(key): self.copy(item, depth + 1) for key, item in value.items()}
+
+    def _key(self, key: Any) -> str:
+        plain = self.copy(key, MAX_DEPTH)
+        return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+    _COPIES: ClassVar[Mapping[type, Callable[["PlainCopy", Any, int], Any]]] = {
+        type(None): _constant,
+        bool: _constant,
+        int: _integer,
+        float: _number,
+        str: _text,
+        bytes: _bytes,
+        bytearray: _bytes,
+        datetime: _time,
+        date: _time,
+        list: _list,
+        tuple: _list,
+        set: _list,
+        dict: _dict,
+    }
+
+
+def typed_text(value: Mapping[Any, Any]) -> str | None:
+    """Read one of kombu's typed values, `{"__type__": …, "__value__": …}`, as text; None if it is not one."""
+    kind, content = value["__type__"], value["__value__"]
+    if not isinstance(kind, str):
+        return None
+    if kind in _TEXT_TYPES and isinstance(content, str):
+        return content
+    if kind == "uuid" and isinstance(content, dict):
+        try:
+            return str(uuid.UUID(content["hex"]))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+    return None
+
+
+def cut(text: str, longest: int, codes: set[str]) -> str:
+    """Cut a text to `longest` characters and an ellipsis."""
+    if len(text) <= longest:
+        return text
+    codes.add("truncated_text")
+    return text[:longest] + "…"
+
+
+def whole(text: str, codes: set[str]) -> str:
+    """Replace halves of surrogate pairs, which UTF-8 cannot hold."""
+    if text.isascii():
+        return text
+    encodable = _SURROGATE.sub("\ufffd", text)
+    if encodable != text:
+        codes.add("invalid_unicode")
+    return encodable

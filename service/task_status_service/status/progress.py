@@ -1,0 +1,175 @@
+"""The conventions that people use in custom meta -> `Progress`. Never a guess: what is not said stays null."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Any, Final
+
+import msgspec
+
+from task_status_service.status.celery_states import FAILURE_STATES, PROGRESS, SUCCESS
+from task_status_service.status.limits import MAX_PROGRESS_MESSAGE_CHARS, MAX_SAFE_INTEGER, MAX_STAGE_CHARS
+from task_status_service.status.model import Progress
+from task_status_service.status.plain import cut
+
+_Number = int | float
+
+# Keys in lower case, spaces and dashes as `_`; the first one that holds a value counts.
+_PERCENT_KEYS: Final = ("percent", "percentage", "pct", "progress_percent", "process_percent", "percent_complete")
+_TOTAL_KEYS: Final = ("total", "total_steps", "steps", "count", "pages", "epochs", "size")
+_CURRENT_KEYS: Final = (
+    "current",
+    "done",
+    "completed",
+    "processed",
+    "finished",
+    "n",
+    "i",
+    "step",
+    "current_step",
+    "page",
+    "epoch",
+    "downloaded",
+)
+_MESSAGE_KEYS: Final = ("message", "description", "desc", "status", "detail", "text", "msg", "info", "title")
+_STAGE_KEYS: Final = ("stage", "step", "current_step", "phase")
+
+# Beside `i`, `n` is the total; else it is the count.
+_TOTAL_KEYS_WITH_I: Final = ("total", "total_steps", "steps", "count", "n", "pages", "epochs", "size")
+_CURRENT_KEYS_WITH_I: Final = tuple(key for key in _CURRENT_KEYS if key != "n")
+
+#: at most 15 digits a side, so that a float holds them; the exponent is how Python writes a large Decimal
+_NUMBER_TEXT: Final = re.compile(r"[+-]?\d{1,15}(?P<fraction>\.\d{1,15})?(?P<exponent>E[+-]\d{1,2})?")
+_MAX_NUMBER_TEXT_CHARS: Final = 60
+
+NOTHING: Final = Progress(percent=None, current=None, total=None, message=None, stage=None)
+COMPLETE: Final = msgspec.structs.replace(NOTHING, percent=100.0)
+
+
+def decode_progress(custom_meta: Any, celery_state: str | None, codes: set[str]) -> Progress | None:
+    """Read how far a task is from the custom meta it stored with `celery_state`; None if it does not say.
+
+    `codes` collects `progress_clamped` and `truncated_text`.
+    """
+    if celery_state == SUCCESS:
+        return COMPLETE
+    if isinstance(custom_meta, dict):
+        progress = _of_object(custom_meta, codes)
+    elif isinstance(custom_meta, str):
+        progress = msgspec.structs.replace(
+            NOTHING, message=_first_text([custom_meta], MAX_PROGRESS_MESSAGE_CHARS, codes)
+        )
+    elif PROGRESS in (celery_state or "").upper():
+        progress = _of_object({"progress": custom_meta}, codes)
+    else:
+        return None
+    if celery_state in FAILURE_STATES:
+        # Its texts are the failure's.
+        progress = msgspec.structs.replace(progress, message=None, stage=None)
+    return None if progress == NOTHING else progress
+
+
+def _of_object(custom_meta: Mapping[str, Any], codes: set[str], *, nested: bool = False) -> Progress:
+    values = {key.lower().replace(" ", "_").replace("-", "_"): value for key, value in custom_meta.items()}
+    with_i = _number(values.get("i")) is not None
+    total = _first_number(values, _TOTAL_KEYS_WITH_I if with_i else _TOTAL_KEYS)
+    current = _first_number(values, _CURRENT_KEYS_WITH_I if with_i else _CURRENT_KEYS)
+    percent = _explicit_percent(values)
+    texts = [values.get(key) for key in _MESSAGE_KEYS]
+    inner = NOTHING
+    match values.get("progress"):
+        case dict(more) if not nested:
+            inner = _of_object(more, codes, nested=True)
+        case str(text):
+            texts.append(text if _percent(text) is None else None)
+            percent = _first(percent, _percent(text))
+        case value if total is not None and current is None:
+            current = _number(value)
+        case float(value) if 0 <= value <= 1:
+            percent = _first(percent, 100 * value)
+        case value:
+            percent = _first(percent, _number(value))
+    percent = _first(percent, _ratio(current, total))
+    return Progress(
+        percent=_first(_shown_percent(percent, codes), inner.percent),
+        current=_first(_shown_current(current, codes), inner.current),
+        total=_first(_shown_total(total), inner.total),
+        message=_first(_first_text(texts, MAX_PROGRESS_MESSAGE_CHARS, codes), inner.message),
+        stage=_first(_first_text([values.get(key) for key in _STAGE_KEYS], MAX_STAGE_CHARS, codes), inner.stage),
+    )
+
+
+def _first(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value
+
+
+def _number(value: Any) -> _Number | None:
+    """Read a number, or a text that is one; never a bool, nor what is not finite."""
+    if type(value) is int:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str) and len(value) <= _MAX_NUMBER_TEXT_CHARS:
+        text = value.strip()
+        found = _NUMBER_TEXT.fullmatch(text)
+        if found:
+            return float(text) if found["fraction"] or found["exponent"] else int(text)
+    return None
+
+
+def _percent(value: Any) -> _Number | None:
+    """Read a number that may have a percent sign."""
+    return _number(value.strip().removesuffix("%") if isinstance(value, str) else value)
+
+
+def _first_number(values: Mapping[str, Any], keys: Iterable[str]) -> _Number | None:
+    for key in keys:
+        number = _number(values.get(key))
+        if number is not None:
+            return number
+    return None
+
+
+def _explicit_percent(values: Mapping[str, Any]) -> _Number | None:
+    for key in _PERCENT_KEYS:
+        number = _percent(values.get(key))
+        if number is not None:
+            return number
+    return None
+
+
+def _first_text(texts: Iterable[Any], longest: int, codes: set[str]) -> str | None:
+    for text in texts:
+        if isinstance(text, str) and text.strip():
+            return cut(text, longest, codes)
+    return None
+
+
+def _ratio(current: _Number | None, total: _Number | None) -> Fraction | None:
+    """Divide exactly, also what no float can hold; None if the total says nothing."""
+    if current is None or total is None or total <= 0:
+        return None
+    return 100 * Fraction(current) / Fraction(total)
+
+
+def _shown_percent(percent: _Number | Fraction | None, codes: set[str]) -> float | None:
+    if percent is None:
+        return None
+    clamped: _Number | Fraction = 0 if percent < 0 else min(percent, 100)
+    if clamped != percent:
+        codes.add("progress_clamped")
+    return round(float(clamped), 2)
+
+
+def _shown_current(current: _Number | None, codes: set[str]) -> _Number | None:
+    if current is None or abs(current) > MAX_SAFE_INTEGER:
+        return None
+    if current < 0:
+        codes.add("progress_clamped")
+        return 0
+    return current
+
+
+def _shown_total(total: _Number | None) -> _Number | None:
+    return None if total is None or not 0 <= total <= MAX_SAFE_INTEGER else total

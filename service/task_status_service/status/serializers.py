@@ -1,0 +1,146 @@
+"""Deserialize what is stored under Celery's meta key: JSON, YAML, msgpack or pickle, compressed or not.
+
+Which one it is depends on its first bytes alone. Nothing is executed, imported or built by a name found in data.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import yaml
+
+from task_status_service.status import compression, pickled
+from task_status_service.status.diagnostics import Unreadable
+from task_status_service.status.limits import (
+    MAX_DEPTH,
+    MAX_INTEGER_DIGITS,
+    MAX_MSGPACK_BYTES,
+    MAX_STORED_BYTES,
+    MAX_YAML_BYTES,
+)
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+def deserialize(stored: bytes, codes: set[str]) -> Any:
+    """Give the object that is stored; `codes` collects what was odd about it.
+
+    Raises:
+        Unreadable: with any code of which no state can be read.
+    """
+    if len(stored) > MAX_STORED_BYTES:
+        raise Unreadable("too_large")
+    if stored.startswith(compression.PREFIX):
+        stored = compression.inflate(stored)
+        codes.add("was_compressed")
+        if stored.startswith(compression.PREFIX):
+            raise Unreadable("compressed_corrupt")
+    for beginning, read in _SERIALIZERS:
+        if beginning.match(stored):
+            return read(stored, codes)
+    return _read_json(stored, codes)
+
+
+def _text(stored: bytes, codes: set[str]) -> str:
+    if stored.startswith(_BYTE_ORDER_MARK):
+        codes.add("bom")
+        stored = stored[len(_BYTE_ORDER_MARK) :]
+    try:
+        return stored.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable("not_utf8") from error
+
+
+def _read_json(stored: bytes, codes: set[str]) -> Any:
+    def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            codes.add("duplicate_keys")
+        return made
+
+    def make_integer(digits: str) -> int | str:
+        if len(digits) > MAX_INTEGER_DIGITS:
+            codes.add("number_too_long")
+            return digits
+        return int(digits)
+
+    try:
+        return json.loads(_text(stored, codes), object_pairs_hook=make_object, parse_int=make_integer)
+    except ValueError as error:
+        raise Unreadable("invalid_json") from error
+    except RecursionError as error:
+        raise Unreadable("too_deep") from error
+
+
+def _read_pickle(stored: bytes, codes: set[str]) -> Any:
+    codes.add("pickle")
+    try:
+        document = pickled.read_plain(stored)
+    except pickled.NotReadable as error:
+        raise Unreadable("pickle") from error
+    except pickled.TooManyOpcodes as error:
+        codes.add("result_too_large")
+        return {"result": pickled.OPAQUE, "task_id": pickled.OPAQUE, **error.beginning}
+    if document is pickled.OPAQUE:
+        raise Unreadable("pickle")
+    return document
+
+
+def _read_msgpack(stored: bytes, _codes: set[str]) -> Any:
+    if len(stored) > MAX_MSGPACK_BYTES:
+        raise Unreadable("too_large")
+    try:
+        return msgspec.msgpack.decode(stored, ext_hook=_name_extension)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Unreadable("unsupported_serializer") from error
+    except RecursionError as error:
+        raise Unreadable("too_deep") from error
+
+
+def _name_extension(code: int, _data: memoryview) -> str:
+    return f"<msgpack extension {code}>"
+
+
+class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
+    """Load plain data only, as `yaml.safe_load`; and without merge keys, which can repeat each other endlessly."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave `<<` where it is: nothing constructs it, so it is refused."""
+
+
+def _read_yaml(stored: bytes, codes: set[str]) -> Any:
+    if len(stored) > MAX_YAML_BYTES:
+        raise Unreadable("too_large")
+    text = _text(stored, codes)
+    try:
+        _check_yaml_depth(text)
+        return yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+        # What PyYAML's constructors raise on scalars such as `!!int ""` or `!!timestamp x` is whatever happens there.
+        raise Unreadable("unsupported_serializer") from error
+
+
+def _check_yaml_depth(text: str) -> None:
+    """Count the depth in events, because PyYAML composes by recursion in C and overflows the stack of the process."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_YamlLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise Unreadable("too_deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+#: how a value begins -> how it is read; the first row that matches counts, and JSON if none does
+_SERIALIZERS: Final[tuple[tuple[re.Pattern[bytes], Callable[[bytes, set[str]], Any]], ...]] = (
+    (re.compile(rb'\s*[{\["]'), _read_json),
+    # protocol 2 to 5 names itself; 0 and 1 begin with a dict, a list, or a name to look up
+    (re.compile(rb"\x80[\x02-\x05]|[(][dl]p?\d*\n|}q.|\(}|c[\w.]+\n[\w.]+\n", re.DOTALL), _read_pickle),
+    # a map whose first key is a text
+    (re.compile(rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa0-\xbf\xd9-\xdb]", re.DOTALL), _read_msgpack),
+    # a tag, a directive, the start of a document, or a first key as `yaml.dump` writes it
+    (re.compile(rb"(?:\xef\xbb\xbf)?(?:!!|%YAML|---\s|[A-Za-z_][\w-]*:\s)"), _read_yaml),
+)
