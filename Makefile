@@ -8,8 +8,8 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance coverage lint format type openapi \
-	check clean
+.PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
+	test-docker coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,6 +33,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) service/pyproject.toml --extra compression -o requirements/service.txt
 	$(COMPILE) worker/pyproject.toml -o requirements/worker.txt
+	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 
@@ -57,6 +58,9 @@ test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
+
+test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
+	@$(PYTEST) tests/docker -rs
 
 coverage: $(STAMP) ## the tests again, with branch coverage; 100 % of the pure core
 	@$(PYTEST) tests/unit tests/api tests/integration --quiet --cov --cov-report=term:skip-covered
