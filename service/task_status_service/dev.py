@@ -42,7 +42,7 @@ _PR_SET_PDEATHSIG: Final = 1
 #: `T` keeps the path that the answer's Location names
 _SUBMIT: Final = (
     "T=$(curl -si {url}/tasks -H 'Content-Type: application/json'"
-    """ -d '{{"name": "demo.count", "kwargs": {{"total": 100}}}}'"""
+    """ -d '{{"name": "demo.count", "kwargs": {{"total": 50}}}}'"""
     r" | tee /dev/stderr | sed -n 's|^Location: *\([^[:cntrl:]]*\).*|\1|p')"
 )
 _READ: Final = "curl -s {url}$T"

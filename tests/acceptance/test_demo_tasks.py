@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.result import AsyncResult
-from servers import RedisServer
+from servers import RedisServer, wait_until
 
 from acceptance.conftest import Service
 
@@ -235,8 +235,10 @@ def test_crash(service: Service) -> None:
 def test_tree(service: Service) -> None:
     """A task that starts others tells their ids; they know their parent, root and group."""
     task = service.run("demo.tree", width=3)
+    # Nobody has heard of the body before its members are done and it is sent.
+    members = [service.wait(task_id) for task_id in task["children"] if task_id != task["result"]]
+    wait_until(lambda: service.session.get(f"{service.url}/tasks/{task['result']}", timeout=5).ok, what="the body")
     body = service.wait(task["result"])
-    members = [service.wait(task_id) for task_id in task["children"] if task_id != body["id"]]
 
     assert body["result"] == 6
     assert task["state"] == "succeeded"

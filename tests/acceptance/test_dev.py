@@ -67,7 +67,7 @@ def has_ended(pid: int) -> bool:
 def test_the_printed_lines_work(tmp_path):
     """The three curl lines that it prints, pasted into a shell: 202, then running, then succeeded."""
     with running_dev(tmp_path / "run") as dev:
-        lines = re.findall(r"^  (\S.*curl .*)$", dev.output(), re.MULTILINE)
+        lines = re.findall(r"^  (.*\bcurl .*)$", dev.output(), re.MULTILINE)
         assert len(lines) == 3
         shell = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, timeout=60)
     answers = shell.stderr + shell.stdout

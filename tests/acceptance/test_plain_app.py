@@ -22,7 +22,9 @@ def plain(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
         running_worker("acceptance.plain_app", redis_url=url, folder=folder),
         running_service(environ, folder=folder) as service_url,
     ):
-        yield Service(service_url)
+        service = Service(service_url)
+        yield service
+        service.session.close()
 
 
 def test_succeeds(plain: Service) -> None:

@@ -91,6 +91,9 @@ HTTP_READINGS: Final[Mapping[int, Reading]] = {
     500: Reading(500, "internal-error", "Internal error", logging.ERROR),
 }
 
+#: any other status that one of them comes with
+FALLBACK: Final = Reading(400, "http-error", "Refused")
+
 #: webargs' word for the body
 _BODY_LOCATION: Final = "json"
 
@@ -137,7 +140,7 @@ def answer_http_exception(error: HTTPException) -> Response:
     code = error.code or http.HTTPStatus.INTERNAL_SERVER_ERROR
     if code < http.HTTPStatus.BAD_REQUEST:
         return Response(status=code, headers=dict(error.get_headers()))
-    reading = HTTP_READINGS.get(code) or Reading(code, "http-error", http.HTTPStatus(code).phrase)
+    reading = HTTP_READINGS.get(code) or Reading(code, FALLBACK.slug, http.HTTPStatus(code).phrase)
     kept = {name: text for name, text in error.get_headers() if name.lower() not in ("content-type", "content-length")}
     # webargs puts what marshmallow found beside the exception.
     messages = (getattr(error, "data", None) or {}).get("messages")

@@ -1,0 +1,98 @@
+"""The service while Redis refuses, stalls, is full or has just come back: bounded, named, healthy again by itself."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from servers import RedisServer, running_redis, running_service, running_worker, wait_until
+
+from acceptance.conftest import Service
+
+#: no answer comes later, in seconds; and what a busy machine may add
+BOUND_SECONDS = 2.0
+SLACK_SECONDS = 0.5
+
+SUBMISSION = {"name": "demo.add", "args": [2, 3]}
+
+
+@pytest.fixture
+def redis_of_its_own(tmp_path: Path) -> Iterator[RedisServer]:
+    """Run a Redis that a test may stop."""
+    with running_redis(tmp_path, durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def alone(redis_of_its_own: RedisServer, tmp_path: Path) -> Iterator[Service]:
+    """Run a service whose workers have announced their tasks."""
+    url = redis_of_its_own.url
+    with running_service({"TASK_STATUS_REDIS_URL": url}, folder=tmp_path) as service_url:
+        service = Service(service_url)
+        with running_worker("task_status_worker.demo", redis_url=url, folder=tmp_path):
+            wait_until(lambda: service.session.get(f"{service_url}/readyz", timeout=5).ok, what="ready")
+            assert service.run("demo.add", x=1, y=1)["result"] == 2
+        yield service
+        service.session.close()
+
+
+def timed(service: Service, method: str, path: str, **options: object) -> requests.Response:
+    """Ask once, and check that the answer does not come late."""
+    started = time.monotonic()
+    response = service.session.request(method, service.url + path, timeout=20, **options)
+    assert time.monotonic() - started < BOUND_SECONDS + SLACK_SECONDS, (method, path)
+    return response
+
+
+def everything_is_unavailable(service: Service) -> None:
+    """Check that every request is answered in time, as what it is."""
+    for _ in range(2):
+        for response in (timed(service, "GET", "/tasks/t-1"), timed(service, "POST", "/tasks", json=SUBMISSION)):
+            assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
+            assert response.headers["Retry-After"] == "1"
+        faults = [error["detail"].split(":")[0] for error in timed(service, "GET", "/readyz").json()["errors"]]
+        assert faults == ["store", "broker", "worker"]
+        assert timed(service, "GET", "/livez").status_code == 200
+
+
+def is_healthy(service: Service) -> bool:
+    """Tell whether reading and submitting work."""
+    read = timed(service, "GET", "/tasks/t-1").status_code
+    return read == 404 and timed(service, "POST", "/tasks", json=SUBMISSION).status_code == 202
+
+
+def test_stalled(alone: Service, redis_of_its_own: RedisServer) -> None:
+    """A Redis that accepts and never answers."""
+    process = redis_of_its_own.process
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        everything_is_unavailable(alone)
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    wait_until(lambda: is_healthy(alone), timeout=2, what="recovery")
+
+
+def test_refused_and_restarted(alone: Service, redis_of_its_own: RedisServer) -> None:
+    """A Redis that is gone, and comes back with its data: what was accepted is still there."""
+    task_id = alone.submit("demo.add", x=1, y=2)
+    redis_of_its_own.stop()
+    everything_is_unavailable(alone)
+    redis_of_its_own.start()
+    wait_until(lambda: is_healthy(alone), timeout=2, what="recovery")
+    assert alone.read(task_id)["state"] == "queued"
+
+
+def test_full(alone: Service, redis_of_its_own: RedisServer) -> None:
+    """A Redis that takes no more writes: submitting is refused as such, reading goes on."""
+    task_id = alone.submit("demo.add", x=1, y=2)
+    with redis_of_its_own.client() as client:
+        client.config_set("maxmemory", 1)
+        response = timed(alone, "POST", "/tasks", json=SUBMISSION)
+        assert (response.status_code, response.json()["type"]) == (503, "/problems/store-full")
+        assert alone.read(task_id)["state"] == "queued"
+        client.config_set("maxmemory", 0)
+    assert is_healthy(alone)
