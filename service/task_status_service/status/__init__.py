@@ -1,6 +1,6 @@
 """The pure core: what is stored about a task, as bytes -> `TaskStatus`. No Flask, Celery, Redis, clock."""
 
-from task_status_service.status.decode import PRECEDENCE, decode
+from task_status_service.status.decode import decode
 from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_STORED_BYTES
 from task_status_service.status.model import (
     Diagnostic,
@@ -13,6 +13,7 @@ from task_status_service.status.model import (
     TaskState,
     TaskStatus,
 )
+from task_status_service.status.precedence import PRECEDENCE
 
 __all__ = [
     "MAX_INLINE_SIZE",

@@ -1,13 +1,13 @@
 """Celery's meta and our record -> `TaskStatus`. Total over any stored value and any record; never raises.
 
-Rule 1: a final fact decides, then a final meta, then what is newer of the two: `PRECEDENCE` is the whole order.
+Rule 1: `PRECEDENCE` says whose word decides the state.
 Rule 2: a cancel that is requested makes whatever has not ended `canceling`.
 Rule 3: the meta gives result and failure only where it agrees with the state; else the record does.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure, unpack
@@ -17,55 +17,20 @@ from task_status_service.status.diagnostics import FROZEN, diagnose
 from task_status_service.status.failure import decode_failure, failure_of_record
 from task_status_service.status.limits import MAX_INLINE_SIZE
 from task_status_service.status.meta import UNREADABLE, Meta, decode_meta
-from task_status_service.status.model import Failure, FinalStates, Progress, Snapshot, TaskState, TaskStatus
+from task_status_service.status.model import (
+    Failure,
+    FailureKind,
+    FinalStates,
+    Progress,
+    Snapshot,
+    TaskState,
+    TaskStatus,
+)
 from task_status_service.status.plain import PlainCopy, TooLarge
+from task_status_service.status.precedence import claim_of_meta, claim_of_record
 from task_status_service.status.progress import COMPLETE, decode_progress
 
-_Source = Literal["record", "meta"]
-
-# What a source says that is neither a word of Celery's nor the name of a fact.
-_AGAIN_AFTER_RETRY: Final = "RECEIVED after RETRYING"
-_AGAIN_AFTER_REQUEUE: Final = "RECEIVED after REQUEUED"
-_ONLY_PROGRESS: Final = "only progress"
-_FINAL_STATE_OF_ITS_OWN: Final = "a word of final_states"
-_STATE_OF_ITS_OWN: Final = "any other word"
-
-#: strongest first: who says what, and the state that follows. What `final_states` names has the state it maps to
-PRECEDENCE: Final[tuple[tuple[_Source, str, TaskState], ...]] = (
-    # A final fact; FINISHED and IGNORED say the outcome they carry if it is one of these.
-    ("record", celery.REVOKED, TaskState.CANCELED),
-    ("record", celery.REJECTED, TaskState.FAILED),
-    ("record", celery.SUCCESS, TaskState.SUCCEEDED),
-    ("record", celery.FAILURE, TaskState.FAILED),
-    # A final meta.
-    ("meta", celery.SUCCESS, TaskState.SUCCEEDED),
-    ("meta", celery.FAILURE, TaskState.FAILED),
-    ("meta", celery.REVOKED, TaskState.CANCELED),
-    ("meta", celery.REJECTED, TaskState.FAILED),
-    ("meta", celery.IGNORED, TaskState.FINISHED),
-    ("meta", _FINAL_STATE_OF_ITS_OWN, TaskState.FINISHED),
-    # It ended in a state of its own, or nobody knows in which.
-    ("record", Fact.IGNORED, TaskState.FINISHED),
-    ("record", Fact.FINISHED, TaskState.FINISHED),
-    # It has not ended. These facts are newer than a meta that is not final.
-    ("record", Fact.REQUEUED, TaskState.QUEUED),
-    ("record", _AGAIN_AFTER_REQUEUE, TaskState.QUEUED),
-    ("record", Fact.RETRYING, TaskState.RETRYING),
-    ("record", _AGAIN_AFTER_RETRY, TaskState.RETRYING),
-    ("record", Fact.STARTED, TaskState.RUNNING),
-    ("meta", celery.RETRY, TaskState.RETRYING),
-    ("meta", celery.ABORTED, TaskState.CANCELING),
-    ("meta", celery.STARTED, TaskState.RUNNING),
-    ("meta", _STATE_OF_ITS_OWN, TaskState.RUNNING),
-    ("record", _ONLY_PROGRESS, TaskState.RUNNING),
-    # No worker has started it.
-    ("record", Fact.RECEIVED, TaskState.QUEUED),
-    ("record", Fact.SUBMITTED, TaskState.QUEUED),
-    ("meta", celery.RECEIVED, TaskState.QUEUED),
-    ("meta", celery.PENDING, TaskState.QUEUED),
-)
-
-#: the states a task does not leave, and what a client may make of each
+#: the states that a task does not leave, and whether it did what it was asked to; null is its own business
 _SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {
     TaskState.SUCCEEDED: True,
     TaskState.FAILED: False,
@@ -86,30 +51,12 @@ _WORDS: Final[Mapping[Fact | None, str]] = {
 }
 
 _FAILURE_STATES: Final = frozenset({TaskState.FAILED, TaskState.RETRYING, TaskState.CANCELED})
-_CELERY_OUTCOMES: Final = frozenset({celery.SUCCESS, celery.FAILURE, celery.REVOKED})
 #: what the failure of a task says whose `expires` had passed; source: celery/worker/request.py, maybe_expire
 _EXPIRED_MESSAGE: Final = "expired"
 #: outcome that the worker kit records with REVOKED for the same
 _EXPIRED_OUTCOME: Final = "EXPIRED"
 
 _NO_FINAL_STATES: Final[FinalStates] = MappingProxyType({})
-
-
-class _Claim(NamedTuple):
-    """One row of `PRECEDENCE`; the lowest rank decides."""
-
-    rank: int
-    source: _Source
-    state: TaskState
-
-
-_CLAIMS: Final[Mapping[tuple[_Source, str], _Claim]] = {
-    (source, said): _Claim(rank, source, state) for rank, (source, said, state) in enumerate(PRECEDENCE)
-}
-_CELERY_WORDS: Final = frozenset(said for source, said, _ in PRECEDENCE if source == "meta") - {
-    _FINAL_STATE_OF_ITS_OWN,
-    _STATE_OF_ITS_OWN,
-}
 
 
 def decode(
@@ -127,16 +74,14 @@ def decode(
         return None
     record, meta = stored_record or Record(), stored_meta or UNREADABLE
 
-    says_meta = _claim_of_meta(meta, final_states)
-    claims = [claim for claim in (_claim_of_record(record, final_states), says_meta) if claim is not None]
+    says_meta = claim_of_meta(meta, final_states)
+    claims = [claim for claim in (claim_of_record(record, final_states), says_meta) if claim is not None]
     decided = min(claims, default=None)
     if decided is None:
         return _unknown(snapshot, record, codes, has_meta=stored_meta is not None)
 
-    agrees = says_meta is not None and says_meta.state == decided.state
-    if decided.state is TaskState.QUEUED and not agrees:
-        # What it wrote in an earlier run says nothing about the next one.
-        meta, record = msgspec.structs.replace(meta, result=None), msgspec.structs.replace(record, progress=None)
+    agrees = says_meta is not None and says_meta.state is decided.state
+    celery_state = _celery_state(meta, record, agrees=agrees)
     state, failure = decided.state, None
     done = state in _SUCCESSFUL
     if not done and (record.cancel_requested or meta.celery_state == celery.ABORTED):
@@ -145,18 +90,19 @@ def decode(
         failure = _failure(state, meta if agrees else UNREADABLE, record, codes)
     if state is TaskState.CANCELED and _is_expired(record, failure):
         state = TaskState.EXPIRED
-    succeeded = agrees and meta.celery_state == celery.SUCCESS
+    # What an earlier run left says nothing about a task that waits for its next one.
+    has_begun = decided.state is not TaskState.QUEUED or agrees
     _note_what_is_missing(state, record, codes, has_meta=stored_meta is not None)
 
     return TaskStatus(
         state=state,
         done=done,
         successful=_SUCCESSFUL.get(state),
-        celery_state=_celery_state(meta, record, agrees=agrees),
-        progress=_progress(meta, record, codes, complete=succeeded or record.outcome == celery.SUCCESS),
-        result=meta.result if succeeded else None,
+        celery_state=celery_state,
+        progress=_progress(meta, record, celery_state, codes) if has_begun else None,
+        result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
-        meta=_custom_meta(meta),
+        meta=_custom_meta(meta) if has_begun else None,
         next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
         children=meta.children,
         # The record's first: all its times come from one clock, so no task ends before it starts.
@@ -174,34 +120,6 @@ def _decode_meta(snapshot: Snapshot, codes: set[str], inline_size: int) -> Meta 
     return decode_meta(snapshot.meta, snapshot.task_id, codes, inline_size=inline_size) if snapshot.meta else None
 
 
-def _claim_of_record(record: Record, final_states: FinalStates) -> _Claim | None:
-    match record.fact:
-        case None:
-            return None if record.progress is None else _CLAIMS["record", _ONLY_PROGRESS]
-        case Fact.FINISHED | Fact.IGNORED if record.outcome in _CELERY_OUTCOMES:
-            return _CLAIMS["record", record.outcome]
-        case Fact.FINISHED | Fact.IGNORED as fact:
-            claim = _CLAIMS["record", fact]
-            return claim._replace(state=final_states.get(record.outcome or "", claim.state))
-        case Fact.RECEIVED if record.attempt:
-            return _CLAIMS["record", _AGAIN_AFTER_RETRY]
-        case Fact.RECEIVED if record.requeues:
-            return _CLAIMS["record", _AGAIN_AFTER_REQUEUE]
-        case fact:
-            return _CLAIMS["record", fact]
-
-
-def _claim_of_meta(meta: Meta, final_states: FinalStates) -> _Claim | None:
-    word = meta.celery_state
-    if word is None:
-        return None
-    if word in _CELERY_WORDS:
-        return _CLAIMS["meta", word]
-    if word in final_states:
-        return _CLAIMS["meta", _FINAL_STATE_OF_ITS_OWN]._replace(state=final_states[word])
-    return _CLAIMS["meta", _STATE_OF_ITS_OWN]
-
-
 def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
     """Give Celery's own word, unless the task has ended since it was written."""
     if meta.celery_state is not None and (agrees or record.fact not in FINAL_FACTS):
@@ -216,13 +134,22 @@ def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
 
 def _failure(state: TaskState, meta: Meta, record: Record, codes: set[str]) -> Failure | None:
     """Give what the meta says about the failure, else what was recorded; a failed task always has one."""
+    kind = _known_kind(state, meta, record)
     if meta.celery_state is not None:
-        failure = decode_failure(meta.result, meta.traceback, meta.celery_state, codes, readable=meta.result_readable)
+        failure = decode_failure(meta, codes, kind=kind)
         if failure is not None:
             return failure
     if record.failure is None and state is not TaskState.FAILED:
         return None
-    return failure_of_record(record.failure or RecordedFailure(), _WORDS.get(record.fact, celery.FAILURE), codes)
+    return failure_of_record(record.failure or RecordedFailure(), codes, kind=kind)
+
+
+def _known_kind(state: TaskState, meta: Meta, record: Record) -> FailureKind | None:
+    if state is TaskState.CANCELED:
+        return FailureKind.CANCELED
+    if record.fact is Fact.REJECTED or meta.celery_state == celery.REJECTED:
+        return FailureKind.REJECTED
+    return None
 
 
 def _is_expired(record: Record, failure: Failure | None) -> bool:
@@ -234,15 +161,18 @@ def _custom_meta(meta: Meta) -> Any:
     return meta.result if has_one else None
 
 
-def _progress(meta: Meta, record: Record, codes: set[str], *, complete: bool) -> Progress | None:
+def _progress(meta: Meta, record: Record, celery_state: str | None, codes: set[str]) -> Progress | None:
     """Read progress from the custom meta, or from the last one recorded where a final meta has erased it."""
-    progress = decode_progress(meta.result, meta.celery_state, codes)
+    returned = meta.celery_state == celery.SUCCESS
+    progress = None if returned else decode_progress(meta.result, meta.celery_state, codes)
     if record.progress is not None:
-        if progress is None or meta.celery_state == celery.SUCCESS:
-            progress = _recorded_progress(record, codes) or progress
+        if progress is None:
+            progress = _recorded_progress(record, codes)
         elif record.progress == meta.result:
             progress = msgspec.structs.replace(progress, updated_at=record.progress_at)
-    return msgspec.structs.replace(progress or COMPLETE, percent=COMPLETE.percent) if complete else progress
+    if celery_state == celery.SUCCESS:
+        return msgspec.structs.replace(progress or COMPLETE, percent=COMPLETE.percent)
+    return progress
 
 
 def _recorded_progress(record: Record, codes: set[str]) -> Progress | None:

@@ -24,6 +24,7 @@ from task_status_service.status.limits import (
     MAX_NAME_CHARS,
     MAX_TRACEBACK_CHARS,
 )
+from task_status_service.status.meta import Meta
 from task_status_service.status.model import Failure, FailureKind
 from task_status_service.status.plain import PlainCopy, TooLarge, cut
 
@@ -51,34 +52,32 @@ class _Draft(msgspec.Struct, kw_only=True):
         return name_of(self.module, self.type)
 
 
-def decode_failure(
-    stored: Any, traceback: str | None, celery_state: str, codes: set[str], *, readable: bool = True
-) -> Failure | None:
-    """Read the failure that `celery_state` has for its result, plain JSON, and the traceback beside it.
+def decode_failure(meta: Meta, codes: set[str], *, kind: FailureKind | None = None) -> Failure | None:
+    """Read the failure that a meta holds for its result, and the traceback beside it.
 
-    None where a retry or a cancel says nothing. `readable` is false if something is stored that could not be read.
+    None where a retry or a cancel says nothing. `kind` is given where the state tells more than the exception.
     """
-    draft = _Draft(traceback=traceback)
-    fields = _fields(stored)
-    if celery_state in EXCEPTION_STATES and stored and not _celery_can_read(fields):
+    draft = _Draft(traceback=meta.traceback)
+    fields = _fields(meta.result)
+    if meta.celery_state in EXCEPTION_STATES and meta.result and not _celery_can_read(fields):
         codes.add("nonstandard_failure")
     if fields is None:
-        _fill_from_value(draft, stored)
+        _fill_from_value(draft, meta.result)
     else:
         _fill_from_fields(draft, fields, codes)
-    if draft.message is None:
+    if not draft.message:
         draft.message = KNOWN_TEXTS.get(draft.name)
-    if draft.message is None and draft.traceback is not None:
+    if not draft.message and draft.traceback is not None:
         _fill_from_traceback(draft, draft.traceback)
-    if draft == _Draft() and readable and celery_state in _MAY_BE_SILENT:
+    if meta.celery_state in _MAY_BE_SILENT and draft == _Draft():
         return None
-    if not readable and draft.type is None and celery_state not in _MAY_BE_SILENT:
-        return _finish(draft, FailureKind.UNREADABLE, codes)
-    return _finish(draft, classify(celery_state, draft.module, draft.type), codes)
+    if not meta.result_readable and draft.type is None:
+        kind = kind or FailureKind.UNREADABLE
+    return _finish(draft, codes, kind)
 
 
-def failure_of_record(recorded: RecordedFailure, celery_state: str, codes: set[str]) -> Failure:
-    """Give the failure that a worker recorded of a task in `celery_state`."""
+def failure_of_record(recorded: RecordedFailure, codes: set[str], *, kind: FailureKind | None = None) -> Failure:
+    """Give the failure that a worker recorded; `kind` where the state tells more than the exception."""
     try:
         details = PlainCopy(codes, budget=MAX_INLINE_SIZE).copy(recorded.details)
     except TooLarge:
@@ -91,15 +90,15 @@ def failure_of_record(recorded: RecordedFailure, celery_state: str, codes: set[s
         details=details,
         traceback=recorded.traceback,
     )
-    return _finish(draft, classify(celery_state, draft.module, draft.type), codes)
+    return _finish(draft, codes, kind)
 
 
-def _finish(draft: _Draft, kind: FailureKind, codes: set[str]) -> Failure:
+def _finish(draft: _Draft, codes: set[str], kind: FailureKind | None) -> Failure:
     def bounded(text: str | None, longest: int) -> str | None:
         return None if text is None else cut(text, longest, codes)
 
     return Failure(
-        kind=kind,
+        kind=kind or classify(draft.module, draft.type),
         type=bounded(draft.type, MAX_NAME_CHARS),
         module=bounded(draft.module, MAX_NAME_CHARS),
         message=bounded(draft.message, MAX_MESSAGE_CHARS),
@@ -173,7 +172,7 @@ def _fill_from_fields(draft: _Draft, fields: Mapping[str, Any], codes: set[str])
             del details["traceback"]
     _tidy_type(draft)
     _fill_from_arguments(draft, _arguments(draft, details.pop("exc_message", None), codes))
-    if draft.message is None and draft.name not in KNOWN_TEXTS:
+    if not draft.message and draft.name not in KNOWN_TEXTS:
         draft.message = said_in(details)
     draft.details = {**(draft.details or {}), **details} or None
 

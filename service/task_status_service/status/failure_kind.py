@@ -3,14 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from task_status_service.status.celery_states import REJECTED, REVOKED
 from task_status_service.status.model import FailureKind
-
-#: what the Celery state says goes before what the exception says
-_KINDS_OF_STATES: Final[Mapping[str, FailureKind]] = {
-    REVOKED: FailureKind.CANCELED,
-    REJECTED: FailureKind.REJECTED,
-}
 
 #: (package, class) -> kind; the package is the first part of the module
 _KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
@@ -44,8 +37,8 @@ def name_of(module: str | None, type_: str | None) -> tuple[str, str]:
     return ((module or "").partition(".")[0], type_ or "")
 
 
-def classify(celery_state: str, module: str | None, type_: str | None) -> FailureKind:
-    """Say how a task failed that is in `celery_state` with an exception of this module and class."""
+def classify(module: str | None, type_: str | None) -> FailureKind:
+    """Say how a task failed that died of an exception of this module and class."""
     package, name = name_of(module, type_)
     otherwise = FailureKind.INFRASTRUCTURE if package in _INFRASTRUCTURE else FailureKind.EXCEPTION
-    return _KINDS_OF_STATES.get(celery_state) or _KINDS.get((package, name), otherwise)
+    return _KINDS.get((package, name), otherwise)

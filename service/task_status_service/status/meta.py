@@ -11,6 +11,7 @@ from task_status_service.status import pickled
 from task_status_service.status.celery_states import FAILURE_STATES, STARTED
 from task_status_service.status.children import decode_children
 from task_status_service.status.diagnostics import Unreadable
+from task_status_service.status.failure_text import traceback_of
 from task_status_service.status.limits import (
     MAX_INLINE_SIZE,
     MAX_NAME_CHARS,
@@ -126,12 +127,14 @@ def _check_task_id(document: Mapping[str, Any], task_id: str, codes: set[str]) -
 def _traceback(stored: Any, codes: set[str]) -> str | None:
     if stored is None or stored is pickled.OPAQUE:
         return None
-    lines = stored if isinstance(stored, list) else [stored]
-    if not all(isinstance(line, str) for line in lines):
-        codes.add("traceback_not_text")
+    try:
+        text = traceback_of(PlainCopy(codes, budget=MAX_INLINE_SIZE, longest_text=MAX_TRACEBACK_CHARS).copy(stored))
+    except TooLarge:
+        codes.add("truncated_text")
         return None
-    # One character more than is shown, so that whoever shows it sees that it is cut.
-    return whole("\n".join(lines)[: MAX_TRACEBACK_CHARS + 1], codes)
+    if text is None:
+        codes.add("traceback_not_text")
+    return text
 
 
 def _time(stored: Any, codes: set[str]) -> datetime | None:

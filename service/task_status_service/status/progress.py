@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from task_status_service.status.celery_states import FAILURE_STATES, PROGRESS, SUCCESS
+from task_status_service.status.celery_states import FAILURE_STATES, PROGRESS
 from task_status_service.status.limits import MAX_PROGRESS_MESSAGE_CHARS, MAX_SAFE_INTEGER, MAX_STAGE_CHARS
 from task_status_service.status.model import Progress
 from task_status_service.status.plain import cut
@@ -44,16 +44,15 @@ _NUMBER_TEXT: Final = re.compile(r"[+-]?\d{1,15}(?P<fraction>\.\d{1,15})?(?P<exp
 _MAX_NUMBER_TEXT_CHARS: Final = 60
 
 NOTHING: Final = Progress(percent=None, current=None, total=None, message=None, stage=None)
+#: what a task that returned has made
 COMPLETE: Final = msgspec.structs.replace(NOTHING, percent=100.0)
 
 
 def decode_progress(custom_meta: Any, celery_state: str | None, codes: set[str]) -> Progress | None:
-    """Read how far a task is from the custom meta it stored with `celery_state`; None if it does not say.
+    """Read how far a task is from the custom meta, plain JSON, that it stored with `celery_state`; None if not said.
 
     `codes` collects `progress_clamped` and `truncated_text`.
     """
-    if celery_state == SUCCESS:
-        return COMPLETE
     if isinstance(custom_meta, dict):
         progress = _of_object(custom_meta, codes)
     elif isinstance(custom_meta, str):

@@ -110,6 +110,15 @@ class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
         """Leave `<<` where it is: nothing constructs it, so it is refused."""
 
 
+def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
+    """Leave very long integers as text: `1:1:1:…` counts in sixties, in quadratic time."""
+    digits = loader.construct_scalar(node)
+    return digits if len(digits) > MAX_INTEGER_DIGITS else loader.construct_yaml_int(node)
+
+
+_YamlLoader.add_constructor("tag:yaml.org,2002:int", _construct_integer)
+
+
 def _read_yaml(stored: bytes, codes: set[str]) -> Any:
     if len(stored) > MAX_YAML_BYTES:
         raise Unreadable("too_large")
