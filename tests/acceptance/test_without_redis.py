@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
@@ -19,20 +18,20 @@ SLACK_SECONDS = 0.5
 SUBMISSION = {"name": "demo.add", "args": [2, 3]}
 
 
-@pytest.fixture
-def redis_of_its_own(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that a test may stop."""
-    with running_redis(tmp_path, durable=True) as server:
+@pytest.fixture(scope="module")
+def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Redis that a test may stop, and starts again."""
+    with running_redis(tmp_path_factory.mktemp("redis"), durable=True) as server:
         yield server
 
 
-@pytest.fixture
-def alone(redis_of_its_own: RedisServer, tmp_path: Path) -> Iterator[Service]:
-    """Run a service whose workers have announced their tasks."""
-    url = redis_of_its_own.url
-    with running_service({"TASK_STATUS_REDIS_URL": url}, folder=tmp_path) as service_url:
+@pytest.fixture(scope="module")
+def alone(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service whose worker has announced its tasks and is gone."""
+    url, folder = redis_of_its_own.url, tmp_path_factory.mktemp("logs")
+    with running_service({"TASK_STATUS_REDIS_URL": url}, folder=folder) as service_url:
         service = Service(service_url)
-        with running_worker("task_status_worker.demo", redis_url=url, folder=tmp_path):
+        with running_worker("task_status_worker.demo", redis_url=url, folder=folder):
             wait_until(lambda: service.session.get(f"{service_url}/readyz", timeout=5).ok, what="ready")
             assert service.run("demo.add", x=1, y=1)["result"] == 2
         yield service
