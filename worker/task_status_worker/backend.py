@@ -11,6 +11,10 @@ from task_status_worker.guard import readable_meta
 logger = logging.getLogger(__name__)
 
 
+class UnreadableResult(ValueError):
+    """A stored value cannot be decoded."""
+
+
 class GuardedBackend:
     """Mix into a Celery result backend."""
 
@@ -25,6 +29,21 @@ class GuardedBackend:
 
 class GuardedKeyValueBackend(GuardedBackend):
     """Mix into a backend that reads the stored value before it writes, such as Redis."""
+
+    def decode_result(self, payload: Any) -> Any:
+        """Read a stored value; one that cannot be read must not look like a Redis that is away.
+
+        To Celery a KeyError and an OSError are connection errors of Redis (kombu/transport/redis.py,
+        get_redis_error_classes), which a value without `status` and one with a broken bz2 body raise as well. With
+        `result_backend_always_retry` each read of it would go on for half an hour, in the main process too.
+        """
+        backend: Any = super()
+        try:
+            return backend.decode_result(payload)
+        except Exception as error:
+            if self._is_passing(error):
+                raise UnreadableResult(f"{type(error).__name__}: {error}") from error
+            raise
 
     def _store_result(self, task_id: str, *args: Any, **kwargs: Any) -> Any:
         """Store, and replace a value that cannot be read instead of losing the outcome.

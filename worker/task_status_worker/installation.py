@@ -1,5 +1,6 @@
 """`install(app)`: the composition root of the worker kit, the only module that knows all others."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -118,9 +119,15 @@ def _adopt_tasks(app: Any) -> None:
     for task in app.tasks.values():
         if not isinstance(task, StatusTask):
             task.__class__ = _with_status(type(task))
-        own_backend = task._backend  # noqa: SLF001  # `task.backend` would make the app's
+        own_backend = _own_backend_of(task)
         if own_backend is not None:
             guard_backend(own_backend)
+
+
+def _own_backend_of(task: Any) -> Any:
+    """Find the backend that a task was given for itself; asking for `task.backend` would make the app's."""
+    given = inspect.getattr_static(task, "backend")
+    return task._backend if isinstance(given, property) else given  # noqa: SLF001  # where that property keeps it
 
 
 def _with_status(cls: Any) -> Any:

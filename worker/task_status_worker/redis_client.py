@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 import redis
@@ -121,13 +121,13 @@ def _connect(url: str, sentinel_master: str | None) -> redis.Redis:
 
 def _as_redis_py_writes(url: str) -> str:
     """Turn the query settings that Celery names in its own way into redis-py's."""
-    parts = urlsplit(url)
-    query = dict(parse_qsl(parts.query))
+    address, _, given = url.partition("?")
+    query = dict(parse_qsl(given))
     if "virtual_host" in query:
         query["db"] = query.pop("virtual_host")
     if "ssl_cert_reqs" in query:
         query["ssl_cert_reqs"] = query["ssl_cert_reqs"].lower().removeprefix("cert_")
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    return f"{address}?{urlencode(query)}" if query else address
 
 
 def _connect_by_sentinel(rest: str, master: str | None, options: dict[str, Any]) -> redis.Redis:
