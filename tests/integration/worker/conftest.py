@@ -1,0 +1,104 @@
+"""Celery apps with the kit, each with a worker of its own in a thread."""
+
+import contextlib
+import gc
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import kombu.pools
+import msgspec
+import pytest
+import redis
+from celery import Celery
+from celery.contrib.testing.worker import start_worker
+from servers import wait_until
+from task_status_worker import install
+from task_status_worker.kit import kit_of
+from task_status_worker.record import Keys, Record, unpack
+
+#: Celery calls what redis-py calls deprecated, and leaves sockets to the garbage collector
+CELERYS_OWN_WARNINGS = [
+    pytest.mark.filterwarnings("ignore:Call to deprecated setex"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket"),
+]
+
+_names = itertools.count()
+
+
+class Bench:
+    """One app with the kit on one empty Redis, and what it leaves there."""
+
+    def __init__(self, url: str, client: redis.Redis) -> None:
+        self.client: Any = client
+        self.keys = Keys()
+        self.app: Any = Celery(f"bench-{next(_names)}", broker=url, backend=url, set_as_current=False)
+        self.app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
+
+    def close(self) -> None:
+        """Close what Celery would leave to the garbage collector, which might run in somebody else's test."""
+        self.app.close()
+        kombu.pools.reset()
+        if hasattr(self.app.backend, "client"):
+            self.app.backend.result_consumer.stop()
+            self.app.backend.client.connection_pool.disconnect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            self.app = None
+            gc.collect()
+
+    def install(self) -> None:
+        install(self.app)
+
+    @contextlib.contextmanager
+    def working(self, pool: str = "solo") -> Iterator[Any]:
+        """Run a worker in this process; give its consumer's app."""
+        root = logging.getLogger()
+        level, handlers = root.level, list(root.handlers)
+        try:
+            with start_worker(self.app, pool=pool, perform_ping_check=False, shutdown_timeout=30) as worker:
+                yield worker
+        finally:
+            # A worker makes the process's logging its own.
+            root.setLevel(level)
+            root.handlers[:] = handlers
+
+    def record(self, task_id: str) -> Record | None:
+        return unpack(self.client.hgetall(self.keys.record(task_id)))
+
+    def meta(self, task_id: str) -> Any:
+        stored = self.client.get(self.keys.meta(task_id))
+        return None if stored is None else msgspec.json.decode(stored)
+
+    def wait(self, task_id: str, holds: Callable[[Record], object] = lambda record: record.final) -> Record:
+        """Wait until something holds for the record; by default until the task is over."""
+
+        def look() -> Record | None:
+            record = self.record(task_id)
+            return record if record is not None and holds(record) else None
+
+        record = wait_until(look, what=f"task {task_id}")
+        assert isinstance(record, Record)
+        return record
+
+    def run(self, task: Any, *args: Any, **options: Any) -> tuple[str, Record]:
+        """Send a task, and give its id and its record when it is over."""
+        task_id = task.apply_async(args, **options).id
+        return task_id, self.wait(task_id)
+
+    @property
+    def recorder(self) -> Any:
+        kit = kit_of(self.app)
+        assert kit is not None
+        return kit.recorder
+
+
+@pytest.fixture
+def bench(redis_url: str) -> Iterator[Bench]:
+    """Give an app that has no kit yet."""
+    with redis.Redis.from_url(redis_url) as client:
+        bench = Bench(redis_url, client)
+        yield bench
+        bench.close()

@@ -1,0 +1,144 @@
+"""The guarded result backend on a real Redis: what is stored can be read, and nothing stops a store."""
+
+import pickle
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.backends.base import BackendStoreError
+from kombu.exceptions import EncodeError
+from task_status_worker import TaskFailed, install
+from task_status_worker.backend import GuardedBackend, GuardedKeyValueBackend, UnreadableResult
+
+from .conftest import CELERYS_OWN_WARNINGS, Bench
+
+pytestmark = CELERYS_OWN_WARNINGS
+
+
+@pytest.fixture
+def backend(bench: Bench) -> Any:
+    """Give the backend of an app with the kit."""
+    bench.install()
+    return bench.app.backend
+
+
+POISON = {
+    "failure without a type": b'{"status": "FAILURE", "result": {"custom": 1}}',
+    "revoked with a text": b'{"status": "REVOKED", "result": "gone"}',
+    "no exception class": b'{"status": "FAILURE", "result": {"exc_type": "system", "exc_module": "os"}}',
+    "no status": b'{"result": 1}',
+    "an array": b"[]",
+    "a text": b'"x"',
+    "garbage": b"\x80\x04garbage",
+    "not UTF-8": b"\xff\xfe",
+    "cut compression": b"\x00celery-compressed\x00application/x-gzip\x00cut",
+    "a cut bz2 body": b"\x00celery-compressed\x00application/x-bz2\x00cut",
+    "a pickle": pickle.dumps({"status": "SUCCESS"}),
+}
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_poisoned_key_no_longer_loses_the_outcome(backend: Any, bench: Bench, poison: str) -> None:
+    """Whoever wrote it: what the worker has to say replaces what nobody can read."""
+    bench.client.set(bench.keys.meta("t"), POISON[poison])
+    backend.store_result("t", 42, "SUCCESS")
+    assert (bench.meta("t")["status"], bench.meta("t")["result"]) == ("SUCCESS", 42)
+
+
+@pytest.mark.parametrize("poison", ["no status", "a cut bz2 body"])
+def test_what_cannot_be_read_is_not_an_outage(backend: Any, bench: Bench, poison: str) -> None:
+    """Celery takes the errors of these for a Redis that is away, and would read them again for half an hour."""
+    bench.client.set(bench.keys.meta("t"), POISON[poison])
+    with pytest.raises(UnreadableResult):
+        backend.get_task_meta("t")
+
+
+@pytest.mark.parametrize("command", [("LPUSH", "x"), ("SADD", "x"), ("HSET", "a", "x")])
+def test_a_key_of_another_type_is_replaced(backend: Any, bench: Bench, command: tuple[str, ...]) -> None:
+    """Celery would fail with WRONGTYPE for as long as the key lives."""
+    name, *args = command
+    bench.client.execute_command(name, bench.keys.meta("t"), *args)
+    backend.store_result("t", ValueError("boom"), "FAILURE")
+    assert bench.meta("t")["result"]["exc_message"] == ["boom"]
+
+
+def test_success_stays_final(backend: Any, bench: Bench) -> None:
+    """What Celery does with a value it can read is left as it is."""
+    backend.store_result("t", 42, "SUCCESS")
+    backend.store_result("t", ValueError("late"), "FAILURE")
+    assert bench.meta("t")["result"] == 42
+
+
+def test_a_store_that_fails_by_itself_still_fails(backend: Any, bench: Bench) -> None:
+    """Nothing is deleted because the new value could not be stored."""
+    backend.store_result("t", {"done": 1}, "PROGRESS")
+    with pytest.raises(EncodeError):
+        backend.store_result("t", object(), "SUCCESS")
+    assert bench.meta("t")["status"] == "PROGRESS"
+
+
+def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
+    """The store fails as Celery's does, after as many attempts as it is told to make."""
+    bench.app.conf.update(result_backend="redis://127.0.0.1:1/0", result_backend_max_retries=0)
+    bench.app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
+    bench.install()
+    with pytest.raises(BackendStoreError):
+        bench.app.backend.store_result("t", 1, "SUCCESS")
+
+
+def test_every_writer_is_guarded(backend: Any, bench: Bench) -> None:
+    """Not only `update_state`: the backend is where all writes pass."""
+    backend.store_result("t", {"custom": "disk full"}, "FAILURE")
+    assert bench.meta("t")["result"] == {
+        "custom": "disk full",
+        "exc_type": "TaskFailed",
+        "exc_message": ["disk full"],
+        "exc_module": "task_status_worker.failure",
+    }
+    assert isinstance(bench.app.AsyncResult("t").result, TaskFailed)
+    assert bench.app.AsyncResult("t").state == "FAILURE"
+
+
+def test_what_fail_was_given_is_stored(backend: Any, bench: Bench) -> None:
+    """Code and details stand beside Celery's own keys; the type may have a name of its own."""
+    backend.store_result("t", TaskFailed("no", code="c", details={"a": 1}), "FAILURE")
+    assert bench.meta("t")["result"] == {
+        "exc_type": "TaskFailed",
+        "exc_message": ["no"],
+        "exc_module": "task_status_worker.failure",
+        "code": "c",
+        "details": {"a": 1},
+    }
+    backend.store_result("t", TaskFailed("no", exc_type="NoStock"), "FAILURE")
+    assert type(bench.app.AsyncResult("t").result).__name__ == "NoStock"
+
+
+def test_one_backend_that_exists_and_those_to_come(bench: Bench) -> None:
+    """Also where an app is told to keep one per thread."""
+    bench.app.conf.result_backend_thread_safe = False
+    before = bench.app.backend
+    bench.install()
+    assert isinstance(before, GuardedKeyValueBackend)
+    assert bench.app.backend is before
+    assert type(before).__name__ == "RedisBackend"
+    assert isinstance(bench.app._get_backend(), GuardedKeyValueBackend)  # noqa: SLF001  # as a new thread would
+
+
+def test_a_task_with_a_backend_of_its_own(bench: Bench) -> None:
+    """It is guarded as well."""
+    own = Celery(backend=bench.app.conf.result_backend, set_as_current=False).backend
+
+    @bench.app.task(backend=own, shared=False)
+    def task() -> None: ...
+
+    bench.app.finalize()
+    bench.install()
+    assert isinstance(task.backend, GuardedKeyValueBackend)
+
+
+def test_other_backends_are_guarded_too(redis_url: str) -> None:
+    """A backend that does not read before it writes needs no repair."""
+    app = Celery(broker=redis_url, backend="rpc://", set_as_current=False)
+    install(app)
+    assert isinstance(app.backend, GuardedBackend)
+    assert not isinstance(app.backend, GuardedKeyValueBackend)

@@ -1,0 +1,181 @@
+"""The recorder on a real Redis, there and away."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+from servers import RedisServer, free_port, running_redis, wait_until
+from task_status_worker.record import Fact, Keys, Note, Retention, unpack
+from task_status_worker.recorder import Recorder, Refused, Unreachable
+from task_status_worker.redis_client import FORGET_AFTER_SECONDS, RedisRecordClient, is_redis_url
+
+KEYS = Keys("kit:")
+
+
+def recorder_for(url: str, **options: Any) -> Recorder:
+    """Make a recorder as `install` does."""
+    return Recorder(lambda: RedisRecordClient(url), keys=KEYS, retention=Retention(), **options)
+
+
+def started(task_id: str) -> Note:
+    """Make a note."""
+    return Note(task_id=task_id, fact=Fact.STARTED, run="1", worker="w@h")
+
+
+def test_a_note_reaches_the_record(redis_url: str, redis_server: RedisServer) -> None:
+    """And the answer tells of a cancel."""
+    recorder = recorder_for(redis_url)
+    noted = recorder.note(started("t"))
+    assert noted is not None
+    assert (noted.cancel_requested, noted.final) == (False, False)
+    with redis_server.client() as client:
+        record = unpack(client.hgetall(KEYS.record("t")))  # type: ignore[arg-type]  # redis-py types it as sync or async
+        assert record is not None
+        assert (record.fact, record.worker) == (Fact.STARTED, "w@h")
+        client.hset(KEYS.record("t"), "cancel_requested", "1")
+        client.script_flush()
+    noted = recorder.note(Note(task_id="t", fact=Fact.FINISHED, outcome="SUCCESS"))
+    assert noted is not None
+    assert (noted.cancel_requested, noted.final) == (True, True), "also after Redis has forgotten the script"
+
+
+def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
+    """Nothing is lost or changes its place, the times are those of when it happened, and no task waits for it."""
+    with running_redis(tmp_path, durable=True) as server:
+        recorder = recorder_for(server.url, flush_interval_seconds=0.05)
+        recorder.note(Note(task_id="t", fact=Fact.SUBMITTED))
+        server.stop()
+
+        begun = time.monotonic()
+        for _ in range(200):
+            recorder.note(started("t"))
+        assert time.monotonic() - begun < 1
+        recorder.note(Note(task_id="t", fact=Fact.FINISHED, run="1", outcome="SUCCESS"))
+        taken_at = time.monotonic()
+        server.start()
+        wait_until(lambda: recorder.buffered == 0, what="the flusher")
+
+        with server.client() as client:
+            record = unpack(client.hgetall(KEYS.record("t")))  # type: ignore[arg-type]  # as above
+            seconds = float(client.time()[0])  # type: ignore[index]  # as above
+        assert record is not None
+        assert (record.fact, record.executions, record.seq) == (Fact.FINISHED, 1, 202)
+        assert record.finished_at is not None
+        assert abs(seconds - record.finished_at.timestamp() - (time.monotonic() - taken_at)) < 2
+
+
+def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url: str) -> None:
+    """A Redis that accepts and does not answer is given up soon, and then left alone."""
+    recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
+    recorder.note(started("before"))
+    with redis_server.client() as client:
+        client.client_pause(1_500, all=True)
+        begun = time.monotonic()
+        for n in range(20):
+            recorder.note(started(str(n)))
+        assert time.monotonic() - begun < 1
+        wait_until(recorder.flush, what="Redis to answer again")
+        assert client.exists(KEYS.record("19"))
+
+
+def test_a_record_of_another_type_is_refused(redis_server: RedisServer, redis_url: str) -> None:
+    """Somebody else's key never stops what waits behind it."""
+    with redis_server.client() as client:
+        client.set(KEYS.record("bad"), "mine")
+        recorder = recorder_for(redis_url)
+        assert recorder.note(started("bad")) is None
+        assert recorder.buffered == 0
+        with pytest.raises(Refused):
+            RedisRecordClient(redis_url).see_worker(KEYS.record("bad"), "w@h")
+
+
+def test_a_full_redis_is_worth_another_attempt(redis_server: RedisServer, redis_url: str) -> None:
+    """It answers, but takes no writes for now: the note is kept."""
+    with redis_server.client() as client:
+        recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
+        client.config_set("maxmemory", 1)
+        try:
+            assert recorder.note(started("t")) is None
+        finally:
+            client.config_set("maxmemory", 0)
+        assert recorder.buffered == 1
+        assert recorder.flush()
+        assert client.exists(KEYS.record("t"))
+
+
+def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
+    """By Redis's clock, for a day."""
+    with redis_server.client() as client:
+        now = float(client.time()[0])  # type: ignore[index]  # redis-py types it as sync or async
+        client.zadd(KEYS.workers, {"gone": now - FORGET_AFTER_SECONDS - 5, "quiet": now - 100})
+        recorder_for(redis_url).see_worker("w@h")
+        seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
+        assert set(seen) == {b"quiet", b"w@h"}
+        assert abs(seen[b"w@h"] - now) < 5
+
+
+def test_task_types_are_announced_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
+    """What nobody has announced for a day, or cannot be read, goes; what others announced stays."""
+    with redis_server.client() as client:
+        now = int(client.time()[0])  # type: ignore[index]  # as above
+
+        def entry(at: int) -> bytes:
+            return msgspec.json.encode({"announced_at": at})
+
+        client.hset(
+            KEYS.task_types,
+            mapping={"old": entry(now - FORGET_AFTER_SECONDS - 5), "bad": b"{", "others": entry(now - 100)},
+        )
+        recorder = recorder_for(redis_url)
+        recorder.announce(lambda at: {"mine": entry(at)})
+        recorder.announce(lambda _: {})
+        stored: Any = client.hgetall(KEYS.task_types)
+        assert set(stored) == {b"others", b"mine"}
+        assert abs(msgspec.json.decode(stored[b"mine"])["announced_at"] - now) < 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://127.0.0.1:{port}/0",
+        "redis://127.0.0.1:{port}",
+        "package.module:Backend+redis://127.0.0.1:{port}/0",
+        "rediss://127.0.0.1:{port}/0?ssl_cert_reqs=CERT_NONE",
+        "unix:///no/such/socket",
+        "socket:///no/such/socket?virtual_host=1",
+        "redis+socket:///no/such/socket?virtual_host=1",
+        "sentinel://127.0.0.1:{port}/0;sentinel://127.0.0.1:{port}/0",
+    ],
+)
+def test_every_way_to_name_a_redis(url: str) -> None:
+    """Celery's ways to write it are understood, and one that is away is said to be, at once."""
+    assert is_redis_url(url)
+    client = RedisRecordClient(url.format(port=free_port()), sentinel_master="mymaster")
+    begun = time.monotonic()
+    with pytest.raises(Unreachable):
+        client.see_worker("k", "w@h")
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("url", ["amqp://localhost", "rpc://", "db+sqlite:///x", "nonsense"])
+def test_what_is_no_redis_is_refused(url: str) -> None:
+    """Before anything depends on it."""
+    assert not is_redis_url(url)
+    with pytest.raises(ValueError, match="not a Redis URL"):
+        RedisRecordClient(url)
+
+
+def test_a_sentinel_needs_the_masters_name() -> None:
+    """It cannot be guessed."""
+    with pytest.raises(ValueError, match="master_name"):
+        RedisRecordClient("sentinel://127.0.0.1:26379")
+
+
+def test_the_urls_own_settings_come_first() -> None:
+    """A user who sets a timeout in the URL means it."""
+    client: Any = RedisRecordClient("redis://127.0.0.1:1/0?socket_timeout=7")
+    assert client._redis.get_connection_kwargs()["socket_timeout"] == 7  # noqa: SLF001  # what the URL has set
+    assert isinstance(client._redis, redis.Redis)  # noqa: SLF001  # as above
