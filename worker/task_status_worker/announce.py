@@ -1,6 +1,7 @@
 """What a worker says about its task types: name, doc, queue, and the arguments as JSON Schema from the signature."""
 
 import inspect
+import logging
 import sys
 import types
 import typing
@@ -8,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+
+logger = logging.getLogger(__name__)
 
 #: `*args` and `**kwargs`: no parameters of their own
 _VAR_KINDS: Final = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
@@ -33,11 +36,16 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
 
 def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
     """Describe each task type of an app, packed, by name; not Celery's own."""
-    return {
-        name: msgspec.json.encode(announcement(app, task, now=now))
-        for name, task in app.tasks.items()
-        if not name.startswith("celery.")
-    }
+    packed = {}
+    for name, task in app.tasks.items():
+        if name.startswith("celery."):
+            continue
+        try:
+            packed[name] = msgspec.json.encode(announcement(app, task, now=now))
+        except Exception:
+            # One that cannot be described must not hide the others.
+            logger.exception("task-status cannot announce the task type %s", name)
+    return packed
 
 
 def announcement(app: Any, task: Any, *, now: int) -> Announcement:

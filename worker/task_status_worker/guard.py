@@ -7,7 +7,7 @@ meta that cannot be read is never overwritten and the task's real outcome is los
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 #: the states whose meta Celery reads as an exception (celery.states.EXCEPTION_STATES)
 _EXCEPTION_STATES: Final = frozenset({"FAILURE", "RETRY", "REVOKED"})
@@ -43,7 +43,7 @@ def readable_meta(meta: Any, state: str | None) -> Any:
     return completed
 
 
-def _names_a_type(exc_type: Any) -> bool:
+def _names_a_type(exc_type: object) -> TypeGuard[str]:
     """Say whether Celery can make up an exception class of that name."""
     if not isinstance(exc_type, str) or not exc_type:
         return False

@@ -205,3 +205,10 @@ def test_a_router_that_raises_leaves_the_default_queue(app: Celery) -> None:
     del app.amqp.router
     announced = msgspec.json.decode(announcements(app, now=7)["bound"])
     assert announced["queue"] == "celery"
+
+
+def test_one_that_cannot_be_described_does_not_hide_the_others(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    """A task whose body has no signature is left out, and said to be."""
+    app.tasks["bound"].run = 7
+    assert set(announcements(app, now=7)) == {"retrying", "validated", "by-class"}
+    assert "cannot announce the task type bound" in caplog.text

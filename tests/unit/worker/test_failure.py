@@ -78,7 +78,9 @@ def test_the_traceback_is_kept_if_there_is_one() -> None:
     assert failure_of(raised.value, with_traceback=False).traceback is None
 
 
-@pytest.mark.parametrize("details", [None, "x" * 20_000, {"a": "\x00" * 5_000}, [2**70], {"deep": object()}])
+@pytest.mark.parametrize(
+    "details", [None, "x" * 20_000, {"a": "\x00" * 5_000}, [2**70], {(1, 2): 3}, {"surrogate": "\ud800"}]
+)
 @pytest.mark.parametrize("char", ["x", "\x00", "ż", "\ud800"])
 def test_a_failure_always_fits(char: str, details: Any) -> None:
     """Whatever its parts, what is packed fits into a field of a record, and the message is the last to go."""

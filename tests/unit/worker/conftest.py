@@ -1,0 +1,82 @@
+"""A Redis as the recorder sees it, that comes and goes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from task_status_worker.record import Fact, Keys, Note, Retention
+from task_status_worker.recorder import Noted, Recorder, Refused, Unreachable
+
+#: a flush interval, in seconds, that no test lives to see
+NEVER = 3_600.0
+
+
+class FakeClient:
+    """Redis as the recorder sees it; `away` and `refuses` say how it fails."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.refuses: set[str] = set()
+        self.attempts = 0
+        #: task id and age in milliseconds, as written
+        self.written: list[tuple[str, int]] = []
+        self.workers: list[str] = []
+        self.announced: dict[str, bytes] = {}
+
+    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
+        task_id = keys[0].rsplit(":", 1)[1]
+        self._answer(task_id)
+        self.written.append((task_id, int(args[7])))
+        return Noted(cancel_requested=task_id == "canceled", final=False)
+
+    def see_worker(self, key: str, hostname: str) -> None:
+        self._answer(hostname)
+        self.workers.append(f"{key} {hostname}")
+
+    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
+        self._answer(key)
+        self.announced.update(entries_at(7))
+
+    def _answer(self, name: str) -> None:
+        self.attempts += 1
+        if self.away:
+            raise Unreachable("away")
+        if name in self.refuses:
+            raise Refused("no")
+
+    @property
+    def ids(self) -> list[str]:
+        return [task_id for task_id, _ in self.written]
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def client() -> FakeClient:
+    """Give a Redis that answers."""
+    return FakeClient()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock to move by hand."""
+    return Clock()
+
+
+def recorder_of(client: FakeClient, **options: Any) -> Recorder:
+    """Make a recorder that flushes only when it is told to."""
+    options = {"flush_interval_seconds": NEVER, **options}
+    return Recorder(lambda: client, keys=Keys(), retention=Retention(), **options)
+
+
+def note(task_id: str) -> Note:
+    """Make any note about a task."""
+    return Note(task_id=task_id, fact=Fact.STARTED)
