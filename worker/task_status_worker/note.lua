@@ -1,5 +1,5 @@
 -- Advance one record by one note. The only writer of a record; record.py gives KEYS and ARGV (note_call).
--- Runs on Redis 6.2 to 8 and Valkey. Returns {advanced, seq, cancel requested, final}.
+-- Runs on Redis 6.2 to 8 and Valkey. Returns {advanced, seq, cancel requested, final, time of the note in ms}.
 --
 -- Rule 1: a record only advances, by (generation, attempt, rank). Equal advances, so that a redelivered task may start again.
 -- Rule 2: after a final fact nothing changes but the counters.
@@ -76,4 +76,4 @@ end
 if redis.call('TTL', record) < record_seconds then redis.call('EXPIRE', record, record_seconds) end
 if is_new or (advanced and is_final == '1') then redis.call('SET', known, '', 'EX', record_seconds + known_seconds) end
 redis.call('PUBLISH', record, seq .. ':' .. fact)
-return {advanced and 1 or 0, seq, canceled, (was_final or (advanced and is_final == '1')) and 1 or 0}
+return {advanced and 1 or 0, seq, canceled, (was_final or (advanced and is_final == '1')) and 1 or 0, tonumber(now_ms)}
