@@ -64,7 +64,7 @@ def decode(
 ) -> TaskStatus | None:
     """Tell the status of a task from one read of the store; None if nothing is stored about it.
 
-    `final_states` says what custom Celery states mean that end a task. A result of more than `inline_size` nodes and
+    `final_states` says what custom Celery states mean that end a task. A result of more than `inline_size`
     characters is left out. Never raises, and what it gives can always be encoded.
     """
     codes: set[str] = set()

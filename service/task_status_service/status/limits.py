@@ -10,8 +10,8 @@ MAX_STORED_BYTES: Final = 8 * 1024 * 1024
 MAX_INFLATED_BYTES: Final = MAX_STORED_BYTES
 #: libyaml builds about a hundred bytes of nodes for one byte of text
 MAX_YAML_BYTES: Final = 256 * 1024
-#: one byte of msgpack can be an empty map, which takes 72 bytes in a list
-MAX_MSGPACK_BYTES: Final = 2 * 1024 * 1024
+#: one byte of msgpack can be an empty map, which takes about a hundred bytes in a list
+MAX_MSGPACK_BYTES: Final = 1024 * 1024
 #: an xz stream of the highest preset asks for 65 MiB before its first byte; what is not written to stays virtual
 MAX_XZ_MEMORY_BYTES: Final = 80 * 1024 * 1024
 #: `zstd -19` looks 8 MiB back; more is only asked for with `--ultra` or `--long`
@@ -21,7 +21,7 @@ MAX_ZSTD_WINDOW_BYTES: Final = 8 * 1024 * 1024
 
 #: containers inside containers; what is deeper becomes `plain.DEEPER`
 MAX_DEPTH: Final = 100
-#: nodes and characters that an inline result, a custom meta or a failure's details may have together
+#: characters of an inline result, a custom meta or a failure's details; numbers and containers count as four
 MAX_INLINE_SIZE: Final = 1024 * 1024
 #: opcodes that are read of one pickle, about 2 microseconds each
 MAX_PICKLE_OPCODES: Final = 100_000

@@ -59,7 +59,7 @@ UNREADABLE: Final = Meta()
 def decode_meta(stored: bytes, task_id: str, codes: set[str], *, inline_size: int = MAX_INLINE_SIZE) -> Meta:
     """Decode the bytes under the meta key of `task_id`; `UNREADABLE` if they give no state. Total.
 
-    `codes` collects the diagnostics; a result of more than `inline_size` nodes and characters is left out.
+    `codes` collects the diagnostics; a result of more than `inline_size` characters is left out.
     """
     try:
         document = deserialize(stored, codes)

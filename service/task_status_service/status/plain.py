@@ -23,15 +23,19 @@ _MAX_INTEGER_BITS: Final = math.ceil(MAX_INTEGER_DIGITS * math.log2(10))
 _TEXT_TYPES: Final = frozenset({"datetime", "date", "time", "decimal", "bytes", "base64"})
 
 
+#: characters that a node is worth: about what it takes in JSON with what separates it from the next
+_NODE_SIZE: Final = 4
+
+
 class TooLarge(Exception):
-    """The copy would have more nodes and characters than its budget."""
+    """The copy would be larger than its budget."""
 
 
 class PlainCopy:
     """Copy values to plain JSON; all copies of one instance share one budget.
 
-    `codes` collects what was changed on the way; `budget` counts nodes and characters, also of what a YAML alias or a
-    pickle's memo repeats; texts over `longest_text` characters are cut.
+    `codes` collects what was changed on the way. `budget` is in characters, also of what a YAML alias or the memo of a
+    pickle repeats. Texts of more than `longest_text` characters are cut.
     """
 
     def __init__(self, codes: set[str], *, budget: int, longest_text: int | None = None) -> None:
@@ -47,7 +51,7 @@ class PlainCopy:
         """
         copy_kind = self._COPIES.get(type(value))
         if copy_kind is None:
-            self._spend(1)
+            self._spend(_NODE_SIZE)
             return OBJECT
         return copy_kind(self, value, depth)
 
@@ -57,11 +61,11 @@ class PlainCopy:
             raise TooLarge
 
     def _constant(self, value: Any, _depth: int) -> Any:
-        self._spend(1)
+        self._spend(_NODE_SIZE)
         return value
 
     def _integer(self, value: int, _depth: int) -> int | str:
-        self._spend(1)
+        self._spend(_NODE_SIZE)
         if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
             return value
         if value.bit_length() > _MAX_INTEGER_BITS:
@@ -72,7 +76,7 @@ class PlainCopy:
         return value
 
     def _number(self, value: float, _depth: int) -> float | None:
-        self._spend(1)
+        self._spend(_NODE_SIZE)
         if math.isfinite(value):
             return value
         self._codes.add("non_finite_number")
@@ -81,7 +85,7 @@ class PlainCopy:
     def _text(self, value: str, _depth: int) -> str:
         if self._longest_text is not None:
             value = cut(value, self._longest_text, self._codes)
-        self._spend(1 + len(value))
+        self._spend(_NODE_SIZE + len(value))
         return whole(value, self._codes)
 
     def _bytes(self, value: bytes, depth: int) -> str:
@@ -97,14 +101,14 @@ class PlainCopy:
         return self._text(value.isoformat(), depth)
 
     def _list(self, value: Iterable[Any], depth: int) -> Any:
-        self._spend(1)
+        self._spend(_NODE_SIZE)
         if depth > MAX_DEPTH:
             self._codes.add("too_deep")
             return DEEPER
         return [self.copy(item, depth + 1) for item in value]
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
-        self._spend(1)
+        self._spend(_NODE_SIZE)
         if depth > MAX_DEPTH:
             self._codes.add("too_deep")
             return DEEPER

@@ -1,0 +1,488 @@
+"""Whose word counts: the precedence of record and meta, row by row, and what follows from it."""
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from celery import states
+from task_status_service.status import PRECEDENCE, FailureKind, Snapshot, TaskState, decode
+from task_status_worker.record import Fact
+
+SECOND_MS = 1_790_000_000_000
+SECOND = datetime.fromtimestamp(SECOND_MS / 1000, UTC)
+DATE_DONE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+EXCEPTION = {"exc_type": "ValueError", "exc_message": ["bad"], "exc_module": "builtins"}
+REVOKED = {"exc_type": "TaskRevokedError", "exc_message": ["revoked"], "exc_module": "celery.exceptions"}
+FINAL_STATES = {"PARTIAL": TaskState.SUCCEEDED, "INVALID": TaskState.FAILED, "STOPPED": TaskState.CANCELED}
+
+
+def meta_of(celery_state, result=None, **others):
+    """Give what Celery stores."""
+    return json.dumps({"status": celery_state, "result": result, "task_id": "x", **others}).encode()
+
+
+def record_of(fact=None, **fields):
+    """Give the hash of a record, packed as the worker kit packs it."""
+    named = {"fact": fact, **fields}
+    return {
+        name.encode(): value.encode() if isinstance(value, str) else json.dumps(value).encode()
+        for name, value in named.items()
+        if value is not None
+    }
+
+
+def status_of(meta=None, record=None, **arguments):
+    """Decode a meta and a record."""
+    return decode(Snapshot(task_id="x", meta=meta, record=record or {}), **arguments)
+
+
+def codes_of(status):
+    """Give the codes of the diagnostics."""
+    return {diagnostic.code for diagnostic in status.diagnostics}
+
+
+def test_nothing_stored():
+    """Neither a record nor a meta: the caller decides between 404 and 410. Celery takes an empty value for none."""
+    assert status_of() is None
+    assert status_of(meta=b"") is None
+
+
+# A record alone.
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "celery_state"),
+    [
+        (record_of("SUBMITTED"), "queued", "PENDING"),
+        (record_of("RECEIVED"), "queued", "RECEIVED"),
+        (record_of("RECEIVED", attempt=1), "retrying", "RECEIVED"),
+        (record_of("RECEIVED", requeues=1), "queued", "RECEIVED"),
+        (record_of("REQUEUED", requeues=1), "queued", "PENDING"),
+        (record_of("STARTED"), "running", "STARTED"),
+        (record_of("RETRYING", attempt=1), "retrying", "RETRY"),
+        (record_of("REJECTED"), "failed", "REJECTED"),
+        (record_of("REVOKED"), "canceled", "REVOKED"),
+        (record_of("REVOKED", outcome="REVOKED"), "canceled", "REVOKED"),
+        (record_of("REVOKED", outcome="EXPIRED"), "expired", "REVOKED"),
+        (record_of("REVOKED", failure={"message": "expired"}), "expired", "REVOKED"),
+        (record_of("FINISHED", outcome="SUCCESS"), "succeeded", "SUCCESS"),
+        (record_of("FINISHED", outcome="FAILURE"), "failed", "FAILURE"),
+        (record_of("FINISHED", outcome="REVOKED"), "canceled", "REVOKED"),
+        (record_of("FINISHED", outcome="UPLOADED"), "finished", "UPLOADED"),
+        (record_of("FINISHED"), "finished", None),
+        (record_of("IGNORED"), "finished", "IGNORED"),
+        (record_of("IGNORED", outcome="SUCCESS"), "succeeded", "SUCCESS"),
+        (record_of("IGNORED", outcome="FAILURE"), "failed", "FAILURE"),
+        (record_of("IGNORED", outcome="REVOKED"), "canceled", "REVOKED"),
+        (record_of("IGNORED", outcome="PROGRESS"), "finished", "IGNORED"),
+        (record_of("IGNORED", outcome="STARTED"), "finished", "IGNORED"),
+        (record_of("IGNORED", outcome="UPLOADED"), "finished", "UPLOADED"),
+        (record_of("IGNORED", outcome="PARTIAL"), "succeeded", "PARTIAL"),
+        (record_of("FINISHED", outcome="INVALID"), "failed", "INVALID"),
+        (record_of("IGNORED", outcome="STOPPED"), "canceled", "STOPPED"),
+        (record_of(progress={"done": 1}), "running", None),
+    ],
+)
+def test_a_record_alone(record, state, celery_state):
+    """Tells the state of a task of which Celery stores nothing."""
+    status = status_of(record=record, final_states=FINAL_STATES)
+
+    assert (status.state, status.celery_state) == (state, celery_state)
+
+
+def test_a_record_without_a_fact():
+    """Something is known, but not the state."""
+    status = status_of(record=record_of(name="demo.add"))
+
+    assert (status.state, status.done, status.name) == ("unknown", False, "demo.add")
+    assert codes_of(status) == {"no_fact"}
+
+
+# A meta alone.
+
+
+@pytest.mark.parametrize(
+    ("celery_state", "state"),
+    [
+        ("PENDING", "queued"),
+        ("RECEIVED", "queued"),
+        ("STARTED", "running"),
+        ("PROGRESS", "running"),
+        ("UPLOADED", "running"),
+        ("success", "running"),
+        ("any other word", "running"),
+        ("a word of final_states", "running"),
+        ("RETRY", "retrying"),
+        ("ABORTED", "canceling"),
+        ("SUCCESS", "succeeded"),
+        ("FAILURE", "failed"),
+        ("REVOKED", "canceled"),
+        ("REJECTED", "failed"),
+        ("IGNORED", "finished"),
+        ("PARTIAL", "succeeded"),
+        ("INVALID", "failed"),
+        ("STOPPED", "canceled"),
+    ],
+)
+def test_a_meta_alone(celery_state, state):
+    """Celery's words are exact; a setting names the custom ones that are final."""
+    status = status_of(meta_of(celery_state), final_states=FINAL_STATES)
+
+    assert (status.state, status.celery_state) == (state, celery_state)
+
+
+@pytest.mark.parametrize(
+    ("state", "done", "successful"),
+    [
+        ("SUCCESS", True, True),
+        ("FAILURE", True, False),
+        ("REVOKED", True, False),
+        ("IGNORED", True, None),
+        ("STARTED", False, None),
+        ("RETRY", False, None),
+        ("PENDING", False, None),
+        ("ABORTED", False, None),
+    ],
+)
+def test_done_and_successful(state, done, successful):
+    """What ends a task, and how."""
+    status = status_of(meta_of(state))
+
+    assert (status.done, status.successful) == (done, successful)
+
+
+def test_every_celery_word_is_in_the_table():
+    """A state that Celery adds would have to be added here."""
+    assert {word for source, word, _ in PRECEDENCE if source == "meta"} >= states.ALL_STATES
+
+
+def test_every_fact_is_in_the_table():
+    """Also one that is added to the record."""
+    said = {word for source, word, _ in PRECEDENCE if source == "record"}
+
+    assert said >= set(Fact)
+
+
+# Both.
+
+FACTS = {
+    "SUBMITTED": record_of("SUBMITTED"),
+    "RECEIVED": record_of("RECEIVED"),
+    "RECEIVED again": record_of("RECEIVED", requeues=1),
+    "RECEIVED to retry": record_of("RECEIVED", attempt=1),
+    "REQUEUED": record_of("REQUEUED", requeues=1),
+    "STARTED": record_of("STARTED"),
+    "RETRYING": record_of("RETRYING", attempt=1),
+    "REJECTED": record_of("REJECTED"),
+    "IGNORED": record_of("IGNORED"),
+    "REVOKED": record_of("REVOKED"),
+    "SUCCESS": record_of("FINISHED", outcome="SUCCESS"),
+    "FAILURE": record_of("FINISHED", outcome="FAILURE"),
+    "?": record_of("FINISHED"),
+}
+METAS = ("PENDING", "STARTED", "PROGRESS", "RETRY", "ABORTED", "SUCCESS", "FAILURE", "REVOKED", "{not json")
+TABLE = """
+                    PENDING    STARTED    PROGRESS   RETRY      ABORTED    SUCCESS    FAILURE    REVOKED    {not json
+SUBMITTED           queued     running    running    retrying   canceling  succeeded  failed     canceled   queued
+RECEIVED            queued     running    running    retrying   canceling  succeeded  failed     canceled   queued
+RECEIVED again      queued     queued     queued     queued     canceling  succeeded  failed     canceled   queued
+RECEIVED to retry   retrying   retrying   retrying   retrying   canceling  succeeded  failed     canceled   retrying
+REQUEUED            queued     queued     queued     queued     canceling  succeeded  failed     canceled   queued
+STARTED             running    running    running    running    canceling  succeeded  failed     canceled   running
+RETRYING            retrying   retrying   retrying   retrying   canceling  succeeded  failed     canceled   retrying
+REJECTED            failed     failed     failed     failed     failed     failed     failed     failed     failed
+IGNORED             finished   finished   finished   finished   finished   succeeded  failed     canceled   finished
+REVOKED             canceled   canceled   canceled   canceled   canceled   canceled   canceled   canceled   canceled
+SUCCESS             succeeded  succeeded  succeeded  succeeded  succeeded  succeeded  succeeded  succeeded  succeeded
+FAILURE             failed     failed     failed     failed     failed     failed     failed     failed     failed
+?                   finished   finished   finished   finished   finished   succeeded  failed     canceled   finished
+"""
+
+
+@pytest.mark.parametrize("line", TABLE.splitlines()[2:])
+def test_record_and_meta(line):
+    """Every fact meets every word."""
+    fact, states = line[:20].strip(), line[20:].split()
+
+    metas = [b"{not json" if word == "{not json" else meta_of(word) for word in METAS]
+
+    assert [status_of(meta, FACTS[fact]).state for meta in metas] == states
+
+
+@pytest.mark.parametrize(
+    ("record", "meta", "celery_state"),
+    [
+        (record_of("STARTED"), meta_of("PROGRESS"), "PROGRESS"),
+        (record_of("REQUEUED", requeues=1), meta_of("STARTED"), "STARTED"),
+        (record_of("FINISHED", outcome="SUCCESS"), meta_of("STARTED"), "SUCCESS"),
+        (record_of("REVOKED"), meta_of("SUCCESS"), "REVOKED"),
+        (record_of("REJECTED"), meta_of("FAILURE"), "FAILURE"),
+        (record_of("IGNORED"), meta_of("UPLOADED"), "UPLOADED"),
+        (record_of("IGNORED"), meta_of("ABORTED"), "ABORTED"),
+        (record_of("IGNORED", outcome="DONE"), meta_of("UPLOADED"), "DONE"),
+        (record_of("IGNORED"), meta_of("PROGRESS"), "IGNORED"),
+        (record_of("IGNORED"), meta_of("SUCCESS"), "SUCCESS"),
+        (record_of("FINISHED"), meta_of("STARTED"), None),
+        (record_of("STARTED"), b"{not json", "STARTED"),
+        (record_of("FINISHED", outcome="SUCCESS"), b"{not json", "SUCCESS"),
+    ],
+)
+def test_celery_state(record, meta, celery_state):
+    """Celery's own word, unless the task has ended since it was written."""
+    assert status_of(meta, record).celery_state == celery_state
+
+
+# What follows from the state.
+
+
+@pytest.mark.parametrize("fact", ["SUBMITTED", "RECEIVED", "REQUEUED", "STARTED", "RETRYING"])
+def test_a_requested_cancel(fact):
+    """Makes whatever has not ended `canceling`."""
+    status = status_of(record=record_of(fact, cancel_requested=1))
+
+    assert (status.state, status.done, status.cancel_requested) == ("canceling", False, True)
+
+
+def test_a_cancel_that_came_too_late():
+    """The end stands, and the request is still told."""
+    status = status_of(meta_of("SUCCESS", 42), record_of("FINISHED", outcome="SUCCESS", cancel_requested=1))
+
+    assert (status.state, status.done, status.cancel_requested, status.result) == ("succeeded", True, True, 42)
+
+
+@pytest.mark.parametrize(
+    ("meta", "record", "state", "done"),
+    [
+        (b"{not json", {}, "unknown", True),
+        (b"\x80\x04garbage", {}, "unknown", False),
+        (b"\x80\x04garbage", record_of(cancel_requested=1), "canceling", False),
+        (b"{not json", record_of(cancel_requested=1), "unknown", True),
+    ],
+)
+def test_an_unreadable_meta(meta, record, state, done):
+    """It is done when nobody can read or overwrite it."""
+    status = status_of(meta, record)
+
+    assert (status.state, status.done, status.celery_state, status.successful) == (state, done, None, None)
+
+
+def test_an_unreadable_meta_beside_a_fact():
+    """The fact decides; what is wrong with the meta is still said."""
+    status = status_of(b"{not json", record_of("STARTED"))
+
+    assert (status.state, codes_of(status)) == ("running", {"invalid_json"})
+
+
+def test_a_key_of_another_redis_type():
+    """Nobody can read it."""
+    status = decode(Snapshot(task_id="x", wrong_type=True))
+
+    assert (status.state, status.done, codes_of(status)) == ("unknown", True, {"wrong_redis_type"})
+
+
+def test_result_of_a_task_that_succeeded():
+    """The meta's where it agrees; otherwise it is gone, or was never to be stored."""
+    success = record_of("FINISHED", outcome="SUCCESS")
+
+    assert status_of(meta_of("SUCCESS", 42), success).result == 42
+    assert codes_of(status_of(meta_of("SUCCESS", 42), success)) == set()
+    assert status_of(meta_of("PROGRESS", {"done": 1}), success).result is None
+    assert codes_of(status_of(record=success)) == {"result_expired"}
+    assert codes_of(status_of(record=record_of("FINISHED", outcome="SUCCESS", result_stored=0))) == set()
+    assert codes_of(status_of(b"{not json", success)) == {"invalid_json"}
+
+
+def test_a_result_that_a_final_fact_contradicts():
+    """A task that is canceled returned nothing, whatever Celery still stores."""
+    status = status_of(meta_of("SUCCESS", 42), record_of("REVOKED"))
+
+    assert (status.result, status.progress, status.meta) == (None, None, None)
+
+
+def test_a_custom_final_state():
+    """Its custom meta is not a result, and it keeps its own progress."""
+    status = status_of(meta_of("PARTIAL", {"done": 3, "total": 4}), final_states=FINAL_STATES)
+
+    assert (status.state, status.result, status.meta) == ("succeeded", None, {"done": 3, "total": 4})
+    assert status.progress.percent == 75.0
+
+
+@pytest.mark.parametrize(
+    ("meta", "record", "kind", "message"),
+    [
+        (meta_of("FAILURE", EXCEPTION), {}, FailureKind.EXCEPTION, "bad"),
+        (meta_of("FAILURE", EXCEPTION), record_of("FINISHED", outcome="FAILURE"), FailureKind.EXCEPTION, "bad"),
+        (meta_of("FAILURE", EXCEPTION), record_of("REJECTED"), FailureKind.REJECTED, "bad"),
+        (meta_of("REJECTED", {"reason": "no"}), {}, FailureKind.REJECTED, "no"),
+        (meta_of("REVOKED", REVOKED), {}, FailureKind.CANCELED, "revoked"),
+        (meta_of("REVOKED"), record_of("REVOKED", failure={"message": "m"}), FailureKind.CANCELED, "m"),
+        (meta_of("STOPPED", {"reason": "user"}), {}, FailureKind.CANCELED, "user"),
+        (meta_of("INVALID", {"reason": "row 7"}), {}, FailureKind.EXCEPTION, "row 7"),
+        (meta_of("STARTED"), record_of("FINISHED", outcome="FAILURE"), FailureKind.EXCEPTION, None),
+        (None, record_of("REJECTED"), FailureKind.REJECTED, None),
+        (
+            meta_of("STARTED"),
+            record_of(
+                "FINISHED", outcome="FAILURE", failure={"type": "WorkerLostError", "module": "billiard.exceptions"}
+            ),
+            FailureKind.WORKER_LOST,
+            None,
+        ),
+        (meta_of("RETRY", EXCEPTION), {}, FailureKind.EXCEPTION, "bad"),
+        (meta_of("RETRY"), record_of("RETRYING", failure={"message": "m"}), FailureKind.EXCEPTION, "m"),
+        (meta_of("STARTED"), record_of("RETRYING", failure={"message": "m"}), FailureKind.EXCEPTION, "m"),
+        (meta_of("FAILURE", {"long": ["x" * 90_000] * 20}), {}, FailureKind.UNREADABLE, None),
+    ],
+)
+def test_failure(meta, record, kind, message):
+    """What the meta says where it agrees, else what was recorded."""
+    failure = status_of(meta, record, final_states=FINAL_STATES).failure
+
+    assert (failure.kind, failure.message) == (kind, message)
+
+
+@pytest.mark.parametrize(
+    ("meta", "record"),
+    [
+        (meta_of("RETRY"), {}),
+        (meta_of("REVOKED"), {}),
+        (None, record_of("REVOKED")),
+        (None, record_of("RETRYING")),
+        (meta_of("RETRY", EXCEPTION), record_of("STARTED")),
+        (meta_of("RETRY", EXCEPTION), record_of("RETRYING", cancel_requested=1)),
+        (meta_of("FAILURE", EXCEPTION), record_of("FINISHED", outcome="SUCCESS")),
+        (None, record_of("STARTED", failure={"message": "of an attempt before"})),
+    ],
+)
+def test_no_failure(meta, record):
+    """Only what failed, retries, or was canceled with a word about it has one."""
+    assert status_of(meta, record).failure is None
+
+
+@pytest.mark.parametrize(
+    ("meta", "record", "expected"),
+    [
+        (meta_of("PROGRESS", {"done": 1, "total": 4}), {}, (25.0, 1, None)),
+        (meta_of("PROGRESS", {"done": 2, "total": 4}), {"done": 1, "total": 4}, (50.0, 2, None)),
+        (meta_of("PROGRESS", {"done": 1, "total": 4}), {"done": 1, "total": 4}, (25.0, 1, SECOND)),
+        (meta_of("STARTED"), {"done": 1, "total": 4}, (25.0, 1, SECOND)),
+        (None, {"done": 1, "total": 4}, (25.0, 1, SECOND)),
+        (b"{not json", {"done": 1, "total": 4}, (25.0, 1, SECOND)),
+        (meta_of("SUCCESS", {"done": 9}), {"done": 4, "total": 4}, (100.0, 4, SECOND)),
+        (meta_of("SUCCESS"), {"done": 3, "total": 4}, (100.0, 3, SECOND)),
+        (meta_of("SUCCESS"), {"custom": 1}, (100.0, None, None)),
+        (meta_of("FAILURE", EXCEPTION), {"done": 3, "total": 4}, (75.0, 3, SECOND)),
+        (meta_of("FAILURE", EXCEPTION), {"text": "x" * 2_000_000}, None),
+    ],
+)
+def test_progress(meta, record, expected):
+    """The meta's, and where it has none the last one recorded, with its time."""
+    recorded = record_of("STARTED", progress=record, progress_at=str(SECOND_MS)) if record else {}
+
+    progress = status_of(meta, recorded).progress
+
+    assert (progress and (progress.percent, progress.current, progress.updated_at)) == expected
+
+
+def test_progress_of_a_task_that_waits_for_its_next_run():
+    """What an earlier run left says nothing about the next one."""
+    record = record_of("REQUEUED", requeues=1, progress={"done": 3, "total": 4})
+
+    status = status_of(meta_of("PROGRESS", {"done": 3, "total": 4}), record)
+
+    assert (status.progress, status.meta) == (None, None)
+
+
+def test_progress_of_a_task_that_is_complete_without_a_meta():
+    """What returned is complete."""
+    assert status_of(record=record_of("FINISHED", outcome="SUCCESS")).progress.percent == 100.0
+
+
+@pytest.mark.parametrize(
+    ("celery_state", "shown"),
+    [("PROGRESS", True), ("STARTED", True), ("PENDING", True), ("IGNORED", True), ("SUCCESS", False), ("RETRY", False)],
+)
+def test_custom_meta(celery_state, shown):
+    """The result of a task and what a failure left are no custom meta."""
+    assert status_of(meta_of(celery_state, {"a": 1})).meta == ({"a": 1} if shown else None)
+
+
+def test_finished_at():
+    """By the record's clock; Celery's is taken where the record has none and the meta agrees."""
+    meta = meta_of("SUCCESS", date_done=DATE_DONE.isoformat())
+
+    assert status_of(meta).finished_at == DATE_DONE
+    assert status_of(meta, record_of("FINISHED", outcome="SUCCESS", finished_at=str(SECOND_MS))).finished_at == SECOND
+    assert status_of(meta, record_of("STARTED")).finished_at == DATE_DONE
+    assert status_of(meta, record_of("REVOKED")).finished_at is None
+    assert status_of(meta_of("PROGRESS", date_done=DATE_DONE.isoformat())).finished_at is None
+
+
+def test_next_retry_at():
+    """Only while it is retrying."""
+    at = str(SECOND_MS)
+
+    assert status_of(record=record_of("RETRYING", next_retry_at=at)).next_retry_at == SECOND
+    assert status_of(record=record_of("STARTED", next_retry_at=at)).next_retry_at is None
+
+
+def test_an_end_of_which_the_outcome_is_not_known():
+    """It is finished, and nobody can say how."""
+    status = status_of(record=record_of("FINISHED"))
+
+    assert (status.done, status.successful, codes_of(status)) == (True, None, {"outcome_unknown"})
+    assert codes_of(status_of(meta_of("SUCCESS"), record_of("FINISHED"))) == set()
+
+
+def test_a_send_that_is_not_confirmed():
+    """It matters until a worker has the message."""
+    assert codes_of(status_of(record=record_of("SUBMITTED", send_unconfirmed=1))) == {"send_unconfirmed"}
+    assert codes_of(status_of(record=record_of("RECEIVED", send_unconfirmed=1))) == set()
+
+
+def test_everything_a_record_describes():
+    """Each field lands where its name says; the record goes before the meta."""
+    text = ("name", "queue", "worker", "parent_id", "root_id", "group_id")
+    times = ("submitted_at", "scheduled_for", "expires_at", "received_at", "started_at", "updated_at")
+    record = record_of(
+        "STARTED",
+        **{name: f"recorded {name}" for name in text},
+        **{name: str(SECOND_MS + position * 1000) for position, name in enumerate(times)},
+        labels={"a": "b"},
+        attempt=2,
+        executions=3,
+    )
+    extended = {"name": "n", "queue": "q", "worker": "w", "parent_id": "p", "group_id": "g", "retries": 1}
+
+    status = status_of(meta_of("STARTED", **extended), record)
+
+    assert {name: getattr(status, name) for name in text} == {name: f"recorded {name}" for name in text}
+    assert [getattr(status, name).timestamp() for name in times] == [SECOND.timestamp() + n for n in range(len(times))]
+    assert (status.labels, status.retries, status.executions) == ({"a": "b"}, 2, 3)
+
+
+def test_everything_an_extended_meta_describes():
+    """Where there is no record."""
+    extended = {"name": "n", "queue": "q", "worker": "w", "parent_id": "p", "group_id": "g", "retries": 1}
+    children = [[["c", "x"], None]]
+
+    status = status_of(meta_of("SUCCESS", children=children, **extended))
+
+    assert {name: getattr(status, name) for name in extended} == extended
+    assert status.children == ["c"]
+
+
+def test_inline_size():
+    """Who asks for more of a result gets more."""
+    meta = meta_of("SUCCESS", "x" * 2_000_000)
+
+    assert status_of(meta).result is None
+    assert status_of(meta, inline_size=3_000_000).result == "x" * 2_000_000
+
+
+def test_a_status_has_these_fields():
+    """A field cannot slip in or out unnoticed."""
+    wire = json.loads(msgspec.json.encode(status_of(meta_of("SUCCESS"))))
+
+    assert len(wire) == 30

@@ -1,0 +1,367 @@
+"""What failed attempts leave behind, rule by rule."""
+
+import msgspec
+import pytest
+from task_status_service.status import FailureKind
+from task_status_service.status.failure import decode_failure, failure_of_record
+from task_status_service.status.failure_kind import classify
+from task_status_service.status.failure_text import last_line
+from task_status_service.status.meta import Meta
+from task_status_worker.record import RecordedFailure
+
+TRACEBACK = "Traceback (most recent call last):\n  File 'x'\napp.errors.Odd: what Python printed\n"
+
+
+def read(result, traceback=None, celery_state="FAILURE", *, readable=True):
+    """Give the failure and the codes of the diagnostics."""
+    codes = set()
+    meta = Meta(celery_state=celery_state, result=result, traceback=traceback, result_readable=readable)
+    return decode_failure(meta, codes), codes
+
+
+def exception(arguments, type_="ValueError", module="builtins", **others):
+    """Give what Celery stores for an exception."""
+    return {"exc_type": type_, "exc_message": arguments, "exc_module": module, **others}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bad"], "bad"),
+        ("bad", "bad"),
+        ([404], "404"),
+        (404, "404"),
+        ([True], "true"),
+        ([], None),
+        ([None], None),
+        ([None, None], None),
+        (None, None),
+        ([""], None),
+        (["a", "b"], "a, b"),
+        (["a", None, 3, [1, {"k": "ż"}]], 'a, 3, [1, {"k": "ż"}]'),
+        ([["row 1", "row 2"]], "row 1\nrow 2"),
+        ([[1, 2]], "[1, 2]"),
+        ([[]], "[]"),
+        ({"code": 1}, '{"code": 1}'),
+        ([{"code": 1}], '{"code": 1}'),
+    ],
+)
+def test_message_of_the_arguments(arguments, message):
+    """One argument is the message, several are joined, nothing is said by None."""
+    failure, codes = read(exception(arguments))
+
+    assert failure.message == message
+    assert failure.details is None
+    assert codes == set()
+
+
+@pytest.mark.parametrize(
+    "argument", [{"error": {"message": "no"}, "code": 7}, [{"error": {"message": "no"}, "code": 7}]]
+)
+def test_an_object_as_argument_gives_message_and_details(argument):
+    """It is what an author wanted the caller to see, beside the other keys that were stored."""
+    failure, _ = read(exception(argument, row=3))
+
+    assert failure.message == "no"
+    assert failure.details == {"error": {"message": "no"}, "code": 7, "row": 3}
+
+
+def test_lines_of_a_traceback_as_argument():
+    """The advice of many articles: all lines of the traceback as `exc_message`."""
+    failure, _ = read(exception(TRACEBACK.split("\n"), type_="Odd", module="app.errors"))
+
+    assert failure.message == "what Python printed"
+    assert failure.traceback == TRACEBACK
+
+
+def test_several_arguments_read_as_python_printed_them():
+    """The last line of the traceback says more than the arguments, if it is about the same type."""
+    assert read(exception(["a", 2], "Odd", "app.errors"), TRACEBACK)[0].message == "what Python printed"
+    assert read(exception(["a", 2], "Other", "app.errors"), TRACEBACK)[0].message == "a, 2"
+    assert read({"exc_message": ["a", 2]}, TRACEBACK)[0].message == "a, 2"
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (exception([2, "No such file"], "FileNotFoundError"), "[Errno 2] No such file"),
+        (exception([2, "No such file"], "ValueError"), "2, No such file"),
+        (exception([2, "No such file"], "OSError", "app"), "2, No such file"),
+    ],
+)
+def test_arguments_of_an_os_error(result, message):
+    """Only `OSError` and its kind have a number first."""
+    assert read(result)[0].message == message
+
+
+def test_an_os_error_with_its_traceback_names_the_file():
+    """`exc_message` loses the file name, the traceback keeps it."""
+    traceback = "Traceback\nFileNotFoundError: [Errno 2] No such file: 'x.csv'"
+
+    failure, _ = read(exception([2, "No such file"], "FileNotFoundError"), traceback)
+
+    assert failure.message == "[Errno 2] No such file: 'x.csv'"
+
+
+@pytest.mark.parametrize(
+    ("result", "type_", "module"),
+    [
+        ({"exc_type": "ValueError", "exc_module": "builtins"}, "ValueError", "builtins"),
+        ({"exc_type": "a.b.C"}, "C", "a.b"),
+        ({"exc_type": "path.join", "exc_module": "os"}, "path.join", "os"),
+        ({"exc_type": "<class 'ValueError'>"}, "ValueError", None),
+        ({"exc_type": "<class 'a.b.C'>"}, "C", "a.b"),
+        ({"exc_type": "C."}, "C.", None),
+        ({"exc_type": ".C"}, ".C", None),
+        ({"exc_type": ""}, "", None),
+    ],
+)
+def test_tidies_the_type(result, type_, module):
+    """The name of the class, and its module where it is part of the name."""
+    failure, _ = read(result)
+
+    assert (failure.type, failure.module) == (type_, module)
+
+
+@pytest.mark.parametrize(
+    ("result", "details", "codes"),
+    [
+        ({"exc_type": 500}, {"exc_type": 500}, {"exc_type_not_text", "nonstandard_failure"}),
+        ({"exc_type": "E", "exc_module": None}, {"exc_module": None}, set()),
+        ({"exc_type": "E", "exc_module": ["m"]}, {"exc_module": ["m"]}, {"nonstandard_failure"}),
+        ({"custom": {"row": 7}}, {"custom": {"row": 7}}, {"nonstandard_failure"}),
+    ],
+)
+def test_details_are_what_the_author_stored_beside(result, details, codes):
+    """Also a name that is not a text; and Celery's own readers raise on some of it."""
+    failure, found = read(result)
+
+    assert failure.details == details
+    assert found == codes
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({"error": "boom"}, "boom"),
+        ({"error": {"code": 1, "message": "bad row"}}, "bad row"),
+        ({"error": {"code": 1}, "reason": "quota"}, "quota"),
+        ({"message": " ", "msg": "m"}, "m"),
+        ({"status": "failed", "info": "i"}, "i"),
+        ({"errors": ["a", {"field": "b"}]}, 'a; {"field": "b"}'),
+        ({"errors": []}, None),
+        ({"errors": "e"}, None),
+        ({"outer": {"inner": {"message": "m"}}}, None),
+    ],
+)
+def test_message_of_an_object_that_an_author_made_up(result, message):
+    """The first text among the keys that people use, at most one object down."""
+    failure, _ = read(result)
+
+    assert failure.message == message
+    assert failure.details == result
+
+
+@pytest.mark.parametrize(
+    ("result", "message", "details"),
+    [
+        ("just text", "just text", None),
+        (["ab", "cd"], "ab\ncd", None),
+        (1.5, "1.5", None),
+        (True, "true", None),
+        ([{"row": 1}], None, [{"row": 1}]),
+        ([["a", 1], ["b"]], None, [["a", 1], ["b"]]),
+        (["a", 1], None, ["a", 1]),
+    ],
+)
+def test_a_result_that_is_no_object(result, message, details):
+    """A text, lines and a number are the message; other lists are details."""
+    failure, codes = read(result)
+
+    assert (failure.message, failure.details) == (message, details)
+    assert codes == {"nonstandard_failure"}
+
+
+def test_a_list_of_pairs_is_an_object():
+    """Celery takes it for one."""
+    failure, codes = read([["exc_type", "ValueError"], ["exc_message", "from pairs"], ["row", 1]])
+
+    assert (failure.type, failure.message, failure.details) == ("ValueError", "from pairs", {"row": 1})
+    assert codes == set()
+
+
+@pytest.mark.parametrize("nothing", [None, False, 0, "", [], {}])
+def test_nothing_is_said_by_an_empty_result(nothing):
+    """A failed task has a failure all the same; a retry or a cancel has none."""
+    failure, codes = read(nothing)
+
+    assert msgspec.structs.astuple(failure) == (FailureKind.EXCEPTION, None, None, None, None, None)
+    assert codes == set()
+    assert read(nothing, celery_state="RETRY") == (None, set())
+    assert read(nothing, celery_state="REVOKED") == (None, set())
+
+
+def test_a_rejected_task_may_say_what_it_likes():
+    """Celery never reads it as an exception."""
+    assert read({"reason": "bad"}, celery_state="REJECTED")[1] == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "type_", "module", "message", "codes"),
+    [
+        (["m", "C", ["text"], "C('text')"], "C", "m", "text", {"unwrapped_exception"}),
+        (["m", "C", ["a", 2], "C('a', 2)"], "C", "m", "C('a', 2)", {"unwrapped_exception"}),
+        (["m", "C", [], None], "C", "m", None, {"unwrapped_exception"}),
+        ([], "UnpickleableExceptionWrapper", "celery.utils.serialization", None, set()),
+        (["m", 2, [], "x"], "UnpickleableExceptionWrapper", "celery.utils.serialization", "m, 2, [], x", set()),
+    ],
+)
+def test_unwraps_what_could_not_be_pickled(arguments, type_, module, message, codes):
+    """Celery stores a wrapper that names the exception."""
+    wrapped = exception(arguments, "UnpickleableExceptionWrapper", "celery.utils.serialization")
+
+    failure, found = read(wrapped)
+
+    assert (failure.type, failure.module, failure.message, found) == (type_, module, message, codes)
+
+
+@pytest.mark.parametrize(
+    ("result", "message", "codes"),
+    [
+        (exception([], "SoftTimeLimitExceeded", "billiard.exceptions"), "soft time limit exceeded", set()),
+        (exception([2], "TimeLimitExceeded", "billiard.exceptions"), "hard time limit exceeded (2 s)", set()),
+        (exception(["own words"], "SoftTimeLimitExceeded", "celery.exceptions"), "own words", set()),
+        (exception(["why", False], "Reject", "celery.exceptions"), "why", set()),
+        (exception(["m", None, None], "Retry", "celery.exceptions"), "m", set()),
+        (
+            exception(["Retry(Retry(...), None, None)", None, None], "Retry", "celery.exceptions"),
+            "the worker was stopped while the task ran",
+            {"cancelled_by_worker"},
+        ),
+    ],
+)
+def test_what_celery_itself_says(result, message, codes):
+    """In words for a person."""
+    failure, found = read(result)
+
+    assert (failure.message, found) == (message, codes)
+
+
+def test_a_traceback_fills_in_what_is_missing():
+    """Its last line gives type, module and message of a retry without an exception."""
+    failure, _ = read(None, TRACEBACK, "RETRY")
+
+    assert (failure.type, failure.module, failure.message) == ("Odd", "app.errors", "what Python printed")
+    assert failure.traceback == TRACEBACK
+
+
+def test_a_type_that_is_known_stays():
+    """The traceback of a wrapper may end with another type."""
+    assert read(exception([], "Mine", "app"), TRACEBACK)[0].type == "Mine"
+
+
+def test_a_traceback_as_the_result():
+    """Some store `traceback.format_exc()` itself."""
+    failure, codes = read(TRACEBACK)
+
+    assert (failure.type, failure.message, failure.traceback) == ("Odd", "what Python printed", TRACEBACK)
+    assert codes == {"nonstandard_failure"}
+
+
+def test_a_traceback_inside_the_result():
+    """It counts where Celery's own is missing, else it is one more detail."""
+    inside = exception(["m"], traceback="inside")
+
+    assert (read(inside)[0].traceback, read(inside)[0].details) == ("inside", None)
+    assert (read(inside, "own")[0].traceback, read(inside, "own")[0].details) == ("own", {"traceback": "inside"})
+    assert read(exception(["m"], traceback=["a", "b"]))[0].traceback == "a\nb"
+    assert read(exception(["m"], traceback=5))[0].details == {"traceback": 5}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("ValueError: bad", (None, "ValueError", "bad")),
+        ("a.b.C: x: y", ("a.b", "C", "x: y")),
+        ("KeyboardInterrupt", (None, "KeyboardInterrupt", None)),
+        ("ValueError:", (None, "ValueError", None)),
+        ("error: lower", (None, "error", "lower")),
+        ("done", (None, None, "done")),
+        ("the second line: of a message", (None, None, "the second line: of a message")),
+    ],
+)
+def test_the_last_line_of_a_traceback(line, expected):
+    """A type is a dotted name before a colon, or a class name alone."""
+    assert last_line(f"Traceback\n  File\n{line}\n\n") == expected
+
+
+def test_an_empty_traceback_says_nothing():
+    """Not even white space does."""
+    assert last_line(" \n") == (None, None, None)
+
+
+def test_cuts_long_texts():
+    """Names have 300 characters, messages 10,000, tracebacks 100,000."""
+    failure, codes = read(exception(["m" * 10_001], "T" * 301, "o" * 301), "t" * 100_001)
+
+    assert [len(text) for text in (failure.type, failure.module, failure.message, failure.traceback)] == [
+        301,
+        301,
+        10_001,
+        100_001,
+    ]
+    assert codes == {"truncated_text"}
+
+
+@pytest.mark.parametrize(
+    ("module", "type_", "kind"),
+    [
+        ("builtins", "ValueError", FailureKind.EXCEPTION),
+        (None, None, FailureKind.EXCEPTION),
+        ("billiard.exceptions", "SoftTimeLimitExceeded", FailureKind.TIMEOUT),
+        ("celery.exceptions", "TimeLimitExceeded", FailureKind.TIMEOUT),
+        ("app", "TimeLimitExceeded", FailureKind.EXCEPTION),
+        ("billiard.exceptions", "WorkerLostError", FailureKind.WORKER_LOST),
+        ("celery.exceptions", "Reject", FailureKind.REJECTED),
+        ("celery.exceptions", "NotRegistered", FailureKind.NOT_REGISTERED),
+        ("celery.exceptions", "TaskRevokedError", FailureKind.CANCELED),
+        ("kombu.exceptions", "EncodeError", FailureKind.NOT_SERIALIZABLE),
+        ("kombu.exceptions", "OperationalError", FailureKind.INFRASTRUCTURE),
+        ("redis.exceptions", "ConnectionError", FailureKind.INFRASTRUCTURE),
+        ("redistribute", "Error", FailureKind.EXCEPTION),
+        ("celery.exceptions", "BackendStoreError", FailureKind.INFRASTRUCTURE),
+    ],
+)
+def test_kinds(module, type_, kind):
+    """The name alone decides; nothing is looked up."""
+    assert classify(module, type_) is kind
+
+
+def test_a_failure_that_cannot_be_read():
+    """It is unreadable, unless the traceback still names the exception."""
+    assert read(None, readable=False)[0].kind is FailureKind.UNREADABLE
+    assert read(None, TRACEBACK, readable=False)[0].kind is FailureKind.EXCEPTION
+
+
+def test_a_failure_that_a_worker_recorded():
+    """It goes through the same classification and the same bounds."""
+    codes = set()
+    recorded = RecordedFailure(
+        type="WorkerLostError", module="billiard.exceptions", message="m" * 10_001, details={"a": [1]}, traceback="t"
+    )
+
+    failure = failure_of_record(recorded, codes)
+
+    assert failure.kind is FailureKind.WORKER_LOST
+    assert failure.details == {"a": [1]}
+    assert codes == {"truncated_text"}
+
+
+def test_recorded_details_that_are_too_large():
+    """They are left out, and it is said."""
+    codes = set()
+
+    failure = failure_of_record(RecordedFailure(details="d" * 2_000_000), codes)
+
+    assert failure.details is None
+    assert codes == {"result_too_large"}

@@ -1,0 +1,157 @@
+"""Pickles are read, never unpickled."""
+
+import collections
+import pickle
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from task_status_service.status import decode
+from task_status_service.status.limits import MAX_PICKLE_OPCODES
+from task_status_service.status.model import Snapshot
+from task_status_service.status.pickled import OPAQUE, NotReadable, TooManyOpcodes, read_plain
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+PLAIN = {
+    "text": "ż\U0001f389" * 200,
+    "long": "x" * 300,
+    "none": None,
+    "flags": [True, False],
+    "numbers": [0, 255, 65_535, -1, 2**31, 2**40, 10**30, 1.5, -0.0],
+    "bytes": [b"short", b"long" * 100],
+    1: {"nested": [[], {}, [[1]]]},
+}
+
+
+class Built:
+    """An object, as results of tasks often are."""
+
+    def __init__(self):
+        self.value = 1
+
+
+class Touch:
+    """A bomb: unpickling it creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+def test_reads_plain_data(protocol):
+    """The same as went in, by every protocol; before protocol 3, bytes are an object."""
+    plain = dict(PLAIN) if protocol > 2 else {key: value for key, value in PLAIN.items() if key != "bytes"}
+
+    assert read_plain(pickle.dumps(plain, protocol)) == plain
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_reads_tuples_as_lists(protocol):
+    """JSON knows no tuples."""
+    value = [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)]
+
+    assert read_plain(pickle.dumps(value, protocol)) == [list(item) for item in value]
+
+
+def test_reads_sets_as_lists():
+    """JSON knows no sets."""
+    assert sorted(read_plain(pickle.dumps({1, 2, 3}, 4))) == [1, 2, 3]
+    assert sorted(read_plain(pickle.dumps(frozenset({1, 2}), 4))) == [1, 2]
+    assert read_plain(pickle.dumps(bytearray(b"x"), 5)) == b"x"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "value",
+    [Built(), datetime(2024, 1, 2, tzinfo=UTC), ValueError("x"), collections.OrderedDict(a=1), len],
+)
+def test_what_would_have_to_be_built_is_opaque(protocol, value):
+    """Only that value: what stands around it is read."""
+    document = {"status": "SUCCESS", "result": [value, 1], "task_id": "x"}
+
+    assert read_plain(pickle.dumps(document, protocol)) == {"status": "SUCCESS", "result": [OPAQUE, 1], "task_id": "x"}
+
+
+@pytest.mark.parametrize(
+    ("opcodes", "value"),
+    [
+        (b"(lp0\nI1\naI2\na.", [1, 2]),
+        (b"(I1\nI2\nl.", [1, 2]),
+        (b"(dp0\nS'a'\nI01\ns.", {"a": True}),
+        (b"(S'a'\nL5L\nd.", {"a": 5}),
+        (b"](I1\nI2\n0e.", [1]),
+        (b"](I1\n1I2\na.", [2]),
+        (b"I1\n2\x86.", [1, 1]),
+        (b"(I1\nios\nsystem\n.", OPAQUE),
+        (b"(cos\nsystem\nI1\no.", OPAQUE),
+        (b"Pname\n.", OPAQUE),
+        (b"I1\nQ.", OPAQUE),
+        (b"\x82\x01.", OPAQUE),
+        (b"cos\nsystem\n(I1\nI2\ne.", OPAQUE),
+        (b"cos\nsystem\n(I1\nI2\nu.", OPAQUE),
+        (b"}(]I1\nI2\nI3\nu.", {2: 3}),
+    ],
+)
+def test_reads_every_opcode(opcodes, value):
+    """Also those that no Python 3 writes any more."""
+    assert read_plain(opcodes) == value
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b".", b"garbage", b"\x80\x04", b"\x80\x04N", b"e.", b"h\x07.", b"I1\na.", b"Ix\n.", b"\x8a\xff.", b"0."],
+)
+def test_names_what_is_no_pickle(garbage):
+    """With one exception, whatever is wrong."""
+    with pytest.raises(NotReadable):
+        read_plain(garbage)
+
+
+def test_gives_the_beginning_of_a_long_pickle():
+    """The items that are complete; the one that is still being filled is not among them."""
+    document = {"status": "SUCCESS", "task_id": "x", "result": list(range(MAX_PICKLE_OPCODES)), "after": 1}
+
+    for protocol in PROTOCOLS:
+        with pytest.raises(TooManyOpcodes) as raised:
+            read_plain(pickle.dumps(document, protocol))
+        assert {**raised.value.beginning, "result": None} == {"status": "SUCCESS", "task_id": "x", "result": None}
+
+
+def test_the_beginning_of_a_long_list_is_no_object():
+    """There are no items then."""
+    with pytest.raises(TooManyOpcodes) as raised:
+        read_plain(pickle.dumps(list(range(MAX_PICKLE_OPCODES))))
+
+    assert raised.value.beginning == {}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_executes_nothing(protocol, tmp_path):
+    """Not even where everything around is harmless."""
+    bomb = tmp_path / "poisoned"
+    document = {"status": "SUCCESS", "result": Touch(bomb), "task_id": "x"}
+
+    status = decode(Snapshot(task_id="x", meta=pickle.dumps(document, protocol)))
+
+    assert status.state == "succeeded"
+    assert status.result is None
+    assert not Path(bomb).exists()
+
+
+def test_reads_the_traceback_beside_a_pickled_exception():
+    """A failure under the pickle serializer: the exception is an object, its traceback is text."""
+    meta = {
+        "status": "FAILURE",
+        "result": ValueError("bad"),
+        "traceback": "Traceback (most recent call last):\nValueError: bad\n",
+        "date_done": "2026-01-02T03:04:05+00:00",
+        "task_id": "x",
+    }
+
+    status = decode(Snapshot(task_id="x", meta=pickle.dumps(meta)))
+
+    assert (status.failure.type, status.failure.message) == ("ValueError", "bad")
+    assert [diagnostic.code for diagnostic in status.diagnostics] == ["pickle"]

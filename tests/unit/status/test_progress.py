@@ -1,0 +1,208 @@
+"""The conventions that people use to report progress, rule by rule."""
+
+import msgspec
+import pytest
+from task_status_service.status.progress import decode_progress
+
+
+def shown(custom_meta, celery_state="PROGRESS"):
+    """Give (percent, current, total, message, stage) and the codes of the diagnostics."""
+    codes = set()
+    progress = decode_progress(custom_meta, celery_state, codes)
+    return (None if progress is None else msgspec.structs.astuple(progress)[:5]), codes
+
+
+def numbers(custom_meta):
+    """Give (percent, current, total)."""
+    progress, _ = shown(custom_meta)
+    return progress and progress[:3]
+
+
+@pytest.mark.parametrize(
+    ("custom_meta", "expected"),
+    [
+        ({"current": 3, "total": 10}, (30.0, 3, 10)),
+        ({"done": 3, "total": 10}, (30.0, 3, 10)),
+        ({"processed": 3, "count": 10}, (30.0, 3, 10)),
+        ({"current_step": 2, "total_steps": 5}, (40.0, 2, 5)),
+        ({"page": 1, "pages": 3}, (33.33, 1, 3)),
+        ({"downloaded": 500, "size": 2000}, (25.0, 500, 2000)),
+        ({"Current": 3, "TOTAL": 10}, (30.0, 3, 10)),
+        ({"Total Steps": 4, "current-step": 1}, (25.0, 1, 4)),
+        ({"current": "3", "done": 9, "total": 10}, (30.0, 3, 10)),
+        ({"current": "three", "done": 9, "total": 10}, (90.0, 9, 10)),
+    ],
+)
+def test_reads_the_names_that_people_use(custom_meta, expected):
+    """Keys are compared without case, spaces and dashes; the first that holds a number counts."""
+    assert numbers(custom_meta) == expected
+
+
+@pytest.mark.parametrize(
+    ("custom_meta", "expected"),
+    [
+        ({"n": 3, "total": 10}, (30.0, 3, 10)),
+        ({"i": 3, "n": 10}, (30.0, 3, 10)),
+        ({"i": 3}, (None, 3, None)),
+        ({"n": 3}, (None, 3, None)),
+        ({"i": "x", "n": 3}, (None, 3, None)),
+    ],
+)
+def test_n_is_the_total_only_beside_i(custom_meta, expected):
+    """`n` alone is a count."""
+    assert numbers(custom_meta) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (3, 3),
+        (2.5, 2.5),
+        ("3", 3),
+        (" 3\n", 3),
+        ("2.5", 2.5),
+        ("-0", 0),
+        ("1E+5", 100000.0),
+        ("123456789012345", 123456789012345),
+        ("1234567890123456", None),
+        ("1,234", None),
+        ("three", None),
+        ("NaN", None),
+        ("3%", None),
+        ("", None),
+        (" " * 100 + "3", None),
+        (True, None),
+        (None, None),
+        ([3], None),
+        ({"value": 3}, None),
+        (float("inf"), None),
+        (float("nan"), None),
+    ],
+)
+def test_takes_only_numbers_for_numbers(value, number):
+    """A number is an int, a finite float or a short decimal text; never a bool."""
+    progress, _ = shown({"current": value, "message": "m"})
+
+    assert progress[1] == number
+
+
+@pytest.mark.parametrize(
+    ("custom_meta", "percent"),
+    [
+        ({"percent": 42}, 42.0),
+        ({"percentage": 0.42}, 0.42),
+        ({"pct": "42 %".replace(" ", "")}, 42.0),
+        ({"progress_percent": "7"}, 7.0),
+        ({"process_percent": 7}, 7.0),
+        ({"percent_complete": 12.345}, 12.35),
+        ({"percent": None, "current": 1, "total": 4}, 25.0),
+        ({"percent": 99, "current": 3, "total": 10}, 99.0),
+        ({"percent": 10, "progress": 50}, 10.0),
+        ({"percent": 10, "progress": 0.5}, 10.0),
+        ({"percent": 10, "progress": "50%"}, 10.0),
+    ],
+)
+def test_an_explicit_percent_wins(custom_meta, percent):
+    """It is taken literally, and beats what can be computed."""
+    assert numbers(custom_meta)[0] == pytest.approx(percent, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    ("progress", "percent"),
+    [
+        (30, 30.0),
+        (1, 1.0),
+        (0.3, 30.0),
+        (1.0, 100.0),
+        (0.0, 0.0),
+        (30.5, 30.5),
+        ("45%", 45.0),
+        ("0.5", 0.5),
+    ],
+)
+def test_progress_is_a_percent_or_a_fraction(progress, percent):
+    """A float from 0 to 1 is a fraction, an int and a text are percent."""
+    assert numbers({"progress": progress}) == (percent, None, None)
+
+
+@pytest.mark.parametrize(
+    ("custom_meta", "expected"),
+    [
+        ({"progress": 3, "total": 10}, ((30.0, 3, 10, None, None), set())),
+        ({"progress": "almost there"}, ((None, None, None, "almost there", None), set())),
+        ({"progress": "almost", "message": "m"}, ((None, None, None, "m", None), set())),
+        ({"progress": {"current": 3, "total": 10}}, ((30.0, 3, 10, None, None), set())),
+        ({"progress": {"current": 3, "total": 10}, "stage": "s"}, ((30.0, 3, 10, None, "s"), set())),
+        ({"progress": {"progress": {"current": 3}}}, (None, set())),
+        ({"progress": None, "meta": {"current": 1}}, (None, set())),
+    ],
+)
+def test_progress_may_also_be_a_count_a_text_or_an_object(custom_meta, expected):
+    """A count beside a total, a message, or one more object, but not one inside that."""
+    assert shown(custom_meta) == expected
+
+
+@pytest.mark.parametrize(
+    ("custom_meta", "expected", "is_clamped"),
+    [
+        ({"percent": 250}, (100.0, None, None), True),
+        ({"progress": -5}, (0.0, None, None), True),
+        ({"done": 12, "total": 10}, (100.0, 12, 10), True),
+        ({"done": -1, "total": 10}, (0.0, 0, 10), True),
+        ({"done": 10, "total": 10}, (100.0, 10, 10), False),
+        ({"done": 5, "total": 0}, (None, 5, 0), False),
+        ({"done": 5, "total": -10}, (None, 5, None), False),
+        ({"done": 5, "total": None}, (None, 5, None), False),
+        ({"total": 5}, (None, None, 5), False),
+        ({"done": 10**400, "total": 10**401}, (10.0, None, None), False),
+        ({"done": 10**400, "total": 2.5}, (100.0, None, 2.5), True),
+        ({"percent": 10**400}, (100.0, None, None), True),
+    ],
+)
+def test_keeps_percent_between_0_and_100(custom_meta, expected, is_clamped):
+    """What lies outside is brought back and said; what JavaScript cannot hold is left out."""
+    progress, codes = shown(custom_meta)
+
+    assert progress[:3] == expected
+    assert codes == ({"progress_clamped"} if is_clamped else set())
+
+
+def test_takes_the_first_text_for_message_and_stage():
+    """Blank texts and other values are passed over."""
+    progress, _ = shown({"message": " ", "description": 5, "status": "s", "title": "t", "step": 2, "phase": "p"})
+
+    assert progress == (None, 2, None, "s", "p")
+
+
+def test_cuts_long_texts():
+    """A message has 500 characters, a stage 200."""
+    progress, codes = shown({"message": "m" * 501, "stage": "s" * 201})
+
+    assert progress[3:] == ("m" * 500 + "…", "s" * 200 + "…")
+    assert codes == {"truncated_text"}
+
+
+@pytest.mark.parametrize(
+    ("custom_meta", "celery_state", "expected"),
+    [
+        ("Extracting", "STARTED", (None, None, None, "Extracting", None)),
+        (30, "PROGRESS", (30.0, None, None, None, None)),
+        (0.3, "in_progress", (30.0, None, None, None, None)),
+        (30, "STARTED", None),
+        (True, "PROGRESS", None),
+        ([1, 2], "PROGRESS", None),
+        (None, None, None),
+        ({}, "PROGRESS", None),
+        ({"custom": "..."}, "PROGRESS", None),
+    ],
+)
+def test_a_meta_that_is_no_object(custom_meta, celery_state, expected):
+    """A text is a message; a bare number counts only in a state that says progress."""
+    assert shown(custom_meta, celery_state) == (expected, set())
+
+
+@pytest.mark.parametrize("celery_state", ["FAILURE", "RETRY", "REVOKED", "REJECTED"])
+def test_a_failure_keeps_only_its_numbers(celery_state):
+    """Its texts are the failure's."""
+    assert shown({"done": 1, "total": 4, "error": "e", "status": "s"}, celery_state)[0] == (25.0, 1, 4, None, None)
+    assert shown({"status": "s"}, celery_state)[0] is None

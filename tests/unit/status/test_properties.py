@@ -1,0 +1,235 @@
+"""Whatever is stored gives a status or None: never an exception, never more than its share of memory."""
+
+import base64
+import io
+import json
+import pickle
+import tracemalloc
+import zlib
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stored_values import ROWS, stored_bytes
+from task_status_service.status import Snapshot, TaskState, TaskStatus, decode
+from task_status_service.status.limits import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
+from task_status_worker.record import Fact, Record
+
+#: values that are quick to mutate; the others are decoded in test_corpus.py
+VALUES = [value for row in ROWS if (value := stored_bytes(row)) is not None and len(value) < 3_000]
+#: more than any stored value of this size may take while it is decoded; the bombs would take gigabytes
+MEMORY_BYTES = 160 * 1024 * 1024
+
+CELERY_STATES = st.sampled_from(
+    ["PENDING", "RECEIVED", "STARTED", "PROGRESS", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "REJECTED", "IGNORED"]
+)
+KEYS = (
+    *("exc_type", "exc_message", "exc_module", "error", "errors", "traceback", "__type__", "__value__"),
+    *("progress", "percent", "done", "total", "i", "n", "message", "pid", "hostname"),
+)
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(KEYS) | st.text(max_size=5),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=12,
+)
+DOCUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": CELERY_STATES | JSON_VALUES,
+        "result": JSON_VALUES,
+        "traceback": JSON_VALUES,
+        "children": JSON_VALUES,
+        "date_done": JSON_VALUES | st.datetimes().map(str),
+        "task_id": JSON_VALUES,
+        "retries": JSON_VALUES,
+        "name": JSON_VALUES,
+    },
+)
+RECORDS = st.dictionaries(
+    st.sampled_from([name.encode() for name in Record.__struct_fields__]) | st.binary(max_size=8),
+    st.sampled_from([fact.encode() for fact in Fact])
+    | st.sampled_from([b"1", b"0", b"SUCCESS", b"EXPIRED", b"PARTIAL", b'{"done":1,"total":4}', b'{"message":"m"}'])
+    | st.integers().map(lambda number: str(number).encode())
+    | JSON_VALUES.map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=40),
+    max_size=12,
+)
+FINAL_STATES = {"PARTIAL": TaskState.SUCCEEDED, "INVALID": TaskState.FAILED}
+
+
+def check(meta, record):
+    """Decode, and hold what every status holds."""
+    snapshot = Snapshot(task_id="x", meta=meta, record=record)
+
+    status = decode(snapshot, final_states=FINAL_STATES)
+
+    if status is None:
+        assert not meta
+        assert not record
+        return
+    assert isinstance(status, TaskStatus)
+    assert status == decode(snapshot, final_states=FINAL_STATES)
+    json.loads(msgspec.json.encode(status), parse_constant=pytest.fail)
+    assert status.done or status.successful is None
+    assert status.done or status.finished_at is None
+    assert status.state is TaskState.SUCCEEDED or status.result is None
+    assert (status.failure is not None) or status.state is not TaskState.FAILED
+    assert status.progress is None or status.progress.percent is None or 0 <= status.progress.percent <= 100
+
+
+def pack_yaml(document):
+    """Give YAML as Celery writes it; what YAML cannot hold, as JSON."""
+    try:
+        return yaml.safe_dump(document).encode()
+    except (yaml.YAMLError, UnicodeEncodeError):
+        return json.dumps(document).encode()
+
+
+def pack_msgpack(document):
+    """Give msgpack as Celery writes it; what msgpack cannot hold, as JSON."""
+    try:
+        return msgspec.msgpack.encode(document)
+    except (OverflowError, UnicodeEncodeError):
+        return json.dumps(document).encode()
+
+
+@given(st.binary(max_size=200), RECORDS)
+def test_any_bytes_and_any_record(meta, record):
+    """Total: property number one."""
+    check(meta, record)
+
+
+@given(DOCUMENTS, RECORDS)
+def test_any_json_and_any_record(document, record):
+    """Also where the shape is nearly right."""
+    check(json.dumps(document).encode(), record)
+
+
+@given(DOCUMENTS, st.integers(0, pickle.HIGHEST_PROTOCOL))
+def test_any_pickle(document, protocol):
+    """By every protocol, also with halves of surrogate pairs."""
+    check(pickle.dumps(document, protocol), {})
+
+
+@given(DOCUMENTS)
+def test_any_yaml(document):
+    """As Celery's yaml serializer writes it."""
+    check(pack_yaml(document), {})
+
+
+@given(DOCUMENTS)
+def test_any_msgpack(document):
+    """As Celery's msgpack serializer writes it."""
+    check(pack_msgpack(document), {})
+
+
+@given(st.sampled_from([b"\x80\x04", b"(dp0\n", b"}q\x00(", b"status: ", b"--- ", b"\x86\xa6status"]), st.binary())
+def test_any_continuation(beginning, rest):
+    """Each reader meets garbage that it is made to take."""
+    check(beginning + rest, {})
+
+
+@given(st.text(alphabet="!&*?:-[]{}<>=|#,'\"0aszint \n", max_size=60))
+def test_any_yaml_text(text):
+    """Tags, anchors, aliases, merges and scalars that no constructor takes."""
+    check(b"status: S\nresult: " + text.encode(), {})
+
+
+@given(st.data(), RECORDS)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_mutations_of_stored_values(data, record):
+    """Bytes that are changed, dropped and put in, in values of the corpus."""
+    value = bytearray(data.draw(st.sampled_from(VALUES)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, len(value)))
+        value[position : position + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+
+    check(bytes(value), record)
+
+
+def text_bomb():
+    """Refer to one long text many times by a YAML alias."""
+    return b"status: SUCCESS\na: &a " + b"x" * 100_000 + b"\nresult: [" + b"*a, " * 30_000 + b"]\n"
+
+
+def alias_bomb():
+    """Refer nine times to nine times nine."""
+    levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 20))
+    return f"status: PROGRESS\nl0: &l0 [lol]\n{levels}\nresult: *l19\nchildren: *l19\ntraceback: *l19\n".encode()
+
+
+def memo_bomb():
+    """Refer ten times to ten times ten, by a pickle's memo."""
+    value = ["lol"]
+    for _ in range(20):
+        value = [value] * 10
+    return pickle.dumps({"status": "SUCCESS", "result": value, "children": value, "traceback": value})
+
+
+def memo_text_bomb():
+    """Refer to one long text many times, by a pickle's memo."""
+    return pickle.dumps(
+        {"status": "FAILURE", "result": ["x" * 1_000_000] * 10_000, "traceback": ["x" * 1_000] * 10_000}
+    )
+
+
+def key_bomb():
+    """Ask for the hash of a tuple that is 2 to the power of 60 tuples."""
+    opcodes = io.BytesIO()
+    opcodes.write(b"\x80\x04})")
+    opcodes.write(b"2\x86" * 60)
+    opcodes.write(b"K\x01s.")
+    return opcodes.getvalue()
+
+
+BOMBS = {
+    "yaml aliases": alias_bomb(),
+    "yaml text": text_bomb(),
+    "yaml nodes": (b"status: SUCCESS\nresult:\n" + b"- \n" * MAX_YAML_BYTES)[:MAX_YAML_BYTES],
+    "yaml traceback": text_bomb().replace(b"result", b"traceback"),
+    "pickle memo": memo_bomb(),
+    "pickle texts": memo_text_bomb(),
+    "pickle keys": key_bomb(),
+    "pickle opcodes": b"\x80\x04" + b"]" * (2 * MAX_PICKLE_OPCODES) + b".",
+    "pickle integer": pickle.dumps({"status": "SUCCESS", "result": 1 << 20_000_000}),
+    "msgpack maps": b"\x82\xa6status\xa1S\xa6result\xdd\x00\x0f\xff\x00" + b"\x80" * (MAX_MSGPACK_BYTES - 256),
+    "msgpack length": b"\x82\xa6status\xa1S\xa6result\xdd\xff\xff\xff\xff",
+    "json integer": b'{"status": "SUCCESS", "result": ' + b"9" * 5_000_000 + b"}",
+    "json nesting": b'{"status": "SUCCESS", "result": ' + b"[" * 5_000_000,
+    "record": b'{"status": "SUCCESS", "result": null}',
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_memory_is_bounded(name):
+    """What would grow beyond all bounds stays within a stated one."""
+    record = {b"fact": b"STARTED", b"progress": b"[" * 10_000_000} if name == "record" else {}
+    snapshot = Snapshot(task_id="x", meta=BOMBS[name], record=record)
+
+    tracemalloc.start()
+    try:
+        status = decode(snapshot)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak_bytes < MEMORY_BYTES
+    assert len(msgspec.json.encode(status)) < 7_000_000
+
+
+def test_the_corpus_survives_every_cut():
+    """A value that is cut anywhere is read or named."""
+    for value in VALUES[::10]:
+        for end in range(0, len(value), 7):
+            check(value[:end], {})
+            check(zlib.decompress(zlib.compress(value[end:])), {})
+            check(base64.b64encode(value[:end]), {})
