@@ -105,6 +105,11 @@ def declare(app: Any) -> dict[str, Any]:  # noqa: C901, PLR0915  # a list of sma
         except ValueError as error:
             raise self.retry(countdown=countdown, exc=error if gives_exception else None) from None
 
+    @task(bind=True, max_retries=1)
+    def retrying_at(self: Task, eta: str) -> None:
+        if not self.request.retries:
+            raise self.retry(eta=datetime.fromisoformat(eta))
+
     @task(bind=True)
     def replacing(self: Task) -> Any:
         return self.replace(add.s(20, 22))
@@ -269,6 +274,16 @@ def test_retry(running: Running, gives_exception: bool) -> None:
     record = running.bench.wait(task_id)
     assert (record.outcome, record.attempt, record.executions, record.failure) == ("SUCCESS", 1, 2, None)
     assert (record.scheduled_for, record.parent_id) == (None, None), "those of the retry, not of the task"
+
+
+def test_retry_at_a_time(running: Running) -> None:
+    """The next attempt may be given as a time as well."""
+    eta = datetime.now(UTC) + timedelta(seconds=0.5)
+    task_id = running.tasks["retrying_at"].delay(eta.isoformat()).id
+    record = running.bench.wait(task_id, lambda record: record.fact is Fact.RETRYING)
+    assert record.next_retry_at is not None
+    assert abs(record.next_retry_at - eta) < timedelta(milliseconds=2)
+    assert running.bench.wait(task_id).outcome == "SUCCESS"
 
 
 @pytest.mark.parametrize("name", ["replacing", "replacing_by_chain", "replacing_by_group"])
