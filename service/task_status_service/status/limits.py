@@ -21,6 +21,10 @@ MAX_ZSTD_WINDOW_BYTES: Final = 8 * 1024 * 1024
 
 #: containers inside containers; what is deeper becomes `plain.DEEPER`
 MAX_DEPTH: Final = 100
+#: what is deeper is not even read: more than `MAX_DEPTH` shows, wherever a value lies in a meta
+MAX_READ_DEPTH: Final = 200
+#: Python's own reader of JSON, hence Celery, gives up a little below 1,000
+MAX_JSON_DEPTH: Final = 950
 #: characters of an inline result, a custom meta or a failure's details; numbers and containers count as four
 MAX_INLINE_SIZE: Final = 1024 * 1024
 #: opcodes that are read of one pickle, about 2 microseconds each

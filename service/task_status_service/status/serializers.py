@@ -20,6 +20,7 @@ from task_status_service.status.limits import (
     MAX_STORED_BYTES,
     MAX_YAML_BYTES,
 )
+from task_status_service.status.nesting import cut_nesting
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -67,11 +68,9 @@ def _read_json(stored: bytes, codes: set[str]) -> Any:
         return int(digits)
 
     try:
-        return json.loads(_text(stored, codes), object_pairs_hook=make_object, parse_int=make_integer)
+        return json.loads(cut_nesting(_text(stored, codes)), object_pairs_hook=make_object, parse_int=make_integer)
     except ValueError as error:
         raise Unreadable("invalid_json") from error
-    except RecursionError as error:
-        raise Unreadable("too_deep") from error
 
 
 def _read_pickle(stored: bytes, codes: set[str]) -> Any:

@@ -102,50 +102,60 @@ def pack_msgpack(document):
         return json.dumps(document).encode()
 
 
+unhurried = settings(deadline=None)
+
+
+@unhurried
 @given(st.binary(max_size=200), RECORDS)
 def test_any_bytes_and_any_record(meta, record):
     """Total: property number one."""
     check(meta, record)
 
 
+@unhurried
 @given(DOCUMENTS, RECORDS)
 def test_any_json_and_any_record(document, record):
     """Also where the shape is nearly right."""
     check(json.dumps(document).encode(), record)
 
 
+@unhurried
 @given(DOCUMENTS, st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_any_pickle(document, protocol):
     """By every protocol, also with halves of surrogate pairs."""
     check(pickle.dumps(document, protocol), {})
 
 
+@unhurried
 @given(DOCUMENTS)
 def test_any_yaml(document):
     """As Celery's yaml serializer writes it."""
     check(pack_yaml(document), {})
 
 
+@unhurried
 @given(DOCUMENTS)
 def test_any_msgpack(document):
     """As Celery's msgpack serializer writes it."""
     check(pack_msgpack(document), {})
 
 
+@unhurried
 @given(st.sampled_from([b"\x80\x04", b"(dp0\n", b"}q\x00(", b"status: ", b"--- ", b"\x86\xa6status"]), st.binary())
 def test_any_continuation(beginning, rest):
     """Each reader meets garbage that it is made to take."""
     check(beginning + rest, {})
 
 
+@unhurried
 @given(st.text(alphabet="!&*?:-[]{}<>=|#,'\"0aszint \n", max_size=60))
 def test_any_yaml_text(text):
     """Tags, anchors, aliases, merges and scalars that no constructor takes."""
     check(b"status: S\nresult: " + text.encode(), {})
 
 
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), RECORDS)
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 def test_mutations_of_stored_values(data, record):
     """Bytes that are changed, dropped and put in, in values of the corpus."""
     value = bytearray(data.draw(st.sampled_from(VALUES)))
@@ -205,6 +215,7 @@ BOMBS = {
     "msgpack length": b"\x82\xa6status\xa1S\xa6result\xdd\xff\xff\xff\xff",
     "json integer": b'{"status": "SUCCESS", "result": ' + b"9" * 5_000_000 + b"}",
     "json nesting": b'{"status": "SUCCESS", "result": ' + b"[" * 5_000_000,
+    "json open string": b'{"status": "SUCCESS", "result": ' + b"[" * 300 + b'"' + b'\\\\"' * 2_000_000,
     "record": b'{"status": "SUCCESS", "result": null}',
 }
 
