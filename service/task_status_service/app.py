@@ -10,19 +10,21 @@ from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.settings import Settings
-from task_status_service.store import RedisStore, connect
+from task_status_service.store import RedisStore, connect_to
 from task_status_service.tracker import Tracker
 
 
 def create_app(settings: Settings) -> Flask:
     """Make the service with real parts."""
+    master = settings.sentinel_master
+    results_elsewhere = settings.result_url != settings.record_url
     store = RedisStore(
-        connect(settings.record_url),
-        results=connect(settings.result_url) if settings.result_url != settings.record_url else None,
+        connect_to(settings.record_url, sentinel_master=master),
+        results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
         keys=Keys.under(settings.global_keyprefix),
         retention=settings.retention,
     )
-    broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue)
+    broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     atexit.register(store.close)
     atexit.register(broker.close)
     tracker = Tracker(

@@ -1,6 +1,7 @@
 """Celery as a sender: an app without task code and without result backend."""
 
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
 from celery import Celery
 from kombu.exceptions import KombuError
@@ -11,6 +12,19 @@ from task_status_service.tracker import Submission
 #: No call waits longer than this for the broker, with the settings below.
 SOCKET_SECONDS: Final = 1.0
 
+#: kombu's default socket timeout is None: a stalled Redis would hold a request for ever (celery#4296, #4627)
+_REDIS_OPTIONS: Final[dict[str, Any]] = {
+    "socket_timeout": SOCKET_SECONDS,
+    "socket_connect_timeout": SOCKET_SECONDS,
+    "health_check_interval": 15,
+}
+#: the same for RabbitMQ, which confirms what it has taken
+_AMQP_OPTIONS: Final[dict[str, Any]] = {
+    "read_timeout": SOCKET_SECONDS,
+    "write_timeout": SOCKET_SECONDS,
+    "confirm_publish": True,
+}
+
 _SETTINGS: Final[dict[str, Any]] = {
     # A result backend would be subscribed to before each send, and that waits 19 s when Redis refuses connections
     # (celery/app/base.py send_task, celery#6166). We read results ourselves.
@@ -19,12 +33,6 @@ _SETTINGS: Final[dict[str, Any]] = {
     "accept_content": ["json"],
     "task_ignore_result": False,
     "enable_utc": True,
-    # kombu's default socket timeout is None: a stalled Redis would hold a request for ever (celery#4296, #4627).
-    "broker_transport_options": {
-        "socket_timeout": SOCKET_SECONDS,
-        "socket_connect_timeout": SOCKET_SECONDS,
-        "health_check_interval": 15,
-    },
     "broker_connection_timeout": SOCKET_SECONDS,
     "broker_pool_limit": 64,
     # With none free, fail and do not wait for ever.
@@ -37,9 +45,12 @@ _SETTINGS: Final[dict[str, Any]] = {
 class CeleryBroker:
     """Send tasks to the workers of any Celery app that reads this broker."""
 
-    def __init__(self, url: str, *, default_queue: str) -> None:
-        self._app = Celery("task-status", broker=url, set_as_current=False)
-        self._app.conf.update(_SETTINGS, task_default_queue=default_queue)
+    def __init__(self, url: str, *, default_queue: str, sentinel_master: str = "") -> None:
+        self._app = Celery("task-status", broker=_as_kombu_writes(url), set_as_current=False)
+        options = dict(_AMQP_OPTIONS if url.startswith("amqp") else _REDIS_OPTIONS)
+        if url.startswith("sentinel:"):
+            options["master_name"] = sentinel_master
+        self._app.conf.update(_SETTINGS, task_default_queue=default_queue, broker_transport_options=options)
 
     def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
         """Send one message, once.
@@ -78,3 +89,14 @@ class CeleryBroker:
     def close(self) -> None:
         """Close every connection."""
         self._app.close()
+
+
+def _as_kombu_writes(url: str) -> str:
+    """Turn the URL of a Unix socket, as redis-py writes it, into kombu's."""
+    if not url.startswith("unix://"):
+        return url
+    address, _, given = url.removeprefix("unix://").partition("?")
+    query = dict(parse_qsl(given))
+    if "db" in query:
+        query["virtual_host"] = query.pop("db")
+    return f"redis+socket://{address}?{urlencode(query)}"

@@ -15,7 +15,7 @@ from task_status_service.status.model import FinalStates, TaskState
 
 PREFIX: Final = "TASK_STATUS_"
 
-_REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix"})
+_REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix", "sentinel"})
 _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
 #: what a custom final state may be said to mean
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
@@ -32,6 +32,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     result_url: str = "redis://127.0.0.1:6379/0"
     #: where records are kept; reading is fastest where this is the same as `result_url`
     record_url: str = "redis://127.0.0.1:6379/0"
+    #: the master's name, for `sentinel://` URLs
+    sentinel_master: str = ""
     #: address and port of the API
     bind: str = "127.0.0.1:8000"
     #: server processes
@@ -73,7 +75,11 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
             retention[field] = int(str(value))
         else:
             values[field] = value
-    return msgspec.structs.replace(Settings(retention=Retention(**retention)), **values)
+    settings = msgspec.structs.replace(Settings(retention=Retention(**retention)), **values)
+    urls = (settings.broker_url, settings.result_url, settings.record_url)
+    if not settings.sentinel_master and any(url.startswith("sentinel:") for url in urls):
+        raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER must name the master, because a URL is one of Sentinel.")
+    return settings
 
 
 def _shown(name: str, text: str) -> str:
@@ -122,6 +128,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "BROKER_URL": ("broker_url", _url(_BROKER_SCHEMES)),
     "RESULT_URL": ("result_url", _url(_REDIS_SCHEMES)),
     "RECORD_URL": ("record_url", _url(_REDIS_SCHEMES)),
+    "SENTINEL_MASTER": ("sentinel_master", str),
     "BIND": ("bind", _bind),
     "WORKERS": ("workers", _number(1, 1_000)),
     "TASKS": ("tasks", TaskNames.parse),

@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from task_status_worker.connection import connect
 from task_status_worker.record import NOTE_SCRIPT, Keys, Note, Retention, note_call
 
 from task_status_service.errors import StoreFull, StoreUnavailable
@@ -16,22 +15,20 @@ from task_status_service.status import MAX_STORED_BYTES, Snapshot
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.
 SOCKET_SECONDS: Final = 0.4
-#: connections of one process; whoever finds none free waits this long
+RETRIES: Final = 1
+#: connections of one process
 MAX_CONNECTIONS: Final = 64
-POOL_SECONDS: Final = 0.4
 
 
-def connect(url: str) -> redis.Redis:
-    """Make a client that gives up soon; nothing is opened until it is used."""
-    pool = redis.BlockingConnectionPool.from_url(
+def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
+    """Make a client for a store; nothing is opened until it is used."""
+    return connect(
         url,
+        timeout_seconds=SOCKET_SECONDS,
+        retries=RETRIES,
         max_connections=MAX_CONNECTIONS,
-        timeout=POOL_SECONDS,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(NoBackoff(), 1),
+        sentinel_master=sentinel_master,
     )
-    return redis.Redis(connection_pool=pool)
 
 
 class RedisStore:

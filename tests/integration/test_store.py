@@ -11,7 +11,7 @@ from fakes import MemoryStore
 from servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.status import MAX_STORED_BYTES
-from task_status_service.store import RedisStore, connect
+from task_status_service.store import RedisStore, connect_to
 from task_status_worker.record import Fact, Keys, Note, Retention, unpack
 
 SUBMITTED = Note(task_id="t-1", fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"})
@@ -54,8 +54,8 @@ class ArrangedRedis:
         self.keys = keys
         self.client = redis.Redis.from_url(url)
         self.results = redis.Redis.from_url(results_url) if results_url else self.client
-        results = connect(results_url) if results_url else None
-        self.store = RedisStore(connect(url), results=results, keys=keys, retention=Retention())
+        results = connect_to(results_url, sentinel_master="") if results_url else None
+        self.store = RedisStore(connect_to(url, sentinel_master=""), results=results, keys=keys, retention=Retention())
 
     def put_meta(self, task_id: str, meta: bytes | list[bytes]) -> None:
         key = self.keys.meta(task_id)
@@ -212,7 +212,7 @@ def test_one_key_is_kept_as_long_as_its_task_waits(redis_url: str) -> None:
 def test_gone_and_back(tmp_path: Any) -> None:
     """A Redis that is gone is named so, and used again as soon as it is back, with the script it has lost."""
     with running_redis(tmp_path) as server:
-        store = RedisStore(connect(server.url), results=None, keys=Keys(), retention=Retention())
+        store = RedisStore(connect_to(server.url, sentinel_master=""), results=None, keys=Keys(), retention=Retention())
         store.note(SUBMITTED)
         server.stop()
         for use in (lambda: store.read("t-1"), lambda: store.note(SUBMITTED), store.announcements):
@@ -227,7 +227,7 @@ def test_gone_and_back(tmp_path: Any) -> None:
 def test_full(tmp_path: Any) -> None:
     """A full Redis takes no writes and is named so; reading goes on."""
     with running_redis(tmp_path) as server, server.client() as client:
-        store = RedisStore(connect(server.url), results=None, keys=Keys(), retention=Retention())
+        store = RedisStore(connect_to(server.url, sentinel_master=""), results=None, keys=Keys(), retention=Retention())
         store.note(SUBMITTED)
         client.config_set("maxmemory", 1)
         with pytest.raises(StoreFull):

@@ -278,8 +278,8 @@ def test_unpacks_any_hash(stored):
         st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(st.characters(codec="utf-8")),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner),
         max_leaves=10,
-    ).filter(lambda value: not isinstance(value, bool | str | None))
+    ).filter(lambda value: value is not None)
 )
 def test_progress_comes_back_as_it_was_reported(progress):
-    """Any object, list or number that JSON can hold."""
+    """Anything that JSON can hold, also a bare text or number."""
     assert unpack(stored_by(Note(task_id="x", fact=Fact.STARTED, progress=progress))).progress == progress

@@ -83,6 +83,15 @@ def test_no_password_in_an_error():
     assert "s3cret" not in str(raised.value)
 
 
+def test_sentinel_needs_a_master():
+    """A URL of Sentinel says where to ask, not for whom."""
+    url = "sentinel://a:1;sentinel://b:2"
+    with pytest.raises(SettingInvalid, match="SENTINEL_MASTER"):
+        from_env({"TASK_STATUS_REDIS_URL": url})
+    settings = from_env({"TASK_STATUS_REDIS_URL": url, "TASK_STATUS_SENTINEL_MASTER": "main"})
+    assert (settings.record_url, settings.sentinel_master) == (url, "main")
+
+
 def test_unknown_ones_are_told():
     """A variable that does not exist is a mistake, and the answer lists those that do."""
     with pytest.raises(SettingInvalid, match=r"TASK_STATUS_REDIS is not a setting.*REDIS_URL"):

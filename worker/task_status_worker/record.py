@@ -6,7 +6,7 @@ both sides agree on every name. Whoever writes a fact runs `NOTE_SCRIPT`, which 
 
 import enum
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -256,7 +256,7 @@ def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | int | bytes
         value = getattr(note, name)
         if value is None:
             continue
-        packed = _pack_value(value)
+        packed = _pack_json(value) if name == "progress" else _pack_value(value)
         if len(packed) <= MAX_FIELD_BYTES:
             fields += (name, packed)
     return fields
@@ -269,6 +269,10 @@ def _pack_value(value: Any) -> bytes:
         return value.encode("utf-8", "replace")
     if isinstance(value, datetime):
         return str(round(value.timestamp() * 1000)).encode()
+    return _pack_json(value)
+
+
+def _pack_json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -281,8 +285,8 @@ def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
     if not stored:
         return None
     values: dict[str, Any] = {}
-    for name, read in _READERS.items():
-        packed = stored.get(name.encode())
+    for key, name, read in _READERS:
+        packed = stored.get(key)
         if packed is None:
             continue
         try:
@@ -319,7 +323,7 @@ def _any_json(packed: bytes) -> Any:
     return msgspec.json.decode(packed)
 
 
-_READERS: Final = {
+_READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "fact": _fact,
     "seq": _count,
     "generation": _count,
@@ -351,3 +355,6 @@ _READERS: Final = {
     "updated_at": _time,
     "finished_at": _time,
 }
+
+#: encoded once: every status is unpacked by these
+_READERS: Final = tuple((name.encode(), name, read) for name, read in _READ.items())

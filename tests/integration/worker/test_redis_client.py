@@ -8,9 +8,10 @@ import msgspec
 import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
+from task_status_worker.connection import is_redis_url
 from task_status_worker.record import Fact, Keys, Note, Retention, unpack
 from task_status_worker.recorder import Recorder, Refused, Unreachable
-from task_status_worker.redis_client import FORGET_AFTER_SECONDS, RedisRecordClient, is_redis_url
+from task_status_worker.redis_client import FORGET_AFTER_SECONDS, RedisRecordClient
 
 KEYS = Keys("kit:")
 

@@ -25,9 +25,9 @@ def test_it_beats_and_announces_now_and_then(client: FakeClient) -> None:
     announced: list[int] = []
     beat = Heartbeat(recorder_of(client), "w@h", lambda: announced.append(len(client.workers)), beat_seconds=0.001)
     beat.start()
-    wait_until(lambda: len(announced) == 3, what="three announcements")
+    wait_until(lambda: len(announced) >= 3, what="three announcements")
     beat.stop()
-    assert announced == [1, 13, 25]
+    assert announced[:3] == [1, 13, 25]
     assert set(client.workers) == {"task-status:workers w@h"}
 
 
