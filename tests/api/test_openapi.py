@@ -4,8 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
+from stored_values import ROWS, snapshot_of
+from task_status_service.status import decode
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 
@@ -75,6 +79,38 @@ def test_statuses_have_every_key(document):
         schema = document["components"]["schemas"][name]
         assert schema["required"] == list(schema["properties"])
         assert "additionalProperties" not in schema
+
+
+def test_times_say_so(document):
+    """Every time has its format, so that clients get a time and not a text."""
+    for name, schema in document["components"]["schemas"].items():
+        for property_name, property_schema in schema.get("properties", {}).items():
+            if property_name.endswith(("_at", "_for")):
+                assert property_schema["format"] == "date-time", (name, property_name)
+
+
+def test_every_status_fits_its_schema(document):
+    """What is encoded by hand is what the document says: for every value of the corpus."""
+    schema = {**document["components"]["schemas"]["TaskStatus"], "components": document["components"]}
+    validator = Draft202012Validator(schema)
+    for row in ROWS:
+        status = decode(snapshot_of(row))
+        if status is not None:
+            validator.validate(msgspec.json.decode(msgspec.json.encode(status)))
+
+
+def test_examples_fit_their_schema(document):
+    """Every example is one."""
+    for _, _, operation in operations(document):
+        bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in (body["content"]["application/json"] for body in bodies if "content" in body):
+            schema = {**content["schema"], "components": document["components"]}
+            examples = (
+                [content["example"]] if "example" in content else [e["value"] for e in content["examples"].values()]
+            )
+            assert examples
+            for example in examples:
+                Draft202012Validator(schema).validate(example)
 
 
 def test_enums_are_named(document):

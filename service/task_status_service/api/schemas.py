@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import marshmallow as ma
 from marshmallow import ValidationError, fields, validate
@@ -18,12 +18,51 @@ MAX_DEPTH: Final = 64
 #: ten years, in seconds: further away is a mistake
 MAX_SECONDS: Final = 10 * 366 * 86_400
 
-_QUEUE: Final = validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}\Z", error="Not a queue name.")
-_LABEL_NAME: Final = validate.Regexp(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z", error="Not a label name.")
+_LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
+_QUEUE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
+
+# A field whose JSON Schema apispec cannot tell has it as `json_schema` (document.py).
+
+
+class JsonObject(fields.Dict):
+    """An object of any JSON, with at most `MAX_ARGUMENTS` keys."""
+
+    json_schema: ClassVar = {"type": "object", "additionalProperties": True, "maxProperties": MAX_ARGUMENTS}
+
+    def __init__(self, **kwargs: Any) -> None:
+        names = fields.String(validate=validate.Length(1, 256))
+        super().__init__(keys=names, validate=validate.Length(max=MAX_ARGUMENTS), **kwargs)
+
+
+class Labels(fields.Dict):
+    """Short texts by name."""
+
+    json_schema: ClassVar = {
+        "type": "object",
+        "additionalProperties": {"type": "string", "maxLength": 256},
+        "propertyNames": {"pattern": f"^{_LABEL_NAME}$"},
+        "maxProperties": MAX_LABELS,
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        names = fields.String(validate=validate.Regexp(rf"{_LABEL_NAME}\Z", error="Not a label name."))
+        texts = fields.String(validate=validate.Length(max=256))
+        super().__init__(keys=names, values=texts, validate=validate.Length(max=MAX_LABELS), **kwargs)
+
+
+class QueueName(fields.String):
+    """The name of a queue."""
+
+    json_schema: ClassVar = {"pattern": f"^{_QUEUE_NAME}$"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Regexp(rf"{_QUEUE_NAME}\Z", error="Not a queue name."), **kwargs)
 
 
 class Seconds(fields.Float):
     """A number of seconds, from 0 to `MAX_SECONDS`; text that looks like a number is none."""
+
+    json_schema: ClassVar = {"type": "number", "minimum": 0, "maximum": MAX_SECONDS}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -45,6 +84,8 @@ class Moment(fields.AwareDateTime):
 
 class SecondsOrMoment(fields.Field[datetime]):
     """A time, or a number of seconds from now."""
+
+    json_schema: ClassVar = {"anyOf": [Seconds.json_schema, {"type": "string", "format": "date-time"}]}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         if isinstance(value, str):
@@ -79,29 +120,17 @@ class SubmissionSchema(ma.Schema):
         validate=validate.Length(max=MAX_ARGUMENTS),
         metadata={"description": "Arguments by position.", "default": []},
     )
-    kwargs = fields.Dict(
-        keys=fields.String(validate=validate.Length(1, 256)),
-        values=fields.Raw(allow_none=True),
-        load_default=dict,
-        validate=validate.Length(max=MAX_ARGUMENTS),
-        metadata={"description": "Arguments by name.", "default": {}},
-    )
+    kwargs = JsonObject(load_default=dict, metadata={"description": "Arguments by name.", "default": {}})
     countdown = Seconds(metadata={"description": "Not before this many seconds from now. Excludes `eta`."})
     eta = Moment(format="iso", metadata={"description": "Not before this time. Excludes `countdown`."})
     expires = SecondsOrMoment(
         metadata={"description": "Drop it if it has not started by this time, or in this many seconds from now."}
     )
-    queue = fields.String(validate=_QUEUE, metadata={"description": "Where to send it; by default where it belongs."})
+    queue = QueueName(metadata={"description": "Where to send it; by default where it belongs."})
     priority = fields.Integer(
         strict=True, validate=validate.Range(0, 255), metadata={"description": "As the broker understands it."}
     )
-    labels = fields.Dict(
-        keys=fields.String(validate=_LABEL_NAME),
-        values=fields.String(validate=validate.Length(max=256)),
-        load_default=dict,
-        validate=validate.Length(max=MAX_LABELS),
-        metadata={"description": "Kept with the task, to find it by.", "default": {}},
-    )
+    labels = Labels(load_default=dict, metadata={"description": "Kept with the task, to find it by.", "default": {}})
 
     @ma.validates_schema
     def _check(self, data: dict[str, Any], **_: Any) -> None:

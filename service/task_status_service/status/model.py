@@ -12,6 +12,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+#: aware, UTC
+Time = Annotated[datetime, Meta(tz=True)]
+
 
 class TaskState(enum.StrEnum):
     """Ours, closed: what a client switches on. Adding a value breaks generated clients."""
@@ -82,8 +85,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     total: Annotated[float | int | None, Meta(description="Units in all.")]
     message: Annotated[str | None, Meta(description="What the task says it is doing.")]
     stage: Annotated[str | None, Meta(description="The step or phase it is in.")]
-    updated_at: Annotated[datetime | None, Meta(description="When it was reported, if known.")] = None
-    eta_at: Annotated[datetime | None, Meta(description="When it will be done at the present rate, if known.")] = None
+    updated_at: Annotated[Time | None, Meta(description="When it was reported, if known.")] = None
+    eta_at: Annotated[Time | None, Meta(description="When it will be done at the present rate, if known.")] = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +123,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     failure: Annotated[Failure | None, Meta(description="What it, or its last attempt, died of.")] = None
     meta: Annotated[Any, Meta(description="The task's own custom meta, as it wrote it.")] = None
     retries: Annotated[int, Meta(description="Retries so far.")] = 0
-    next_retry_at: Annotated[datetime | None, Meta(description="When it runs again, while `retrying`.")] = None
+    next_retry_at: Annotated[Time | None, Meta(description="When it runs again, while `retrying`.")] = None
     liveness: Annotated[Liveness, Meta(description="Is the worker that runs it still there?")] = Liveness.UNKNOWN
     cancel_requested: Annotated[bool, Meta(description="A cancel is recorded, whatever became of it.")] = False
     executions: Annotated[int, Meta(description="How many times a worker has started it; 0 if unknown.")] = 0
@@ -133,13 +136,13 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
         default_factory=list
     )
     labels: Annotated[dict[str, str], Meta(description="Set at submission.")] = msgspec.field(default_factory=dict)
-    submitted_at: Annotated[datetime | None, Meta(description="When it was submitted.")] = None
-    scheduled_for: Annotated[datetime | None, Meta(description="When it may start, if that was asked for.")] = None
-    received_at: Annotated[datetime | None, Meta(description="When a worker took its message.")] = None
-    started_at: Annotated[datetime | None, Meta(description="When a worker last started it.")] = None
-    updated_at: Annotated[datetime | None, Meta(description="When the last thing happened to it.")] = None
-    finished_at: Annotated[datetime | None, Meta(description="When it ended.")] = None
-    expires_at: Annotated[datetime | None, Meta(description="When it is dropped if not started.")] = None
+    submitted_at: Annotated[Time | None, Meta(description="When it was submitted.")] = None
+    scheduled_for: Annotated[Time | None, Meta(description="When it may start, if that was asked for.")] = None
+    received_at: Annotated[Time | None, Meta(description="When a worker took its message.")] = None
+    started_at: Annotated[Time | None, Meta(description="When a worker last started it.")] = None
+    updated_at: Annotated[Time | None, Meta(description="When the last thing happened to it.")] = None
+    finished_at: Annotated[Time | None, Meta(description="When it ended.")] = None
+    expires_at: Annotated[Time | None, Meta(description="When it is dropped if not started.")] = None
     diagnostics: Annotated[list[Diagnostic], Meta(description="What could not be read as it should be.")] = (
         msgspec.field(default_factory=list)
     )
