@@ -40,6 +40,15 @@ def test_add(service: Service) -> None:
     assert task["diagnostics"] == []
 
 
+def test_pending_is_not_unknown(service: Service) -> None:
+    """A task that nobody has taken yet is queued; an id that never was is 404. Celery says PENDING to both."""
+    waiting = service.read(service.post("demo.add", args=[2, 3], queue="nobody-reads-this").json()["id"])
+    never_was = service.session.get(f"{service.url}/tasks/{waiting['id'][::-1]}", timeout=5)
+
+    assert (waiting["state"], waiting["celery_state"], waiting["queue"]) == ("queued", "PENDING", "nobody-reads-this")
+    assert (never_was.status_code, never_was.json()["type"]) == (404, "/problems/task-not-found")
+
+
 def test_count(service: Service) -> None:
     """A task that reports `{done, total}` is running, with rising progress, then has succeeded."""
     statuses = service.follow(service.submit("demo.count", total=20, interval=0.05))

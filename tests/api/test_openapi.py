@@ -105,9 +105,8 @@ def test_examples_fit_their_schema(document):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for content in (body["content"]["application/json"] for body in bodies if "content" in body):
             schema = {**content["schema"], "components": document["components"]}
-            examples = (
-                [content["example"]] if "example" in content else [e["value"] for e in content["examples"].values()]
-            )
+            named = content.get("examples", {"": {"value": content.get("example")}})
+            examples = [example["value"] for example in named.values()]
             assert examples
             for example in examples:
                 Draft202012Validator(schema).validate(example)

@@ -111,6 +111,8 @@ def test_refuses_names_that_no_worker_announces(submit, broker, store, name):
         ({"name": "demo.add", "queue": "a\n"}, ["#/queue"]),
         ({"name": "demo.add", "priority": 256}, ["#/priority"]),
         ({"name": "demo.add", "priority": 1.5}, ["#/priority"]),
+        ({"name": "demo.add", "priority": True}, ["#/priority"]),
+        ({"name": "demo.add", "priority": "1"}, ["#/priority"]),
         ({"name": "demo.add", "labels": {"a b": "x"}}, ["#/labels/a%20b/key"]),
         ({"name": "demo.add", "labels": {"a": 1}}, ["#/labels/a/value"]),
         (["demo.add"], ["#"]),

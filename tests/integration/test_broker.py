@@ -8,13 +8,15 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from fakes import MemoryBroker
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.tracker import Submission
+from task_status_service.tracker import Broker, Submission
 
 SUBMISSION = Submission(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}})
 
@@ -30,6 +32,44 @@ def broker(redis_url: str) -> Iterator[CeleryBroker]:
     broker.close()
 
 
+def messages(client: redis.Redis, queue: str) -> list[dict[str, Any]]:
+    """Give the messages of a queue; Redis brokers keep a list for each step of priority (kombu, transport/redis.py)."""
+    return [json.loads(text) for key in client.keys(f"{queue}*") for text in client.lrange(key, 0, -1)]
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_sends_once(kind: str, broker: CeleryBroker, redis_url: str) -> None:
+    """What the tracker may expect of a broker; the fake and the real one pass the same test."""
+    fake = MemoryBroker()
+    used: Broker = fake if kind == "memory" else broker
+
+    used.check()
+    used.send("t-1", SUBMISSION, queue="sums")
+
+    if kind == "memory":
+        sent = [(task_id, submission.name, queue) for task_id, submission, queue in fake.sent]
+    else:
+        with redis.Redis.from_url(redis_url) as client:
+            sent = [
+                (message["headers"]["id"], message["headers"]["task"], "sums") for message in messages(client, "sums")
+            ]
+    assert sent == [("t-1", "demo.add", "sums")]
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_says_when_it_is_gone(kind: str) -> None:
+    """Sending and checking both name a broker that is not there."""
+    fake = MemoryBroker()
+    fake.down = True
+    real = CeleryBroker(f"redis://127.0.0.1:{free_port()}/0", default_queue="celery")
+    used: Broker = fake if kind == "memory" else real
+
+    for use in (used.check, lambda: used.send("t-1", SUBMISSION, queue="sums")):
+        with pytest.raises(BrokerUnavailable):
+            use()
+    real.close()
+
+
 def test_message(broker: CeleryBroker, redis_url: str) -> None:
     """The message says what was submitted, and nothing of the client's making besides."""
     eta = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -39,8 +79,7 @@ def test_message(broker: CeleryBroker, redis_url: str) -> None:
     broker.send("t-1", submission, queue="sums")
 
     with redis.Redis.from_url(redis_url) as client:
-        # Redis brokers keep a list for each step of priority (kombu, transport/redis.py).
-        [message] = [json.loads(text) for key in client.keys("sums*") for text in client.lrange(key, 0, -1)]
+        [message] = messages(client, "sums")
     headers = message["headers"]
     assert (headers["task"], headers["id"], headers["root_id"], headers["retries"]) == ("demo.add", "t-1", "t-1", 0)
     assert datetime.fromisoformat(headers["eta"]) == datetime.fromisoformat(headers["expires"]) == eta

@@ -59,6 +59,18 @@ class QueueName(fields.String):
         super().__init__(validate=validate.Regexp(rf"{_QUEUE_NAME}\Z", error="Not a queue name."), **kwargs)
 
 
+class Priority(fields.Integer):
+    """A whole number from 0 to 255; Python's True is none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(0, 255), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Seconds(fields.Float):
     """A number of seconds, from 0 to `MAX_SECONDS`; text that looks like a number is none."""
 
@@ -127,9 +139,7 @@ class SubmissionSchema(ma.Schema):
         metadata={"description": "Drop it if it has not started by this time, or in this many seconds from now."}
     )
     queue = QueueName(metadata={"description": "Where to send it; by default where it belongs."})
-    priority = fields.Integer(
-        strict=True, validate=validate.Range(0, 255), metadata={"description": "As the broker understands it."}
-    )
+    priority = Priority(metadata={"description": "As the broker understands it."})
     labels = Labels(load_default=dict, metadata={"description": "Kept with the task, to find it by.", "default": {}})
 
     @ma.validates_schema
