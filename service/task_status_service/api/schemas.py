@@ -65,7 +65,7 @@ class Priority(fields.Integer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(strict=True, validate=validate.Range(0, 255), **kwargs)
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | None:
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)
