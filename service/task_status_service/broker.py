@@ -18,10 +18,11 @@ _REDIS_OPTIONS: Final[dict[str, Any]] = {
     "socket_connect_timeout": SOCKET_SECONDS,
     "health_check_interval": 15,
 }
-#: the same for RabbitMQ, which confirms what it has taken
+#: the same for RabbitMQ, which confirms what it has taken. A send that stalls waits three times: for the confirmation,
+#: and to close the channel and the connection
 _AMQP_OPTIONS: Final[dict[str, Any]] = {
-    "read_timeout": SOCKET_SECONDS,
-    "write_timeout": SOCKET_SECONDS,
+    "read_timeout": SOCKET_SECONDS / 2,
+    "write_timeout": SOCKET_SECONDS / 2,
     "confirm_publish": True,
 }
 
