@@ -30,6 +30,7 @@ def redis_command(binary: Path, *, port: int, folder: Path, durable: bool) -> li
     return [
         str(binary),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
-        *("--appendonly", "yes" if durable else "no", "--save", ""),
+        # `everysec` may postpone its write while a sync is under way; what was answered must outlive a kill.
+        *("--appendonly", "yes" if durable else "no", "--appendfsync", "always", "--save", ""),
         *("--maxmemory-policy", "noeviction"),
     ]

@@ -24,8 +24,10 @@ redis.call('ZADD', KEYS[1], now, ARGV[1])
 return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
 """
 
-#: Redis answered, and may take the same write a moment later
-_PASSING_REFUSALS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+#: Redis answered, and may take the same write a moment later: it is full, or has become a replica
+_PASSING_ERRORS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
+#: the same within the error of a script, before Redis 7
+_PASSING_WORDS: Final = ("-OOM ", "-READONLY ")
 
 
 class _Announced(msgspec.Struct):
@@ -76,9 +78,8 @@ def _is_old(stored: bytes, now: int) -> bool:
 def _two_errors() -> Iterator[None]:
     try:
         yield
-    except _PASSING_REFUSALS as error:
-        raise Unreachable(error) from error
     except redis.ResponseError as error:
-        raise Refused(error) from error
+        is_passing = isinstance(error, _PASSING_ERRORS) or any(word in str(error) for word in _PASSING_WORDS)
+        raise (Unreachable if is_passing else Refused)(error) from error
     except (redis.RedisError, OSError) as error:
         raise Unreachable(error) from error
