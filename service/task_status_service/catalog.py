@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
+from task_status_worker.record import SEEN_SECONDS
 
 from task_status_service.errors import UnknownTaskType
 
 #: how long announcements are used before they are read again
 FRESH_SECONDS: Final = 5.0
-#: an announcement that was not renewed for this long no longer counts: no worker of that kind has run for a day
-ANNOUNCED_SECONDS: Final = 86_400
-
 #: Celery's own tasks, such as `celery.backend_cleanup`: never submitted from outside
 _FORBIDDEN: Final = "celery."
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
@@ -111,5 +109,5 @@ class Catalog:
                 announced = msgspec.json.decode(stored, type=TaskType)
             except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                 continue
-            if now - announced.announced_at < ANNOUNCED_SECONDS:
+            if now - announced.announced_at < SEEN_SECONDS:
                 yield announced.name, announced

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from task_status_service.catalog import ANNOUNCED_SECONDS, FRESH_SECONDS, Catalog, TaskNames
+from task_status_service.catalog import FRESH_SECONDS, Catalog, TaskNames
 from task_status_service.errors import UnknownTaskType
+from task_status_worker.record import SEEN_SECONDS
 
 NOW = 1_000_000.0
 
@@ -92,7 +93,7 @@ def test_setting_narrows_and_widens():
 def test_an_old_announcement_does_not_count():
     """What no worker has announced for a day may not be submitted."""
     announcements = Announcements("shop.pay")
-    catalog = Catalog(lambda: (NOW + ANNOUNCED_SECONDS, announcements.stored))
+    catalog = Catalog(lambda: (NOW + SEEN_SECONDS, announcements.stored))
 
     with pytest.raises(UnknownTaskType):
         catalog.find("shop.pay")

@@ -15,6 +15,9 @@ import msgspec
 #: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
 NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")
 
+#: a worker that was not seen, and a task type that was not announced, for this long no longer counts
+SEEN_SECONDS: Final = 86_400
+
 #: the most bytes that one packed field (progress, failure) may take in a record
 MAX_FIELD_BYTES: Final = 16_384
 

@@ -8,14 +8,11 @@ import msgspec
 import redis
 
 from task_status_worker.connection import connect
-from task_status_worker.record import NOTE_SCRIPT
+from task_status_worker.record import NOTE_SCRIPT, SEEN_SECONDS
 from task_status_worker.recorder import Noted, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take
 TIMEOUT_SECONDS: Final = 0.4
-
-#: a worker or a task type that was not seen for this long is dropped
-FORGET_AFTER_SECONDS: Final = 86_400
 
 _SEE_WORKER_SCRIPT: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
@@ -52,7 +49,7 @@ class RedisRecordClient:
     def see_worker(self, key: str, hostname: str) -> None:
         """Write that a worker is there, by Redis's clock, and drop those that were not seen for a day."""
         with _two_errors():
-            self._see_worker(keys=[key], args=[hostname, FORGET_AFTER_SECONDS])
+            self._see_worker(keys=[key], args=[hostname, SEEN_SECONDS])
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the entries for the present second by Redis's clock, and drop those not refreshed for a day."""
@@ -69,7 +66,7 @@ class RedisRecordClient:
 
 def _is_old(stored: bytes, now: int) -> bool:
     try:
-        return msgspec.json.decode(stored, type=_Announced).announced_at < now - FORGET_AFTER_SECONDS
+        return msgspec.json.decode(stored, type=_Announced).announced_at < now - SEEN_SECONDS
     except msgspec.MsgspecError:
         return True
 

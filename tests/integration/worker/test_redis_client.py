@@ -9,9 +9,9 @@ import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.connection import is_redis_url
-from task_status_worker.record import Fact, Keys, Note, Retention, unpack
+from task_status_worker.record import SEEN_SECONDS, Fact, Keys, Note, Retention, unpack
 from task_status_worker.recorder import Recorder, Refused, Unreachable
-from task_status_worker.redis_client import FORGET_AFTER_SECONDS, RedisRecordClient
+from task_status_worker.redis_client import RedisRecordClient
 
 KEYS = Keys("kit:")
 
@@ -111,7 +111,7 @@ def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: st
     """By Redis's clock, for a day."""
     with redis_server.client() as client:
         now = float(client.time()[0])  # type: ignore[index]  # redis-py types it as sync or async
-        client.zadd(KEYS.workers, {"gone": now - FORGET_AFTER_SECONDS - 5, "quiet": now - 100})
+        client.zadd(KEYS.workers, {"gone": now - SEEN_SECONDS - 5, "quiet": now - 100})
         recorder_for(redis_url).see_worker("w@h")
         seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
         assert set(seen) == {b"quiet", b"w@h"}
@@ -128,7 +128,7 @@ def test_task_types_are_announced_and_forgotten(redis_server: RedisServer, redis
 
         client.hset(
             KEYS.task_types,
-            mapping={"old": entry(now - FORGET_AFTER_SECONDS - 5), "bad": b"{", "others": entry(now - 100)},
+            mapping={"old": entry(now - SEEN_SECONDS - 5), "bad": b"{", "others": entry(now - 100)},
         )
         recorder = recorder_for(redis_url)
         recorder.announce(lambda at: {"mine": entry(at)})
