@@ -48,7 +48,7 @@ def create_api(tracker: Tracker, *, max_body_bytes: int = Settings().max_body_by
         app,
         spec_kwargs={
             "title": document.INFO["title"],
-            "version": document.API_VERSION,
+            "version": document.INFO["version"],
             "openapi_version": document.OPENAPI_VERSION,
             "info": document.INFO,
             "servers": [{"url": "/"}],

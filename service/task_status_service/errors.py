@@ -3,6 +3,8 @@
 TaskStatusError
 +- TaskNotFound
 |  +- TaskExpired
++- TaskNotDone
++- NoResult
 +- UnknownTaskType
 +- InvalidArguments
 +- Unavailable
@@ -43,6 +45,14 @@ class TaskNotFound(TaskStatusError):
 
 class TaskExpired(TaskNotFound):
     """This task was known once; what was kept about it has expired since."""
+
+
+class TaskNotDone(TaskStatusError):
+    """The task is not done yet."""
+
+
+class NoResult(TaskStatusError):
+    """The task is done and has no result, because it did not succeed."""
 
 
 class UnknownTaskType(TaskStatusError):

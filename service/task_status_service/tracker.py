@@ -1,5 +1,6 @@
-"""The use cases, in their order: submit, status. Knows no HTTP, no Redis and no Celery; it declares what it calls."""
+"""The use cases, in their order: submit, read, status, result. Knows no HTTP, Redis, Celery; declares what it calls."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -10,8 +11,25 @@ from task_status_worker.record import Fact, Note
 
 from task_status_service.arguments import check_arguments
 from task_status_service.catalog import Catalog
-from task_status_service.errors import BrokerUnavailable, Fault, TaskExpired, TaskNotFound, Unavailable
-from task_status_service.status import FinalStates, Snapshot, TaskState, TaskStatus, decode
+from task_status_service.errors import (
+    BrokerUnavailable,
+    Fault,
+    NoResult,
+    TaskExpired,
+    TaskNotDone,
+    TaskNotFound,
+    Unavailable,
+)
+from task_status_service.status import (
+    MAX_INLINE_SIZE,
+    MAX_RESULT_SIZE,
+    FinalStates,
+    Snapshot,
+    TaskState,
+    TaskStatus,
+    decode,
+)
+from task_status_service.version import VERSION
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +110,8 @@ class Tracker:
         self._final_states = final_states
         self._default_queue = default_queue
         self._new_id = new_id
+        # What a status is decoded by besides what was read: the settings, and this version of the code.
+        self._version_salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
 
     def submit(self, submission: Submission) -> TaskStatus:
         """Accept a task: check it, record it, send it.
@@ -132,8 +152,8 @@ class Tracker:
                 raise BrokerUnavailable from error
             raise
 
-    def status(self, task_id: str) -> TaskStatus:
-        """Tell what is known about a task, in one round trip to the store.
+    def read(self, task_id: str) -> Snapshot:
+        """Read what is stored about a task, in one round trip to the store.
 
         Raises:
             TaskNotFound: nothing was ever heard of it.
@@ -141,9 +161,47 @@ class Tracker:
             StoreUnavailable: not now.
         """
         snapshot = self._store.read(task_id)
-        status = decode(snapshot, final_states=self._final_states)
-        if status is None:
+        if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
+        return snapshot
+
+    def version(self, snapshot: Snapshot) -> str:
+        """Name what was read: another name whenever the status may be another one. Decodes nothing."""
+        digest = self._version_salt.copy()
+        for name in sorted(snapshot.record):
+            digest.update(b"%d:%s%d:%s" % (len(name), name, len(snapshot.record[name]), snapshot.record[name]))
+        digest.update(b"wrong type" if snapshot.wrong_type else b"meta:")
+        digest.update(snapshot.meta or b"")
+        return digest.hexdigest()
+
+    def status(self, snapshot: Snapshot) -> TaskStatus:
+        """Decode what was read."""
+        return self._decode(snapshot, MAX_INLINE_SIZE)
+
+    def result(self, snapshot: Snapshot) -> Any:
+        """Give the result of a task that has succeeded, of any size that is read.
+
+        Raises:
+            TaskNotDone: it has none yet.
+            NoResult: it has none, because it did not succeed, or because nobody stores it.
+            TaskExpired: it has none any more.
+        """
+        status = self._decode(snapshot, MAX_RESULT_SIZE)
+        codes = {diagnostic.code for diagnostic in status.diagnostics}
+        if not status.done:
+            raise TaskNotDone
+        if "result_expired" in codes:
+            raise TaskExpired("The task has succeeded; its result has expired since.")
+        if not status.successful:
+            raise NoResult
+        if "result_too_large" in codes:
+            raise NoResult("The result is larger than this service reads.")
+        return status.result
+
+    def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
+        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)
+        if status is None:
+            raise TaskNotFound
         return status
 
     def health(self) -> Health:

@@ -3,6 +3,11 @@
 import json
 
 import pytest
+from task_status_service.app import create_api
+from task_status_service.catalog import Catalog
+from task_status_service.status import TaskState
+from task_status_service.tracker import Tracker
+from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of
 
@@ -94,3 +99,77 @@ def test_unreadable_is_not_an_error(client, store):
     for task_id in ("t-1", "t-2"):
         response = client.get(f"/tasks/{task_id}")
         assert (response.status_code, response.get_json()["state"]) == (200, "unknown")
+
+
+def test_not_modified(client, store):
+    """A client that has this version hears so, whatever way it names it; nothing is sent twice."""
+    store.metas["t-1"] = json.dumps(META).encode()
+    first = client.get("/tasks/t-1")
+    etag = first.headers["ETag"]
+    assert etag.startswith('"')
+
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = client.get("/tasks/t-1", headers={"If-None-Match": known})
+        assert (again.status_code, again.data) == (304, b"")
+        assert again.headers["ETag"] == etag
+        assert again.headers["Retry-After"] == "1"
+        assert again.headers["Cache-Control"] == first.headers["Cache-Control"] == "private, no-cache"
+
+    assert client.get("/tasks/t-1", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_not_modified_decodes_nothing(client, store, tracker):
+    """A poll that finds nothing new costs a read and a hash."""
+    store.metas["t-1"] = json.dumps(META).encode()
+    etag = client.get("/tasks/t-1").headers["ETag"]
+    tracker.status = lambda _: pytest.fail("decoded")
+
+    assert client.get("/tasks/t-1", headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_modified(client, store):
+    """Whatever changes the status changes its version: another meta, another record, another type of key."""
+    seen = []
+    for change in (
+        lambda: store.metas.update({"t-1": b'{"status": "STARTED"}'}),
+        lambda: store.metas.update({"t-1": json.dumps(META).encode()}),
+        lambda: store.note(Note(task_id="t-1", fact=Fact.RECEIVED)),
+        lambda: store.note(Note(task_id="t-1", fact=Fact.STARTED)),
+        lambda: store.records["t-1"].update({b"cancel_requested": b"1"}),
+        lambda: store.metas.update({"t-1": [b"a list"]}),
+        lambda: store.metas.pop("t-1"),
+    ):
+        change()
+        response = client.get("/tasks/t-1", headers={"If-None-Match": ", ".join(seen)})
+        assert response.status_code == 200
+        seen.append(response.headers["ETag"])
+    assert len(set(seen)) == 7
+
+
+def test_settings_are_part_of_the_version(store, broker):
+    """Another meaning of a custom state is another status of the same bytes."""
+    store.metas["t-1"] = b'{"status": "PARTIAL"}'
+    etags = set()
+    for final_states in ({}, {"PARTIAL": TaskState.SUCCEEDED}):
+        catalog = Catalog(store.announcements)
+        tracker = Tracker(store, broker, catalog, final_states=final_states, default_queue="celery")
+        etags.add(create_api(tracker).test_client().get("/tasks/t-1").headers["ETag"])
+    assert len(etags) == 2
+
+
+def test_done_may_be_kept(client, store):
+    """What will not change may be kept for a while, and a 304 says the same."""
+    store.note(Note(task_id="t-1", fact=Fact.FINISHED, outcome="SUCCESS"))
+
+    response = client.get("/tasks/t-1")
+    again = client.get("/tasks/t-1", headers={"If-None-Match": response.headers["ETag"]})
+
+    assert again.status_code == 304
+    for answer in (response, again):
+        assert answer.headers["Cache-Control"] == "private, max-age=60"
+        assert "Retry-After" not in answer.headers
+
+
+def test_not_found_has_no_version(client):
+    """`*` means any version; there is none of what is not there."""
+    problem_of(client.get("/tasks/t-1", headers={"If-None-Match": "*"}), 404, "task-not-found")

@@ -8,8 +8,10 @@ from msgspec import Meta
 
 from task_status_service.status import TaskStatus
 
-#: how long a client waits before it asks again about a task that is not done, in seconds
-POLL_SECONDS: Final = 1
+#: Cache-Control of an answer that may change
+LIVE: Final = "private, no-cache"
+#: and of one that will not, until the task is forgotten
+KEPT: Final = "private, max-age=60"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,10 +33,19 @@ def json_response(body: Any, status: int = 200) -> Response:
     return Response(_encode(body), status, content_type="application/json")
 
 
-def status_response(task: TaskStatus, code: int = 200) -> Response:
-    """Answer a status; one that may still change says when to ask again."""
+def status_response(task: TaskStatus, code: int, *, poll_after_seconds: int) -> Response:
+    """Answer a status: one that may still change says when to ask again, any other may be kept for a while."""
     response = json_response(task, code)
-    response.headers["Cache-Control"] = "private, no-cache"
-    if not task.done:
-        response.headers["Retry-After"] = str(POLL_SECONDS)
+    if task.done:
+        response.headers["Cache-Control"] = KEPT
+    else:
+        response.headers["Cache-Control"] = LIVE
+        response.headers["Retry-After"] = str(poll_after_seconds)
+    return response
+
+
+def result_response(result: Any) -> Response:
+    """Answer a result; it will not change."""
+    response = json_response(result)
+    response.headers["Cache-Control"] = KEPT
     return response

@@ -13,15 +13,15 @@ from apispec import APISpec
 from task_status_service.api.answers import Alive, Ready
 from task_status_service.api.problems import CONTENT_TYPE, Problem
 from task_status_service.status import TaskStatus
+from task_status_service.version import VERSION
 
 OPENAPI_VERSION: Final = "3.1.0"
-API_VERSION: Final = "0.1.0"
 
 Schema = dict[str, Any]
 
 INFO: Final = {
     "title": "task-status",
-    "version": API_VERSION,
+    "version": VERSION,
     "summary": "The truth about Celery tasks.",
     "description": (
         "Submit a task with `POST /tasks`, follow it with `GET /tasks/{id}` until `done`. Every key of a status is "
@@ -34,6 +34,15 @@ INFO: Final = {
 _STRUCTS: Final = (TaskStatus, Problem, Alive, Ready)
 
 _HEADERS: Final[Mapping[str, Schema]] = {
+    "ETag": {
+        "description": "Names this version of the answer; send it back as `If-None-Match`.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    "CacheControl": {
+        "description": "How long the answer may be kept: not at all while the task is not done.",
+        "schema": {"type": "string"},
+    },
     "Location": {
         "description": "Where the task's status is.",
         "required": True,
@@ -59,6 +68,13 @@ _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
     http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
 }
 
+IF_NONE_MATCH_PARAMETER: Final = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "The `ETag` of an earlier answer, or several: 304 if nothing has changed since.",
+    "schema": {"type": "string"},
+}
+
 TASK_ID_PARAMETER: Final = {
     "in": "path",
     "name": "task_id",
@@ -66,6 +82,12 @@ TASK_ID_PARAMETER: Final = {
     "description": "The task id.",
     "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"},
     "example": "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10",
+}
+
+
+NOT_MODIFIED: Final[Schema] = {
+    "description": "Nothing has changed since the version that `If-None-Match` names.",
+    "headers": {"ETag": "ETag", "Cache-Control": "CacheControl", "Retry-After": "RetryAfter"},
 }
 
 

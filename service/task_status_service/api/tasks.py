@@ -1,13 +1,15 @@
 """`/tasks`: submit, and read one."""
 
+import time
 from typing import Any, Final
 
 from flask import Response, url_for
 
-from task_status_service.api.answers import status_response
+from task_status_service.api.answers import result_response, status_response
 from task_status_service.api.context import tracker
-from task_status_service.api.document import TASK_ID_PARAMETER
+from task_status_service.api.document import IF_NONE_MATCH_PARAMETER, NOT_MODIFIED, TASK_ID_PARAMETER
 from task_status_service.api.examples import ACCEPTED, RUNNING, SUBMISSIONS
+from task_status_service.api.polling import conditional, poll_after_seconds
 from task_status_service.api.schemas import TASK_ID, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.errors import TaskNotFound
@@ -41,20 +43,25 @@ def submit_task(submission: Submission) -> Response:
     It is recorded before it is sent: whoever asks for the id in the answer finds it.
     """
     task = tracker().submit(submission)
-    response = status_response(task, 202)
+    response = status_response(task, 202, poll_after_seconds=poll_after_seconds({}, time.time()))
     response.headers["Location"] = url_for("tasks.get_task", task_id=task.id)
     return response
 
 
-@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[TASK_ID_PARAMETER])
+_CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
+_TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
+
+
+@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=_TASK_PARAMETERS)
 @blueprint.doc(
     operationId="getTask",
     responses={
         200: {
             "description": "The status, whatever the state: a failure of the task is data.",
-            "headers": {"Retry-After": "RetryAfter"},
+            "headers": {**_CACHED_HEADERS, "Retry-After": "RetryAfter"},
             "content": {"application/json": {"schema": _STATUS, "example": RUNNING}},
         },
+        304: NOT_MODIFIED,
         404: "NOT_FOUND",
         410: "GONE",
         503: "SERVICE_UNAVAILABLE",
@@ -62,6 +69,38 @@ def submit_task(submission: Submission) -> Response:
 )
 def get_task(task_id: str) -> Response:
     """Read the status of a task."""
+    snapshot = tracker().read(_checked(task_id))
+
+    def answer() -> Response:
+        after = poll_after_seconds(snapshot.record, time.time())
+        return status_response(tracker().status(snapshot), 200, poll_after_seconds=after)
+
+    return conditional(snapshot, tracker().version(snapshot), answer)
+
+
+@blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)
+@blueprint.doc(
+    operationId="getTaskResult",
+    responses={
+        200: {
+            "description": "The return value, and nothing around it.",
+            "headers": _CACHED_HEADERS,
+            "content": {"application/json": {"schema": {"description": "Any JSON."}, "example": 10}},
+        },
+        304: NOT_MODIFIED,
+        404: "NOT_FOUND",
+        409: "CONFLICT",
+        410: "GONE",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+def get_task_result(task_id: str) -> Response:
+    """Read the result of a task that has succeeded, also one that is too large for its status."""
+    snapshot = tracker().read(_checked(task_id))
+    return conditional(snapshot, tracker().version(snapshot), lambda: result_response(tracker().result(snapshot)))
+
+
+def _checked(task_id: str) -> str:
     if not TASK_ID.fullmatch(task_id):
         raise TaskNotFound("A task id is 1 to 128 letters, digits and ._:- and starts with a letter or digit.")
-    return status_response(tracker().status(task_id))
+    return task_id

@@ -1,7 +1,7 @@
 """The pure core: what is stored about a task, as bytes -> `TaskStatus`. No Flask, Celery, Redis, clock."""
 
 from task_status_service.status.decode import decode
-from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_STORED_BYTES
+from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_RESULT_SIZE, MAX_STORED_BYTES
 from task_status_service.status.model import (
     Diagnostic,
     Failure,
@@ -17,6 +17,7 @@ from task_status_service.status.precedence import PRECEDENCE
 
 __all__ = [
     "MAX_INLINE_SIZE",
+    "MAX_RESULT_SIZE",
     "MAX_STORED_BYTES",
     "PRECEDENCE",
     "Diagnostic",

@@ -27,6 +27,8 @@ MAX_READ_DEPTH: Final = 200
 MAX_JSON_DEPTH: Final = 950
 #: characters of an inline result, a custom meta or a failure's details; numbers and containers count as four
 MAX_INLINE_SIZE: Final = 1024 * 1024
+#: the same where the result is all that is asked for: whatever fits into `MAX_STORED_BYTES`
+MAX_RESULT_SIZE: Final = 4 * MAX_STORED_BYTES
 #: opcodes that are read of one pickle, about 2 microseconds each
 MAX_PICKLE_OPCODES: Final = 100_000
 #: ids in `children`

@@ -161,6 +161,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     #: a record was written for this id once
     known: bool = False
 
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing is stored: neither a record nor a meta. Celery takes an empty value for none."""
+        return not self.record and not self.meta and not self.wrong_type
+
 
 #: custom Celery states that end a task, and what each means: `TASK_STATUS_FINAL_STATES`
 FinalStates = Mapping[str, TaskState]
