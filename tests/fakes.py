@@ -1,10 +1,11 @@
 """The fakes behind the tracker's Protocols. They pass the same tests as Redis does: integration/test_store.py."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 import note_model
-from task_status_service.errors import BrokerUnavailable, StoreUnavailable
+from task_status_service.errors import BrokerUnavailable, StoreUnavailable, TooManyWatches
 from task_status_service.status import MAX_STORED_BYTES, Snapshot
 from task_status_service.tracker import Submission
 from task_status_worker.record import Note
@@ -39,6 +40,11 @@ class MemoryStore:
             known=task_id in self.known,
         )
 
+    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+        self._trip()
+        self.trips -= len(task_ids)
+        return [self.read(task_id) for task_id in task_ids]
+
     def note(self, note: Note) -> datetime:
         self._trip()
         now_ms = round(self.time.timestamp() * 1000)
@@ -70,3 +76,43 @@ class MemoryBroker:
     def check(self) -> None:
         if self.down:
             raise BrokerUnavailable
+
+
+class MemoryFeed:
+    """Do the next thing of a script whenever somebody waits, and tell of it."""
+
+    def __init__(self) -> None:
+        self.script: list[Callable[[], object]] = []
+        self.watches: list[MemoryWatch] = []
+        self.limit = 100
+        self.is_closed = False
+
+    def watch(self, task_ids: Collection[str], *, caller: str) -> "MemoryWatch":
+        if len(self.watches) >= self.limit:
+            raise TooManyWatches
+        watch = MemoryWatch(self, task_ids)
+        self.watches.append(watch)
+        return watch
+
+
+class MemoryWatch:
+    """A place in a `MemoryFeed`."""
+
+    def __init__(self, feed: MemoryFeed, task_ids: Collection[str]) -> None:
+        self.feed = feed
+        self.task_ids = set(task_ids)
+
+    def changed(self, seconds: float) -> set[str]:
+        if not self.feed.script:
+            time.sleep(min(seconds, 0.01))
+            return set()
+        self.feed.script.pop(0)()
+        return set(self.task_ids)
+
+    @property
+    def is_over(self) -> bool:
+        return self.feed.is_closed
+
+    def close(self) -> None:
+        if self in self.feed.watches:
+            self.feed.watches.remove(self)

@@ -1,27 +1,34 @@
 """The composition root: the only place that knows every part. Opens nothing; parts connect when they are used."""
 
 import atexit
+from typing import Final
 
 from flask import Flask
 from task_status_worker.record import Keys
 
-from task_status_service.api import context, docs, document, health, problems, tasks
+from task_status_service import watching
+from task_status_service.api import context, docs, document, events, health, problems, tasks
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
+from task_status_service.feed import Feed
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.tracker import Tracker
 
+#: where the app keeps its feed, for the server to close
+FEED: Final = "task-status-feed"
+
 
 def create_app(settings: Settings) -> Flask:
     """Make the service with real parts."""
+    keys = Keys.under(settings.global_keyprefix)
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
     store = RedisStore(
         connect_to(settings.record_url, sentinel_master=master),
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
-        keys=Keys.under(settings.global_keyprefix),
+        keys=keys,
         retention=settings.retention,
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
@@ -34,15 +41,25 @@ def create_app(settings: Settings) -> Flask:
         final_states=settings.final_states,
         default_queue=settings.default_queue,
     )
-    return create_api(tracker, max_body_bytes=settings.max_body_bytes)
+    feed = Feed(
+        store.publishers,
+        store.read_many,
+        tracker.version,
+        keys=keys,
+        limit=settings.watches,
+        limit_per_caller=settings.watches_per_caller,
+    )
+    app = create_api(tracker, feed, max_body_bytes=settings.max_body_bytes)
+    app.extensions[FEED] = feed
+    return app
 
 
-def create_api(tracker: Tracker, *, max_body_bytes: int = Settings().max_body_bytes) -> Flask:
+def create_api(tracker: Tracker, feed: watching.Feed, *, max_body_bytes: int = Settings().max_body_bytes) -> Flask:
     """Make the HTTP side around a tracker; tests hand in one with fakes."""
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
-    context.attach(app, tracker)
+    context.attach(app, tracker, watching.Watcher(tracker, feed))
     problems.register(app)
     api = ProblemApi(
         app,
@@ -54,7 +71,7 @@ def create_api(tracker: Tracker, *, max_body_bytes: int = Settings().max_body_by
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, health.blueprint):
+    for blueprint in (tasks.blueprint, events.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
     return app

@@ -5,6 +5,7 @@ TaskStatusError
 |  +- TaskExpired
 +- TaskNotDone
 +- NoResult
++- TooManyWatches
 +- UnknownTaskType
 +- InvalidArguments
 +- Unavailable
@@ -53,6 +54,10 @@ class TaskNotDone(TaskStatusError):
 
 class NoResult(TaskStatusError):
     """The task is done and has no result, because it did not succeed."""
+
+
+class TooManyWatches(TaskStatusError):
+    """This server, or this caller, waits for or watches as many tasks as it may."""
 
 
 class UnknownTaskType(TaskStatusError):

@@ -1,5 +1,7 @@
 """The server: gunicorn with gevent workers, run from our settings and not from a file of its own."""
 
+import threading
+import time
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
@@ -10,7 +12,6 @@ from task_status_service.settings import Settings
 _CONFIG: Final[dict[str, Any]] = {
     # Thousands of clients that mostly wait; slow ones do not occupy a thread.
     "worker_class": "gevent",
-    "worker_connections": 2_000,
     # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
     "keepalive": 5,
     "timeout": 30,
@@ -20,6 +21,11 @@ _CONFIG: Final[dict[str, Any]] = {
     "errorlog": "-",
     "loglevel": "info",
 }
+
+
+_PLAIN_CONNECTIONS: Final = 2_000
+#: how soon a worker process sees that it is told to stop
+_LOOK_SECONDS: Final = 0.5
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -35,6 +41,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             self.cfg.set(name, value)
         self.cfg.set("bind", self.settings.bind)
         self.cfg.set("workers", self.settings.workers)
+        # Those who wait and watch, and room for those who do not.
+        self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
+        self.cfg.set("post_worker_init", _end_streams_with)
 
     def load(self) -> Any:
         """Make the app, in each worker process."""
@@ -43,3 +52,16 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         from task_status_service.app import create_app  # noqa: PLC0415
 
         return create_app(self.settings)
+
+
+def _end_streams_with(worker: Any) -> None:
+    """End waits and streams as soon as a worker process is told to stop, so that it need not wait for them."""
+
+    def watch() -> None:
+        while worker.alive:
+            time.sleep(_LOOK_SECONDS)
+        worker.wsgi.extensions[FEED].close()
+
+    from task_status_service.app import FEED  # noqa: PLC0415 - as in load
+
+    threading.Thread(target=watch, name="task-status-shutdown", daemon=True).start()

@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_queue: str = "celery"
     #: how long records are kept
     retention: Retention = Retention()
+    #: how many clients of one process may wait for or watch tasks at a time, and how many of one caller
+    watches: int = 10_000
+    watches_per_caller: int = 500
     #: the largest request body, in bytes
     max_body_bytes: int = 1_048_576
 
@@ -137,5 +140,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "DEFAULT_QUEUE": ("default_queue", str),
     "RECORD_SECONDS": ("record_seconds", _number(60, 10 * 366 * 86_400)),
     "KNOWN_SECONDS": ("known_seconds", _number(0, 10 * 366 * 86_400)),
+    "WATCHES": ("watches", _number(0, 1_000_000)),
+    "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
 }

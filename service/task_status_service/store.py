@@ -1,6 +1,6 @@
 """Redis: records and Celery's results, read in one round trip, written by one script. Nothing here decodes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -43,39 +43,38 @@ class RedisStore:
         self._note_script = records.register_script(NOTE_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
-        """Read the record and Celery's meta, the record first.
+        """Read one task: see `read_many`."""
+        return self.read_many([task_id])[0]
+
+    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+        """Read the records of some tasks and Celery's metas, in one round trip, each record before its meta.
 
         A worker writes the meta first and the record last: so a record that says it has ended comes with the result.
         """
         with _named_errors():
             pipeline = self._records.pipeline(transaction=False)
-            pipeline.hgetall(self._keys.record(task_id))
-            pipeline.exists(self._keys.known(task_id))
+            for task_id in task_ids:
+                pipeline.hgetall(self._keys.record(task_id))
+                pipeline.exists(self._keys.known(task_id))
             if self._results is None:
-                record, known, meta = self._read_meta(pipeline, task_id).execute(raise_on_error=False)
+                answers = _answers(self._read_metas(pipeline, task_ids))
             else:
-                record, known = pipeline.execute()
-                (meta,) = self._read_meta(self._results.pipeline(transaction=False), task_id).execute(
-                    raise_on_error=False
-                )
-            for answer in (record, known, meta):
-                if isinstance(answer, Exception) and not _is_wrong_type(answer):
-                    raise answer
-        return Snapshot(
-            task_id=task_id,
-            # Only we write records; a key of that name that is none holds no record.
-            record={} if isinstance(record, Exception) else record,
-            meta=None if isinstance(meta, Exception) else meta or None,
-            wrong_type=isinstance(meta, Exception),
-            known=bool(known),
-        )
+                answers = _answers(pipeline)
+                answers += _answers(self._read_metas(self._results.pipeline(transaction=False), task_ids))
+        metas = answers[2 * len(task_ids) :]
+        return [
+            _snapshot(task_id, answers[2 * position], answers[2 * position + 1], metas[position])
+            for position, task_id in enumerate(task_ids)
+        ]
 
-    def _read_meta(self, pipeline: Any, task_id: str) -> Any:
-        """Add the reading of Celery's meta: one byte more than is decoded, so that what is too large is seen as such.
+    def _read_metas(self, pipeline: Any, task_ids: Sequence[str]) -> Any:
+        """Add the reading of metas: one byte more than is decoded, so that what is too large is seen as such.
 
         GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
         """
-        return pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
+        for task_id in task_ids:
+            pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
+        return pipeline
 
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""
@@ -102,11 +101,35 @@ class RedisStore:
             (seconds, _), newest = pipeline.execute()
         return max(0.0, seconds - newest[0][1]) if newest else None
 
+    def publishers(self) -> list[redis.Redis]:
+        """Give the clients of each Redis that publishes what happens to tasks."""
+        return [self._records] if self._results is None else [self._records, self._results]
+
     def close(self) -> None:
         """Close every connection."""
         self._records.close()
         if self._results is not None:
             self._results.close()
+
+
+def _answers(pipeline: Any) -> list[Any]:
+    """Send a pipeline; of its errors only that a key is of another type is an answer."""
+    answers: list[Any] = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception) and not _is_wrong_type(answer):
+            raise answer
+    return answers
+
+
+def _snapshot(task_id: str, record: Any, known: Any, meta: Any) -> Snapshot:
+    return Snapshot(
+        task_id=task_id,
+        # Only we write records; a key of that name that is none holds no record.
+        record={} if isinstance(record, Exception) else record,
+        meta=None if isinstance(meta, Exception) else meta or None,
+        wrong_type=isinstance(meta, Exception),
+        known=bool(known),
+    )
 
 
 def _is_wrong_type(answer: Exception) -> bool:

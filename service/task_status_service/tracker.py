@@ -1,7 +1,7 @@
 """The use cases, in their order: submit, read, status, result. Knows no HTTP, Redis, Celery; declares what it calls."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
@@ -68,6 +68,10 @@ class Store(Protocol):
 
     def read(self, task_id: str) -> Snapshot:
         """Read all that is stored about one task, in one round trip."""
+        ...
+
+    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+        """Read all that is stored about some tasks, in their order, in one round trip."""
         ...
 
     def note(self, note: Note) -> datetime:
@@ -164,6 +168,10 @@ class Tracker:
         if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
+
+    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+        """Read what is stored about some tasks, in their order, in one round trip; empty where there is nothing."""
+        return self._store.read_many(task_ids)
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fakes import MemoryBroker, MemoryStore
+from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask.testing import FlaskClient
 from task_status_service.app import create_api
 from task_status_service.catalog import Catalog
@@ -51,9 +51,15 @@ def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
 
 
 @pytest.fixture
-def client(tracker: Tracker) -> FlaskClient:
+def feed() -> MemoryFeed:
+    """Give a feed with a script."""
+    return MemoryFeed()
+
+
+@pytest.fixture
+def client(tracker: Tracker, feed: MemoryFeed) -> FlaskClient:
     """Give an HTTP client of the app."""
-    return create_api(tracker).test_client()
+    return create_api(tracker, feed).test_client()
 
 
 @pytest.fixture

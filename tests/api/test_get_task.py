@@ -146,14 +146,14 @@ def test_modified(client, store):
     assert len(set(seen)) == 7
 
 
-def test_settings_are_part_of_the_version(store, broker):
+def test_settings_are_part_of_the_version(store, broker, feed):
     """Another meaning of a custom state is another status of the same bytes."""
     store.metas["t-1"] = b'{"status": "PARTIAL"}'
     etags = set()
     for final_states in ({}, {"PARTIAL": TaskState.SUCCEEDED}):
         catalog = Catalog(store.announcements)
         tracker = Tracker(store, broker, catalog, final_states=final_states, default_queue="celery")
-        etags.add(create_api(tracker).test_client().get("/tasks/t-1").headers["ETag"])
+        etags.add(create_api(tracker, feed).test_client().get("/tasks/t-1").headers["ETag"])
     assert len(etags) == 2
 
 

@@ -55,7 +55,7 @@ def test_valid(document):
 def test_operations(document):
     """Every operation has a camelCase id, a summary, a tag, and problems for what can go wrong; no `default`."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
-    assert names == {"submitTask", "getTask", "getTaskResult", "getLiveness", "getReadiness"}
+    assert names == {"submitTask", "getTask", "getTaskResult", "watchTask", "watchTasks", "getLiveness", "getReadiness"}
     for _, _, operation in operations(document):
         assert re.fullmatch(r"[a-z]+[A-Za-z]+", operation["operationId"])
         assert operation["summary"]
@@ -103,7 +103,9 @@ def test_examples_fit_their_schema(document):
     """Every example is one."""
     for _, _, operation in operations(document):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
-        for content in (body["content"]["application/json"] for body in bodies if "content" in body):
+        for content in (
+            body["content"]["application/json"] for body in bodies if "application/json" in body.get("content", {})
+        ):
             schema = {**content["schema"], "components": document["components"]}
             named = content.get("examples", {"": {"value": content.get("example")}})
             examples = [example["value"] for example in named.values()]

@@ -100,6 +100,11 @@ class Keys(msgspec.Struct, frozen=True):
         """Name the marker that outlives a record, so that an expired task is told from one that never was."""
         return f"{self.prefix}task-status:known:{task_id}"
 
+    def task_of(self, key: str) -> str:
+        """Name the task of a key, or channel, that `meta` or `record` names."""
+        name = key.removeprefix(self.prefix)
+        return name.removeprefix("celery-task-meta-").removeprefix("task-status:record:")
+
     @property
     def task_types(self) -> str:
         """Name the hash of announced task types: name to announcement."""

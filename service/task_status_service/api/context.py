@@ -1,19 +1,31 @@
-"""The one thing that views are handed: the tracker of the app that runs them."""
+"""What views are handed: the use cases of the app that runs them."""
 
 from typing import Final, cast
 
+import msgspec
 from flask import Flask, current_app
 
 from task_status_service.tracker import Tracker
+from task_status_service.watching import Watcher
 
 _NAME: Final = "task-status"
 
 
-def attach(app: Flask, tracker: Tracker) -> None:
-    """Hand the tracker to the views of an app."""
-    app.extensions[_NAME] = tracker
+class _UseCases(msgspec.Struct, frozen=True):
+    tracker: Tracker
+    watcher: Watcher
+
+
+def attach(app: Flask, tracker: Tracker, watcher: Watcher) -> None:
+    """Hand the use cases to the views of an app."""
+    app.extensions[_NAME] = _UseCases(tracker, watcher)
 
 
 def tracker() -> Tracker:
     """Give the tracker of the current app."""
-    return cast("Tracker", current_app.extensions[_NAME])
+    return cast("_UseCases", current_app.extensions[_NAME]).tracker
+
+
+def watcher() -> Watcher:
+    """Give the watcher of the current app."""
+    return cast("_UseCases", current_app.extensions[_NAME]).watcher

@@ -52,6 +52,10 @@ _HEADERS: Final[Mapping[str, Schema]] = {
         "description": "When to ask again, in seconds; sent while the task is not done.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "PreferenceApplied": {
+        "description": "The wait that `Prefer` asked for, as it was applied.",
+        "schema": {"type": "string"},
+    },
     "RetryAfterProblem": {
         "description": "When to try again, in seconds.",
         "required": True,
@@ -66,6 +70,46 @@ _HEADERS: Final[Mapping[str, Schema]] = {
 #: problem responses by the name of their status, and the headers that come with them
 _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
     http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
+    http.HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "RetryAfterProblem"},
+}
+
+WAIT_PARAMETERS: Final = [
+    {
+        "in": "query",
+        "name": "wait",
+        "description": (
+            "Answer when the task is done, or, with `If-None-Match`, when it has changed; after so many seconds at the "
+            "latest. Under load the answer comes at once."
+        ),
+        "schema": {"type": "number", "minimum": 0, "maximum": 60},
+    },
+    {
+        "in": "header",
+        "name": "Prefer",
+        "description": "`wait=N`: the same as `?wait=N` (RFC 7240).",
+        "schema": {"type": "string"},
+        "example": "wait=10",
+    },
+]
+
+PREFERENCE_APPLIED: Final = {"Preference-Applied": "PreferenceApplied"}
+
+LAST_EVENT_ID_PARAMETER: Final = {
+    "in": "header",
+    "name": "Last-Event-ID",
+    "description": "The `id` of the last event of an earlier stream: it is not sent again.",
+    "schema": {"type": "string"},
+}
+
+TASK_IDS_PARAMETER: Final = {
+    "in": "query",
+    "name": "id",
+    "required": True,
+    "description": "The task ids.",
+    "style": "form",
+    "explode": True,
+    "schema": {"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "string"}},
+    "example": ["6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"],
 }
 
 IF_NONE_MATCH_PARAMETER: Final = {

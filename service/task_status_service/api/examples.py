@@ -41,6 +41,24 @@ RUNNING: Final[dict[str, Any]] = msgspec.to_builtins(
     )
 )
 
+SUCCEEDED: Final[dict[str, Any]] = msgspec.to_builtins(
+    msgspec.structs.replace(
+        _ACCEPTED,
+        state=TaskState.SUCCEEDED,
+        done=True,
+        successful=True,
+        celery_state="SUCCESS",
+        progress=Progress(percent=100.0, current=10, total=10, message=None, stage=None, updated_at=_REPORTED),
+        result=10,
+        executions=1,
+        worker="celery@worker-1",
+        received_at=_SUBMITTED,
+        started_at=_STARTED,
+        updated_at=_REPORTED,
+        finished_at=_REPORTED,
+    )
+)
+
 SUBMISSIONS: Final[dict[str, Any]] = {
     "byName": {"value": {"name": "demo.count", "kwargs": {"total": 10}, "labels": {"customer": "42"}}},
     "byPosition": {"value": {"name": "demo.add", "args": [2, 3]}},

@@ -23,6 +23,7 @@ from task_status_service.errors import (
     TaskNotDone,
     TaskNotFound,
     TaskStatusError,
+    TooManyWatches,
     UnknownTaskType,
 )
 from task_status_service.json_pointer import fragment
@@ -30,7 +31,7 @@ from task_status_service.json_pointer import fragment
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
-#: when to ask again after a 503, in seconds
+#: when to ask again after a 429 or 503, in seconds
 RETRY_AFTER_SECONDS: Final = 1
 
 
@@ -76,6 +77,7 @@ READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
     TaskExpired: Reading(410, "task-expired", "Task expired"),
     TaskNotDone: Reading(409, "task-not-done", "Task not done"),
     NoResult: Reading(409, "no-result", "No result"),
+    TooManyWatches: Reading(429, "rate-limited", "Too many requests"),
     UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
     InvalidArguments: Reading(422, "validation", "Invalid input"),
     StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING),
@@ -127,7 +129,7 @@ def problem_response(
     log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
     response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
-    if reading.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+    if reading.status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

@@ -6,13 +6,20 @@ from typing import Any, Final
 from flask import Response, url_for
 
 from task_status_service.api.answers import result_response, status_response
+from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import tracker
-from task_status_service.api.document import IF_NONE_MATCH_PARAMETER, NOT_MODIFIED, TASK_ID_PARAMETER
-from task_status_service.api.examples import ACCEPTED, RUNNING, SUBMISSIONS
+from task_status_service.api.document import (
+    IF_NONE_MATCH_PARAMETER,
+    NOT_MODIFIED,
+    PREFERENCE_APPLIED,
+    TASK_ID_PARAMETER,
+    WAIT_PARAMETERS,
+)
+from task_status_service.api.examples import ACCEPTED, RUNNING, SUBMISSIONS, SUCCEEDED
 from task_status_service.api.polling import conditional, poll_after_seconds
-from task_status_service.api.schemas import TASK_ID, SubmissionSchema
+from task_status_service.api.schemas import SubmissionSchema
 from task_status_service.api.smorest import Blueprint
-from task_status_service.errors import TaskNotFound
+from task_status_service.api.waiting import read_patiently, wait_patiently
 from task_status_service.tracker import Submission
 
 blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
@@ -20,13 +27,18 @@ blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and fo
 _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
-@blueprint.route("/tasks", methods=["POST"])
+@blueprint.route("/tasks", methods=["POST"], parameters=WAIT_PARAMETERS)
 @blueprint.doc(
     operationId="submitTask",
     responses={
+        200: {
+            "description": "Accepted, and done within the wait.",
+            "headers": {"Location": "Location", **PREFERENCE_APPLIED},
+            "content": {"application/json": {"schema": _STATUS, "example": SUCCEEDED}},
+        },
         202: {
             "description": "Accepted: recorded, and sent to the workers.",
-            "headers": {"Location": "Location", "Retry-After": "RetryAfter"},
+            "headers": {"Location": "Location", "Retry-After": "RetryAfter", **PREFERENCE_APPLIED},
             "content": {"application/json": {"schema": _STATUS, "example": ACCEPTED}},
         },
         400: "BAD_REQUEST",
@@ -42,40 +54,43 @@ def submit_task(submission: Submission) -> Response:
 
     It is recorded before it is sent: whoever asks for the id in the answer finds it.
     """
-    task = tracker().submit(submission)
-    response = status_response(task, 202, poll_after_seconds=poll_after_seconds({}, time.time()))
+    waits = patience()
+    task = wait_patiently(tracker().submit(submission), waits)
+    response = status_response(task, 200 if task.done else 202, poll_after_seconds=1)
     response.headers["Location"] = url_for("tasks.get_task", task_id=task.id)
-    return response
+    return waits.acknowledge(response)
 
 
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
 _TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
 
 
-@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=_TASK_PARAMETERS)
+@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[*_TASK_PARAMETERS, *WAIT_PARAMETERS])
 @blueprint.doc(
     operationId="getTask",
     responses={
         200: {
             "description": "The status, whatever the state: a failure of the task is data.",
-            "headers": {**_CACHED_HEADERS, "Retry-After": "RetryAfter"},
+            "headers": {**_CACHED_HEADERS, "Retry-After": "RetryAfter", **PREFERENCE_APPLIED},
             "content": {"application/json": {"schema": _STATUS, "example": RUNNING}},
         },
         304: NOT_MODIFIED,
         404: "NOT_FOUND",
         410: "GONE",
+        422: "UNPROCESSABLE_ENTITY",
         503: "SERVICE_UNAVAILABLE",
     },
 )
 def get_task(task_id: str) -> Response:
     """Read the status of a task."""
-    snapshot = tracker().read(_checked(task_id))
+    waits = patience()
+    snapshot = read_patiently(checked_task_id(task_id), waits)
 
     def answer() -> Response:
         after = poll_after_seconds(snapshot.record, time.time())
         return status_response(tracker().status(snapshot), 200, poll_after_seconds=after)
 
-    return conditional(snapshot, tracker().version(snapshot), answer)
+    return waits.acknowledge(conditional(snapshot, tracker().version(snapshot), answer))
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)
@@ -96,11 +111,5 @@ def get_task(task_id: str) -> Response:
 )
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded, also one that is too large for its status."""
-    snapshot = tracker().read(_checked(task_id))
+    snapshot = tracker().read(checked_task_id(task_id))
     return conditional(snapshot, tracker().version(snapshot), lambda: result_response(tracker().result(snapshot)))
-
-
-def _checked(task_id: str) -> str:
-    if not TASK_ID.fullmatch(task_id):
-        raise TaskNotFound("A task id is 1 to 128 letters, digits and ._:- and starts with a letter or digit.")
-    return task_id

@@ -1,0 +1,96 @@
+"""The one who asks: which tasks, how long it waits, what bounds count by, and whether it is still there."""
+
+import re
+import socket
+from typing import Any, Final
+
+import msgspec
+from flask import Response, request
+
+from task_status_service.api.schemas import TASK_ID
+from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
+
+#: the longest wait, in seconds
+MAX_WAIT_SECONDS: Final = 60
+#: the most tasks of one stream
+MAX_IDS: Final = 100
+_UNUSABLE: Final = "The request cannot be used."
+_PREFER_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
+
+
+def checked_task_id(task_id: str) -> str:
+    """Give an id that may be one.
+
+    Raises:
+        TaskNotFound: it cannot be the id of any task.
+    """
+    if not TASK_ID.fullmatch(task_id):
+        raise TaskNotFound("A task id is 1 to 128 letters, digits and ._:- and starts with a letter or digit.")
+    return task_id
+
+
+def task_ids_of_query() -> list[str]:
+    """Read `?id=…&id=…`, each once.
+
+    Raises:
+        InvalidArguments: there is none, there are more than `MAX_IDS`, or one cannot be the id of a task.
+    """
+    task_ids = list(dict.fromkeys(request.args.getlist("id")))
+    if not 1 <= len(task_ids) <= MAX_IDS:
+        raise InvalidArguments(_UNUSABLE, [Fault(f"must be given 1 to {MAX_IDS} times", parameter="id")])
+    if wrong := [task_id for task_id in task_ids if not TASK_ID.fullmatch(task_id)]:
+        raise InvalidArguments(
+            _UNUSABLE, [Fault(f"{task_id!r:.140} is no task id", parameter="id") for task_id in wrong]
+        )
+    return task_ids
+
+
+class Patience(msgspec.Struct, frozen=True):
+    """How long the caller waits, and whether it said so by `Prefer` (RFC 7240)."""
+
+    seconds: float
+    is_preference: bool = False
+
+    def acknowledge(self, response: Response) -> Response:
+        """Say that a preference was applied."""
+        if self.is_preference:
+            response.headers["Preference-Applied"] = f"wait={self.seconds:.0f}"
+        return response
+
+
+def patience() -> Patience:
+    """Read `?wait=` and `Prefer: wait`; the parameter counts, and a preference beyond the limit is cut to it.
+
+    Raises:
+        InvalidArguments: `wait` is no number from 0 to `MAX_WAIT_SECONDS`.
+    """
+    given = request.args.getlist("wait")
+    if given:
+        text = given[0]
+        if len(given) > 1 or not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or float(text) > MAX_WAIT_SECONDS:
+            fault = Fault(f"must be one number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
+            raise InvalidArguments(_UNUSABLE, [fault])
+        return Patience(float(text))
+    for preference in request.headers.get("Prefer", "").split(","):
+        if found := _PREFER_WAIT.fullmatch(preference):
+            return Patience(min(int(found[1]), MAX_WAIT_SECONDS), is_preference=True)
+    return Patience(0)
+
+
+def caller() -> str:
+    """Name the caller, by its address."""
+    return request.remote_addr or ""
+
+
+def is_gone(connection: Any) -> bool:
+    """Tell whether the client has closed its connection, gunicorn's socket for the request, without reading from it."""
+    if connection is None:
+        return False
+    try:
+        # gevent's own recv would wait in spite of the flag.
+        plain = getattr(connection, "_sock", connection)
+        return bool(plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

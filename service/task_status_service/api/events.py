@@ -1,0 +1,121 @@
+"""Server-sent events: the status of some tasks from now to their end, or to the end of the stream."""
+
+import http
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from flask import Response, request
+
+from task_status_service.api.caller import caller, checked_task_id, task_ids_of_query
+from task_status_service.api.context import tracker, watcher
+from task_status_service.api.document import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
+from task_status_service.api.smorest import Blueprint
+from task_status_service.status import Snapshot
+from task_status_service.watching import Seen
+
+blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of asking again.")
+
+#: when a client whose stream has ended comes back, in milliseconds
+_RETRY: Final = b"retry: 2000\n\n"
+_HEARTBEAT: Final = b": still here\n\n"
+#: characters of a version in the id of an event about several tasks; enough to see that it is another one
+_SHORT_VERSION: Final = 8
+
+_STREAM: Final[dict[str, Any]] = {
+    "description": (
+        "`event: status`, `id:` the version, `data:` a TaskStatus, from the present one to the last, which has "
+        "`done: true`. A comment comes at least every 15 seconds. Streams end after ten minutes, and when the server "
+        "does: come back with `Last-Event-ID`."
+    ),
+    "content": {"text/event-stream": {"schema": {}}},
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER, LAST_EVENT_ID_PARAMETER])
+@blueprint.doc(
+    operationId="watchTask",
+    responses={
+        200: _STREAM,
+        204: {"description": "The task is done, and `Last-Event-ID` is its last event: do not come back."},
+        404: "NOT_FOUND",
+        410: "GONE",
+        429: "TOO_MANY_REQUESTS",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+def watch_task(task_id: str) -> Response:
+    """Watch a task to its end."""
+    checked_task_id(task_id)
+    last = request.headers.get("Last-Event-ID", "")
+    return _answer([task_id], lambda: [tracker().read(task_id)], {task_id: last}, _version_of_one)
+
+
+@blueprint.route("/events", methods=["GET"], parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER])
+@blueprint.doc(
+    operationId="watchTasks",
+    responses={
+        200: _STREAM,
+        204: {"description": "All tasks are done, and `Last-Event-ID` is the last event: do not come back."},
+        422: "UNPROCESSABLE_ENTITY",
+        429: "TOO_MANY_REQUESTS",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+def watch_tasks() -> Response:
+    """Watch up to 100 tasks in one stream, which ends when all are done."""
+    task_ids = task_ids_of_query()
+    last = request.headers.get("Last-Event-ID", "").split(".")
+    known = dict(zip(task_ids, last, strict=False)) if len(last) == len(task_ids) else {}
+    return _answer(task_ids, lambda: watcher().read_all(task_ids), known, _versions_of_many)
+
+
+def _version_of_one(task_ids: Sequence[str], versions: Mapping[str, str]) -> str:
+    return versions[task_ids[0]]
+
+
+def _versions_of_many(task_ids: Sequence[str], versions: Mapping[str, str]) -> str:
+    """Name the versions of all tasks in the order in which they were asked for, so that none is sent twice."""
+    return ".".join(versions.get(task_id, "")[:_SHORT_VERSION] for task_id in task_ids)
+
+
+def _answer(
+    task_ids: Sequence[str],
+    read: Callable[[], list[Snapshot]],
+    known: Mapping[str, str],
+    event_id: Callable[[Sequence[str], Mapping[str, str]], str],
+) -> Response:
+    """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
+    watch = watcher().watch(task_ids, caller=caller())
+    try:
+        snapshots = read()
+        nothing_to_come = watcher().is_at_end(snapshots, known)
+    except BaseException:
+        watch.close()
+        raise
+    if nothing_to_come:
+        watch.close()
+        return Response(status=http.HTTPStatus.NO_CONTENT)
+    seen = watcher().stream(watch, snapshots, known)
+    response = Response(_encoded(seen, task_ids, event_id), content_type="text/event-stream")
+    response.headers["Cache-Control"] = "no-store"
+    # nginx would collect the events.
+    response.headers["X-Accel-Buffering"] = "no"
+    response.call_on_close(watch.close)
+    return response
+
+
+def _encoded(
+    seen: Iterator[Seen | None],
+    task_ids: Sequence[str],
+    event_id: Callable[[Sequence[str], Mapping[str, str]], str],
+) -> Iterator[bytes]:
+    yield _RETRY
+    for item in seen:
+        if item is None:
+            yield _HEARTBEAT
+        else:
+            name = event_id(task_ids, item.versions).encode()
+            yield b"event: status\nid: %s\ndata: %s\n\n" % (name, _encode(item.status))

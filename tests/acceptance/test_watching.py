@@ -1,0 +1,151 @@
+"""Waiting and watching through the real server: one gevent process, real workers."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from servers import RedisServer, running_service, wait_until
+
+from acceptance.conftest import Service, Task
+
+
+def events(url: str, path: str, last: str | None = None) -> Iterator[tuple[str, Task]]:
+    """Read a stream as it comes: the id and the status of each event."""
+    headers = {"Last-Event-ID": last} if last else {}
+    with requests.get(url + path, headers=headers, stream=True, timeout=30) as response:
+        assert response.status_code == 200, response.text
+        event_id = ""
+        for line in response.iter_lines(decode_unicode=True):
+            name, _, text = line.partition(": ")
+            if name == "id":
+                event_id = text
+            elif name == "data":
+                yield event_id, json.loads(text)
+
+
+def test_waits_for_the_end(service: Service) -> None:
+    """Submitted with a wait: the answer has the result."""
+    submission = {"name": "demo.sleep", "kwargs": {"seconds": 0.3}}
+    response = service.session.post(f"{service.url}/tasks?wait=20", json=submission, timeout=30)
+
+    assert (response.status_code, response.json()["result"]) == (200, 0.3)
+
+
+def test_waits_for_a_change(service: Service) -> None:
+    """Asked again with the version it knows, a client sees the steps as they come, and the end."""
+    task_id = service.submit("demo.checkpointed", total=10)
+    task, etag, percents = service.read(task_id), '"none"', []
+    while not task["done"]:
+        response = service.session.get(
+            f"{service.url}/tasks/{task_id}?wait=20", headers={"If-None-Match": etag}, timeout=30
+        )
+        assert response.status_code == 200
+        task, etag = response.json(), response.headers["ETag"]
+        percents.append(task["progress"]["percent"] if task["progress"] else 0)
+    assert task["result"] == 10
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 3
+
+
+def test_watches_to_the_end(service: Service) -> None:
+    """A stream tells each step as it comes, and ends with the last."""
+    task_id = service.submit("demo.count", total=20, interval=0.05)
+
+    statuses = [status for _, status in events(service.url, f"/tasks/{task_id}/events")]
+
+    percents = [status["progress"]["percent"] for status in statuses if status["progress"]]
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 5
+    assert [status["done"] for status in statuses].count(True) == 1
+    assert (statuses[-1]["state"], statuses[-1]["result"]) == ("succeeded", 20)
+
+
+def test_watches_several(service: Service) -> None:
+    """Several tasks in one stream, which ends when all are done."""
+    task_ids = [service.submit("demo.sleep", seconds=seconds) for seconds in (0.1, 0.3, 0.5)]
+    query = "&".join(f"id={task_id}" for task_id in task_ids)
+
+    last: dict[str, Any] = {status["id"]: status for _, status in events(service.url, f"/events?{query}")}
+
+    assert [last[task_id]["state"] for task_id in task_ids] == ["succeeded"] * 3
+
+
+def test_many_wait_and_others_read(service: Service) -> None:
+    """While 200 clients wait for one task, plain reads of it are answered; then all 200 are, with its end."""
+    task_id = service.submit("demo.sleep", seconds=6)
+    request = f"GET /tasks/{task_id}?wait=30 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    host, port = service.url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as stack:
+        waiters = [stack.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(200)]
+        for waiter in waiters:
+            waiter.sendall(request)
+        reads = [service.read(task_id) for _ in range(50)]
+        assert {task["done"] for task in reads} == {False}, "they were answered before the end"
+        answers = [waiter.makefile("rb").read() for waiter in waiters]
+    assert all(answer.startswith(b"HTTP/1.1 200") and b'"state":"succeeded"' in answer for answer in answers)
+
+
+@pytest.fixture
+def small(real_redis: RedisServer, tmp_path: Path) -> Iterator[Service]:
+    """Run another service, with two places for each caller."""
+    environ = {"TASK_STATUS_REDIS_URL": real_redis.url, "TASK_STATUS_WATCHES_PER_CALLER": "2"}
+    with running_service(environ, folder=tmp_path) as url:
+        service = Service(url)
+        yield service
+        service.session.close()
+
+
+def test_a_client_that_goes_away_frees_its_place(service: Service, small: Service) -> None:
+    """Above the bound a stream is refused and a wait is answered at once; a place is free when its client is gone."""
+    task_id = service.post("demo.add", args=[1, 2], queue="nobody-reads-this").json()["id"]
+    host, port = small.url.removeprefix("http://").split(":")
+    waiters = [socket.create_connection((host, int(port)), timeout=30) for _ in range(2)]
+    for waiter in waiters:
+        waiter.sendall(f"GET /tasks/{task_id}?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    def watch() -> int:
+        with requests.get(f"{small.url}/tasks/{task_id}/events", stream=True, timeout=5) as response:
+            return response.status_code
+
+    wait_until(lambda: watch() == 429, what="both places to be taken")
+    answer = small.session.get(f"{small.url}/tasks/{task_id}?wait=60", timeout=5)
+    assert (answer.json()["state"], "Retry-After" in answer.headers) == ("queued", True)
+
+    for waiter in waiters:
+        waiter.close()
+    wait_until(lambda: watch() == 200, what="a place to be free")
+
+
+def streams_of(server: RedisServer) -> list[dict[str, str]]:
+    """Give the connections of services that listen."""
+    with server.client() as client:
+        return [found for found in client.client_list(_type="pubsub") if int(found["sub"]) > 1]
+
+
+def test_resumes_on_another_server(service: Service, real_redis: RedisServer, tmp_path: Path) -> None:
+    """A server that is stopped ends its streams; the client goes on at another one and is told nothing twice."""
+    task_id = service.submit("demo.count", total=60, interval=0.1)
+    service.wait(task_id, lambda task: task["progress"])
+    before = len(streams_of(real_redis))
+    seen: list[tuple[str, Task]] = []
+    with running_service({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=tmp_path) as url:
+        reader = threading.Thread(target=lambda: seen.extend(events(url, f"/tasks/{task_id}/events")))
+        reader.start()
+        wait_until(lambda: len(streams_of(real_redis)) > before, what="the stream to begin")
+    # Stopped with its block, which takes up to ten seconds if a stream does not end.
+    reader.join(1)
+    assert not reader.is_alive()
+    assert seen
+    assert not seen[-1][1]["done"]
+
+    rest = list(events(service.url, f"/tasks/{task_id}/events", last=seen[-1][0]))
+
+    assert rest[-1][1]["result"] == 60
+    ids = [event_id for event_id, _ in seen + rest]
+    assert len(ids) == len(set(ids))
