@@ -1,16 +1,19 @@
 """Redis: records and Celery's results, read in one round trip, written by one script. Nothing here decodes."""
 
-from collections.abc import Iterator, Mapping
+import importlib.resources
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import redis
 from task_status_worker.connection import connect
 from task_status_worker.record import NOTE_SCRIPT, Keys, Note, Retention, note_call
 
 from task_status_service.errors import StoreFull, StoreUnavailable
-from task_status_service.status import MAX_STORED_BYTES, Snapshot
+from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.
@@ -18,6 +21,9 @@ SOCKET_SECONDS: Final = 0.4
 RETRIES: Final = 1
 #: connections of one process
 MAX_CONNECTIONS: Final = 64
+
+#: reads one page of the index that note.lua keeps
+_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
@@ -41,6 +47,7 @@ class RedisStore:
         self._keys = keys
         self._retention = retention
         self._note_script = records.register_script(NOTE_SCRIPT)
+        self._page_script = records.register_script(_PAGE_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
         """Read the record and Celery's meta, the record first.
@@ -58,16 +65,60 @@ class RedisStore:
                 (meta,) = self._read_meta(self._results.pipeline(transaction=False), task_id).execute(
                     raise_on_error=False
                 )
-            for answer in (record, known, meta):
-                if isinstance(answer, Exception) and not _is_wrong_type(answer):
-                    raise answer
-        return Snapshot(
-            task_id=task_id,
-            # Only we write records; a key of that name that is none holds no record.
-            record={} if isinstance(record, Exception) else record,
-            meta=None if isinstance(meta, Exception) else meta or None,
-            wrong_type=isinstance(meta, Exception),
-            known=bool(known),
+            _raise_unless_wrong_type(record, known, meta)
+        return _snapshot(task_id, record, meta, known=bool(known))
+
+    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+        """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
+
+        Up to 200 ids are one page, and each meta is bounded: so is what is sent.
+        """
+        if not task_ids:
+            return []
+        with _named_errors():
+            pipeline = self._records.pipeline(transaction=False)
+            for task_id in task_ids:
+                pipeline.hgetall(self._keys.record(task_id))
+            metas = pipeline if self._results is None else self._results.pipeline(transaction=False)
+            for task_id in task_ids:
+                self._read_meta(metas, task_id)
+            answers = pipeline.execute(raise_on_error=False)
+            if metas is not pipeline:
+                answers += metas.execute(raise_on_error=False)
+            _raise_unless_wrong_type(*answers)
+        count = len(task_ids)
+        return [
+            _snapshot(task_id, record, meta, known=bool(record))
+            for task_id, record, meta in zip(task_ids, answers[:count], answers[count:], strict=True)
+        ]
+
+    def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
+        """Read the ids of one page in one trip, newest first. The cost is bounded whatever is stored.
+
+        The states are those that records alone say. By state, by name or by both the index is read; where labels
+        matter, or both state and name, so are the records of up to `MAX_LOOKED_AT` tasks: then a page may hold fewer
+        than `limit` and still have a next one.
+        """
+        states = wanted.states or (() if wanted.name else tuple(TaskState))
+        keys = [f"{self._keys.index}state:{state}" for state in states]
+        if wanted.name:
+            keys.append(f"{self._keys.index}name:{wanted.name}")
+        wish = _Wish(
+            limit=limit,
+            look_at=MAX_LOOKED_AT,
+            states=list(wanted.states) or None,
+            name=wanted.name,
+            labels=dict(wanted.labels) or None,
+            after=_milliseconds(wanted.submitted_after),
+            before=_milliseconds(wanted.submitted_before),
+            at=str(after.at_ms) if after else None,
+            id=after.task_id if after else None,
+        )
+        with _named_errors():
+            at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
+        return IndexPage(
+            [task_id.decode("utf-8", "replace") for task_id in ids],
+            Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
         )
 
     def _read_meta(self, pipeline: Any, task_id: str) -> Any:
@@ -107,6 +158,42 @@ class RedisStore:
         self._records.close()
         if self._results is not None:
             self._results.close()
+
+
+class _Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What page.lua is asked; times in milliseconds as text, for Lua's numbers print as they like."""
+
+    limit: int
+    look_at: int
+    states: list[TaskState] | None = None
+    name: str | None = None
+    labels: dict[str, str] | None = None
+    after: str | None = None
+    before: str | None = None
+    #: the position after which the page begins
+    at: str | None = None
+    id: str | None = None
+
+
+def _milliseconds(moment: datetime | None) -> str | None:
+    return str(round(moment.timestamp() * 1000)) if moment else None
+
+
+def _snapshot(task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
+    return Snapshot(
+        task_id=task_id,
+        # Only we write records; a key of that name that is none holds no record.
+        record={} if isinstance(record, Exception) else record,
+        meta=None if isinstance(meta, Exception) else meta or None,
+        wrong_type=isinstance(meta, Exception),
+        known=known,
+    )
+
+
+def _raise_unless_wrong_type(*answers: Any) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception) and not _is_wrong_type(answer):
+            raise answer
 
 
 def _is_wrong_type(answer: Exception) -> bool:

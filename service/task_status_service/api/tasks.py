@@ -1,16 +1,16 @@
-"""`/tasks`: submit, and read one."""
+"""`/tasks`: submit, list, and read one."""
 
 import time
 from typing import Any, Final
 
 from flask import Response, url_for
 
-from task_status_service.api.answers import result_response, status_response
+from task_status_service.api.answers import list_response, result_response, status_response
 from task_status_service.api.context import tracker
 from task_status_service.api.document import IF_NONE_MATCH_PARAMETER, NOT_MODIFIED, TASK_ID_PARAMETER
-from task_status_service.api.examples import ACCEPTED, RUNNING, SUBMISSIONS
+from task_status_service.api.examples import ACCEPTED, LISTED, RUNNING, SUBMISSIONS
 from task_status_service.api.polling import conditional, poll_after_seconds
-from task_status_service.api.schemas import TASK_ID, SubmissionSchema
+from task_status_service.api.schemas import TASK_ID, Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.errors import TaskNotFound
 from task_status_service.tracker import Submission
@@ -46,6 +46,32 @@ def submit_task(submission: Submission) -> Response:
     response = status_response(task, 202, poll_after_seconds=poll_after_seconds({}, time.time()))
     response.headers["Location"] = url_for("tasks.get_task", task_id=task.id)
     return response
+
+
+@blueprint.route("/tasks", methods=["GET"])
+@blueprint.doc(
+    operationId="listTasks",
+    responses={
+        200: {
+            "description": "One page, or the tasks that were asked for by id.",
+            "headers": {"Cache-Control": "CacheControl"},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskList"}, "example": LISTED}},
+        },
+        422: "UNPROCESSABLE_ENTITY",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+@blueprint.arguments(ListingSchema, location="query")
+def list_tasks(query: Listing) -> Response:
+    """List tasks, newest first, or read several at once by `id`.
+
+    In the order of their submission; a task that nobody submitted here counts from when it was first recorded. While
+    tasks arrive and change, a walk from page to page meets each task that fits all the while exactly once. A page may
+    hold fewer tasks than `limit`, or none: follow `next_cursor` until it is null.
+    """
+    if query.task_ids:
+        return list_response(tracker().statuses(query.task_ids))
+    return list_response(tracker().page(query.wanted, limit=query.limit, after=query.after))
 
 
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
