@@ -1,6 +1,6 @@
 """The fakes behind the tracker's Protocols. They pass the same tests as Redis does: integration/test_store.py."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -34,13 +34,12 @@ class MemoryStore:
         self._trip()
         return self._snapshot(task_id)
 
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         if not task_ids:
-            return []
+            return iter(())
         self._trip()
-        return [
-            msgspec.structs.replace(snapshot, known=bool(snapshot.record)) for snapshot in map(self._snapshot, task_ids)
-        ]
+        snapshots = map(self._snapshot, task_ids)
+        return (msgspec.structs.replace(snapshot, known=bool(snapshot.record)) for snapshot in snapshots)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
         self._trip()

@@ -12,7 +12,7 @@ from task_status_worker.connection import connect
 from task_status_worker.record import NOTE_SCRIPT, Keys, Note, Retention, note_call
 
 from task_status_service.errors import StoreFull, StoreUnavailable
-from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
@@ -68,29 +68,32 @@ class RedisStore:
             _raise_unless_wrong_type(record, known, meta)
         return _snapshot(task_id, record, meta, known=bool(known))
 
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
 
-        Up to 200 ids are one page, and each meta is bounded: so is what is sent.
+        A meta of more than `MAX_LISTED_BYTES` is read in a trip of its own when its turn comes, so that a page of huge
+        ones is never in memory at once.
         """
         if not task_ids:
-            return []
+            return iter(())
         with _named_errors():
             pipeline = self._records.pipeline(transaction=False)
             for task_id in task_ids:
                 pipeline.hgetall(self._keys.record(task_id))
             metas = pipeline if self._results is None else self._results.pipeline(transaction=False)
             for task_id in task_ids:
-                self._read_meta(metas, task_id)
+                self._read_meta(metas, task_id, MAX_LISTED_BYTES)
             answers = pipeline.execute(raise_on_error=False)
             if metas is not pipeline:
                 answers += metas.execute(raise_on_error=False)
             _raise_unless_wrong_type(*answers)
         count = len(task_ids)
-        return [
-            _snapshot(task_id, record, meta, known=bool(record))
+        return (
+            self.read(task_id)
+            if isinstance(meta, bytes) and len(meta) > MAX_LISTED_BYTES
+            else _snapshot(task_id, record, meta, known=bool(record))
             for task_id, record, meta in zip(task_ids, answers[:count], answers[count:], strict=True)
-        ]
+        )
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
         """Read the ids of one page in one trip, newest first. The cost is bounded whatever is stored.
@@ -121,12 +124,12 @@ class RedisStore:
             Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
         )
 
-    def _read_meta(self, pipeline: Any, task_id: str) -> Any:
+    def _read_meta(self, pipeline: Any, task_id: str, limit: int = MAX_STORED_BYTES) -> Any:
         """Add the reading of Celery's meta: one byte more than is decoded, so that what is too large is seen as such.
 
         GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
         """
-        return pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
+        return pipeline.getrange(self._keys.meta(task_id), 0, limit)
 
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""

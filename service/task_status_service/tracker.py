@@ -1,7 +1,7 @@
 """The use cases, in their order: submit, read, list. Knows no HTTP, Redis, Celery; declares what it calls."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
@@ -20,7 +20,7 @@ from task_status_service.errors import (
     TaskNotFound,
     Unavailable,
 )
-from task_status_service.listing import Filter, IndexPage, Position
+from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -81,8 +81,11 @@ class Store(Protocol):
         """Read all that is stored about one task, in one round trip."""
         ...
 
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
-        """Read the same about several tasks, in their order and in one round trip; `known` is not looked up."""
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+        """Read the same about several tasks, in their order and in one round trip; `known` is not looked up.
+
+        What is huge is read alone, when its turn comes.
+        """
         ...
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
@@ -253,9 +256,9 @@ class Tracker:
         return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
 
     def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
-        """Read and decode, without those of which nothing is stored."""
+        """Read and decode, without those of which nothing is stored, and without results that are long."""
         snapshots = self._store.read_many(task_ids)
-        return [self._decode(snapshot, MAX_INLINE_SIZE) for snapshot in snapshots if not snapshot.is_empty]
+        return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
 
     def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
         status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)

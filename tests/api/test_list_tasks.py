@@ -153,6 +153,18 @@ def test_custom_final_states(store, broker):
     assert ids_of(client.get("/tasks?state=finished&state=failed&name=demo.mul")) == ["t-4", "t-3"]
 
 
+def test_a_long_result_is_left_out(client, store):
+    """What is short is there, what is long is null and said to be: the answer stays bounded."""
+    for task_id, size in (("short", 60_000), ("long", 70_000)):
+        put_meta(store, task_id, "SUCCESS", "x" * size)
+
+    short, long = client.get("/tasks?id=short&id=long").get_json()["items"]
+
+    assert (len(short["result"]), short["diagnostics"]) == (60_000, [])
+    assert (long["state"], long["result"]) == ("succeeded", None)
+    assert [diagnostic["code"] for diagnostic in long["diagnostics"]] == ["result_too_large"]
+
+
 def test_expired_is_left_out(client, tasks):
     """What has expired between the index and the read is not there."""
 

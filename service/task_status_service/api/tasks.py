@@ -67,7 +67,8 @@ def list_tasks(query: Listing) -> Response:
 
     In the order of their submission; a task that nobody submitted here counts from when it was first recorded. While
     tasks arrive and change, a walk from page to page meets each task that fits all the while exactly once. A page may
-    hold fewer tasks than `limit`, or none: follow `next_cursor` until it is null.
+    hold fewer tasks than `limit`, or none: follow `next_cursor` until it is null. A result of over 64 Ki characters is
+    left out here, as `diagnostics` then say.
     """
     if query.task_ids:
         return list_response(tracker().statuses(query.task_ids))
