@@ -53,7 +53,8 @@ for _, state in ipairs(want.states or {}) do is_wanted[state] = true end
 
 local function fits(id)
   if not looks_at_records then return true end
-  local record = redis.call('HMGET', records .. id, 'name', 'indexed_as', 'labels')
+  -- A key of another type holds no record.
+  local record = redis.pcall('HMGET', records .. id, 'name', 'indexed_as', 'labels')
   if looks_at_name and record[1] ~= want.name then return false end
   if looks_at_state and not is_wanted[record[2]] then return false end
   if want.labels then

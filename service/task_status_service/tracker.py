@@ -235,18 +235,16 @@ class Tracker:
         """List tasks, newest first, in two round trips: the index, and what it names.
 
         The index knows a task by what its record alone says; the status has the last word, for Celery's meta may know
-        better. So a task whose status is in none of the states that were asked for is left out, as is one that has
-        expired since: a page may hold fewer than `limit`, or none, and still have a next one. A task without a record,
-        of a worker without the kit that nobody submitted here, is in no list.
+        better. So a task whose status is in none of the states that were asked for, or of another name, is left out,
+        as is one that has expired since: a page may hold fewer than `limit`, or none, and still have a next one. A task
+        without a record, of a worker without the kit that nobody submitted here, is in no list.
 
         Raises:
             StoreUnavailable: not now.
         """
         indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
         items = self._statuses(indexed.task_ids)
-        if wanted.states:
-            items = [status for status in items if status.state in wanted.states]
-        return TaskPage(items=items, next=indexed.next)
+        return TaskPage(items=[status for status in items if _still_fits(status, wanted)], next=indexed.next)
 
     def _as_indexed(self, wanted: Filter) -> Filter:
         """Add `finished` where a custom final state may mean a state that is asked for: the index knows no settings."""
@@ -279,6 +277,10 @@ class Tracker:
         except Unavailable:
             broker = "does not answer"
         return Health(store=store, broker=broker, worker=worker)
+
+
+def _still_fits(status: TaskStatus, wanted: Filter) -> bool:
+    return (not wanted.states or status.state in wanted.states) and wanted.name in (None, status.name)
 
 
 def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:

@@ -324,6 +324,29 @@ def test_an_expiry_is_exact(store: Store) -> None:
     assert index_of(store).keys() == {b"state:queued", b"expiry"}
 
 
+def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
+    """What took the place of a record is no record; other tasks are noted as ever, and it is forgotten."""
+    store.write(Note(task_id="broken", fact=Fact.STARTED, name="demo.add"))
+    expire(store, "broken", "demo.add")
+    store.client.set(store.keys.record("broken"), "text")
+
+    assert store.note(Fact.STARTED, name="demo.mul")[0] == 1
+    index = index_of(store)
+    assert b"name:demo.add" not in index
+    assert index[b"expiry"].keys() == {b"t\0demo.mul"}
+
+
+def test_what_is_written_again_is_kept_in_the_index(store: Store) -> None:
+    """A record that lives longer than it was to is looked at once more when its new time has come."""
+    store.note(Fact.STARTED, name="demo.add")
+    store.client.zadd(store.keys.index + "expiry", {"t\0demo.add": store.now.timestamp() - 2})
+    store.note(Fact.RETRYING)
+
+    index = index_of(store)
+    assert index.keys() == {b"state:retrying", b"name:demo.add", b"expiry"}
+    assert abs(index[b"expiry"][b"t\0demo.add"] - store.now.timestamp() - ONE_DAY) < 3
+
+
 def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
     """A record that has expired and is written again is in the index once, under what it is now."""
     store.note(Fact.STARTED, name="demo.add")

@@ -100,15 +100,23 @@ end
 local EXPIRED_PER_NOTE = 5
 
 local function drop_expired()
-  local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. time[1], 'LIMIT', 0, EXPIRED_PER_NOTE)
-  for _, member in ipairs(expired) do
+  local due = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. time[1], 'LIMIT', 0, EXPIRED_PER_NOTE)
+  for _, member in ipairs(due) do
     local nul = string.find(member, '\0', 1, true)
-    local gone, name = string.sub(member, 1, nul - 1), string.sub(member, nul + 1)
-    redis.call('ZREM', expiry, member)
-    if name ~= '' then redis.call('ZREM', index .. 'name:' .. name, gone) end
-    -- The id may have come back since, under another name.
-    if redis.call('EXISTS', records .. gone) == 0 then
-      for _, state in ipairs(STATES) do redis.call('ZREM', index .. 'state:' .. state, gone) end
+    local old_id, old_name = string.sub(member, 1, nul - 1), string.sub(member, nul + 1)
+    local left = redis.call('TTL', records .. old_id)
+    -- A key of another type must not stop the notes of other tasks.
+    local found = redis.pcall('HGET', records .. old_id, 'name')
+    if left ~= -2 and (found or '') == old_name then
+      -- It has been written since: cheaper to find out here, once, than to move it with each note.
+      redis.call('ZADD', expiry, seconds + 1 + (left < 0 and record_seconds or left), member)
+    else
+      redis.call('ZREM', expiry, member)
+      if old_name ~= '' then redis.call('ZREM', index .. 'name:' .. old_name, old_id) end
+      -- The id may have come back under another name; that has a member of its own.
+      if left == -2 then
+        for _, state in ipairs(STATES) do redis.call('ZREM', index .. 'state:' .. state, old_id) end
+      end
     end
   end
 end
@@ -126,11 +134,11 @@ if state ~= indexed_as then
   redis.call('ZADD', index .. 'state:' .. state, indexed_at, id)
   redis.call('HSET', record, 'indexed_as', state)
 end
-if name ~= '' and (name ~= old[8] or not is[7]) then
+if not is[7] or name ~= (old[8] or '') then
   redis.call('ZREM', expiry, id .. '\0')
-  redis.call('ZADD', index .. 'name:' .. name, indexed_at, id)
+  redis.call('ZADD', expiry, seconds + math.max(ttl, record_seconds), id .. '\0' .. name)
+  if name ~= '' then redis.call('ZADD', index .. 'name:' .. name, indexed_at, id) end
 end
-redis.call('ZADD', expiry, seconds + math.max(ttl, record_seconds), id .. '\0' .. name)
 drop_expired()
 
 if is_new or (advanced and is_final == '1') then redis.call('SET', known, '', 'EX', record_seconds + known_seconds) end
