@@ -34,7 +34,7 @@ class MemoryStore:
         self._trip()
         return self._snapshot(task_id)
 
-    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+    def read_listed(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         if not task_ids:
             return iter(())
         self._trip()

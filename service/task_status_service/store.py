@@ -68,7 +68,7 @@ class RedisStore:
             _raise_unless_wrong_type(record, known, meta)
         return _snapshot(task_id, record, meta, known=bool(known))
 
-    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+    def read_listed(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
 
         A meta of more than `MAX_LISTED_BYTES` is read in a trip of its own when its turn comes, so that a page of huge

@@ -81,7 +81,7 @@ class Store(Protocol):
         """Read all that is stored about one task, in one round trip."""
         ...
 
-    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+    def read_listed(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read the same about several tasks, in their order and in one round trip; `known` is not looked up.
 
         What is huge is read alone, when its turn comes.
@@ -255,7 +255,7 @@ class Tracker:
 
     def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
         """Read and decode, without those of which nothing is stored, and without results that are long."""
-        snapshots = self._store.read_many(task_ids)
+        snapshots = self._store.read_listed(task_ids)
         return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
 
     def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:

@@ -174,8 +174,8 @@ def test_reads_many_as_it_reads_one(arranged: Arranged) -> None:
     arranged.put_meta("t-3", b"x" * (MAX_STORED_BYTES + 1_000))
     ids = ["t-3", "t-0", "t-1", "t-2"]
 
-    assert list(arranged.store.read_many(ids)) == [arranged.store.read(task_id) for task_id in ids]
-    assert list(arranged.store.read_many([])) == []
+    assert list(arranged.store.read_listed(ids)) == [arranged.store.read(task_id) for task_id in ids]
+    assert list(arranged.store.read_listed([])) == []
 
 
 def walk(arranged: Arranged, limit: int = 50, **wanted: Any) -> list[str]:
@@ -257,7 +257,7 @@ def test_pages_among_ties(arranged: Arranged) -> None:
         arranged.store.note(Note(task_id=task_id, fact=fact, name="demo.add"))
     at = {
         task_id: int(snapshot.record[b"indexed_at"])
-        for task_id, snapshot in zip(ids, arranged.store.read_many(ids), strict=True)
+        for task_id, snapshot in zip(ids, arranged.store.read_listed(ids), strict=True)
     }
     expected = sorted(ids, key=lambda task_id: (at[task_id], task_id.encode()), reverse=True)
 
@@ -332,7 +332,7 @@ def test_round_trips(redis_url: str) -> None:
     for use in (
         lambda: store.read("t-1"),
         lambda: store.note(SUBMITTED),
-        lambda: list(store.read_many(many)),
+        lambda: list(store.read_listed(many)),
         lambda: store.page(Filter(states=[TaskState.QUEUED]), limit=200, after=None),
     ):
         CountingConnection.trips = 0
