@@ -1,11 +1,13 @@
 """The fakes behind the tracker's Protocols. They pass the same tests as Redis does: integration/test_store.py."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import note_model
 from task_status_service.errors import BrokerUnavailable, StoreUnavailable, TooManyWatches
+from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import MAX_STORED_BYTES, Snapshot
 from task_status_service.tracker import Submission
 from task_status_worker.record import Note
@@ -31,6 +33,46 @@ class MemoryStore:
 
     def read(self, task_id: str) -> Snapshot:
         self._trip()
+        return self._snapshot(task_id)
+
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+        if not task_ids:
+            return iter(())
+        self._trip()
+        snapshots = map(self._snapshot, task_ids)
+        return (msgspec.structs.replace(snapshot, known=bool(snapshot.record)) for snapshot in snapshots)
+
+    def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
+        self._trip()
+        indexed = [self._indexed(record, task_id) for task_id, record in self.records.items()]
+        begins_after = (after.at_ms, after.task_id.encode()) if after else (float("inf"), b"")
+        waiting = sorted(
+            (one for one in indexed if (one.at_ms, one.task_id.encode()) < begins_after and _is_within(one, wanted)),
+            key=lambda one: (one.at_ms, one.task_id.encode()),
+            reverse=True,
+        )
+        # What one index alone can answer is given in full; else as many records are looked at as page.lua would.
+        if not wanted.labels:
+            waiting = [one for one in waiting if _fits(one, wanted)]
+        found: list[str] = []
+        for looked, one in enumerate(waiting):
+            if len(found) == limit or looked == MAX_LOOKED_AT:
+                before = waiting[looked - 1]
+                return IndexPage(found, Position(before.at_ms, before.task_id))
+            if _fits(one, wanted):
+                found.append(one.task_id)
+        return IndexPage(found, None)
+
+    def _indexed(self, stored: dict[bytes, bytes], task_id: str) -> "Indexed":
+        return Indexed(
+            int(stored[b"indexed_at"]),
+            task_id,
+            stored[b"indexed_as"].decode(),
+            stored.get(b"name", b"").decode(),
+            msgspec.json.decode(stored.get(b"labels", b"{}")),
+        )
+
+    def _snapshot(self, task_id: str) -> Snapshot:
         meta = self.metas.get(task_id)
         return Snapshot(
             task_id=task_id,
@@ -39,11 +81,6 @@ class MemoryStore:
             wrong_type=isinstance(meta, list),
             known=task_id in self.known,
         )
-
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
-        self._trip()
-        self.trips -= len(task_ids)
-        return [self.read(task_id) for task_id in task_ids]
 
     def note(self, note: Note) -> datetime:
         self._trip()
@@ -59,6 +96,31 @@ class MemoryStore:
     def worker_seen_seconds(self) -> float | None:
         self._trip()
         return self.worker_seen
+
+
+class Indexed(msgspec.Struct, frozen=True):
+    """What the index and the records say of one task."""
+
+    at_ms: int
+    task_id: str
+    state: str
+    name: str
+    labels: dict[str, str]
+
+
+def _is_within(one: Indexed, wanted: Filter) -> bool:
+    after, before = wanted.submitted_after, wanted.submitted_before
+    return (after is None or one.at_ms >= after.timestamp() * 1000) and (
+        before is None or one.at_ms < before.timestamp() * 1000
+    )
+
+
+def _fits(one: Indexed, wanted: Filter) -> bool:
+    return (
+        (not wanted.states or one.state in wanted.states)
+        and (not wanted.name or one.name == wanted.name)
+        and wanted.labels.items() <= one.labels.items()
+    )
 
 
 class MemoryBroker:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from task_status_service.status import Snapshot, TaskState, decode
 from task_status_worker.record import Keys, Note, Retention, note_call
 
 Hash = dict[bytes, bytes]
@@ -29,7 +30,7 @@ class Written(msgspec.Struct, frozen=True):
         _, args = note_call(note, keys=Keys(), retention=Retention())
         texts = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
         fact, rank, final, generation, attempt, run, stamp = texts[:7]
-        describes, fields = int(texts[11]), texts[12:]
+        describes, fields = int(texts[14]), texts[15:]
         return cls(
             fact,
             int(rank),
@@ -49,6 +50,7 @@ def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int) -> Hash:
     new = dict(old)
     was_final = old.get(b"final") == b"1"
     _count(new, b"seq")
+    new.setdefault(b"indexed_at", str(now_ms).encode())
     if written.fact == b"STARTED" and (not written.run or written.run != old.get(b"run")):
         _count(new, b"executions")
     if was_final:
@@ -58,7 +60,15 @@ def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int) -> Hash:
     new = written.describes | new
     if _advances(old, written):
         _advance(new, written, str(now_ms).encode())
+    new[b"indexed_as"] = state_of(new).value.encode()
     return new
+
+
+def state_of(stored: Mapping[bytes, bytes]) -> TaskState:
+    """Give the state by which a record is in the index: the one that it reads as where there is no meta."""
+    status = decode(Snapshot(task_id="t", record=stored))
+    assert status is not None
+    return status.state
 
 
 def _advances(old: Mapping[bytes, bytes], written: Written) -> bool:

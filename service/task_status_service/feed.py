@@ -80,7 +80,7 @@ class Feed:
     def __init__(
         self,
         connect: Callable[[], list[redis.Redis]],
-        read_many: Callable[[list[str]], list[Snapshot]],
+        read_many: Callable[[list[str]], Iterable[Snapshot]],
         version: Callable[[Snapshot], str],
         *,
         keys: Keys,

@@ -14,6 +14,8 @@ _CONFIG: Final[dict[str, Any]] = {
     "worker_class": "gevent",
     # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
     "keepalive": 5,
+    # The most that gunicorn allows, in bytes: a hundred ids in a query.
+    "limit_request_line": 8_190,
     "timeout": 30,
     "graceful_timeout": 10,
     # A second gunicorn of the same user would unlink the first one's socket.

@@ -1,16 +1,19 @@
 """Redis: records and Celery's results, read in one round trip, written by one script. Nothing here decodes."""
 
+import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import redis
 from task_status_worker.connection import connect
 from task_status_worker.record import NOTE_SCRIPT, Keys, Note, Retention, note_call
 
 from task_status_service.errors import StoreFull, StoreUnavailable
-from task_status_service.status import MAX_STORED_BYTES, Snapshot
+from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.
@@ -18,6 +21,9 @@ SOCKET_SECONDS: Final = 0.4
 RETRIES: Final = 1
 #: connections of one process
 MAX_CONNECTIONS: Final = 64
+
+#: reads one page of the index that note.lua keeps
+_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
@@ -41,40 +47,89 @@ class RedisStore:
         self._keys = keys
         self._retention = retention
         self._note_script = records.register_script(NOTE_SCRIPT)
+        self._page_script = records.register_script(_PAGE_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
-        """Read one task: see `read_many`."""
-        return self.read_many([task_id])[0]
-
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
-        """Read the records of some tasks and Celery's metas, in one round trip, each record before its meta.
+        """Read the record and Celery's meta, the record first.
 
         A worker writes the meta first and the record last: so a record that says it has ended comes with the result.
         """
         with _named_errors():
             pipeline = self._records.pipeline(transaction=False)
+            pipeline.hgetall(self._keys.record(task_id))
+            pipeline.exists(self._keys.known(task_id))
+            if self._results is None:
+                record, known, meta = self._read_meta(pipeline, task_id).execute(raise_on_error=False)
+            else:
+                record, known = pipeline.execute()
+                (meta,) = self._read_meta(self._results.pipeline(transaction=False), task_id).execute(
+                    raise_on_error=False
+                )
+            _raise_unless_wrong_type(record, known, meta)
+        return _snapshot(task_id, record, meta, known=bool(known))
+
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+        """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
+
+        A meta of more than `MAX_LISTED_BYTES` is read in a trip of its own when its turn comes, so that a page of huge
+        ones is never in memory at once.
+        """
+        if not task_ids:
+            return iter(())
+        with _named_errors():
+            pipeline = self._records.pipeline(transaction=False)
             for task_id in task_ids:
                 pipeline.hgetall(self._keys.record(task_id))
-                pipeline.exists(self._keys.known(task_id))
-            if self._results is None:
-                answers = _answers(self._read_metas(pipeline, task_ids))
-            else:
-                answers = _answers(pipeline)
-                answers += _answers(self._read_metas(self._results.pipeline(transaction=False), task_ids))
-        metas = answers[2 * len(task_ids) :]
-        return [
-            _snapshot(task_id, answers[2 * position], answers[2 * position + 1], metas[position])
-            for position, task_id in enumerate(task_ids)
-        ]
+            metas = pipeline if self._results is None else self._results.pipeline(transaction=False)
+            for task_id in task_ids:
+                self._read_meta(metas, task_id, MAX_LISTED_BYTES)
+            answers = pipeline.execute(raise_on_error=False)
+            if metas is not pipeline:
+                answers += metas.execute(raise_on_error=False)
+            _raise_unless_wrong_type(*answers)
+        count = len(task_ids)
+        return (
+            self.read(task_id)
+            if isinstance(meta, bytes) and len(meta) > MAX_LISTED_BYTES
+            else _snapshot(task_id, record, meta, known=bool(record))
+            for task_id, record, meta in zip(task_ids, answers[:count], answers[count:], strict=True)
+        )
 
-    def _read_metas(self, pipeline: Any, task_ids: Sequence[str]) -> Any:
-        """Add the reading of metas: one byte more than is decoded, so that what is too large is seen as such.
+    def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
+        """Read the ids of one page in one trip, newest first. The cost is bounded whatever is stored.
+
+        The states are those that records alone say. By state, by name or by both the index is read; where labels
+        matter, or both state and name, so are the records of up to `MAX_LOOKED_AT` tasks: then a page may hold fewer
+        than `limit` and still have a next one.
+        """
+        states = wanted.states or (() if wanted.name else tuple(TaskState))
+        keys = [f"{self._keys.index}state:{state}" for state in states]
+        if wanted.name:
+            keys.append(f"{self._keys.index}name:{wanted.name}")
+        wish = _Wish(
+            limit=limit,
+            look_at=MAX_LOOKED_AT,
+            states=list(wanted.states) or None,
+            name=wanted.name,
+            labels=dict(wanted.labels) or None,
+            after=_milliseconds(wanted.submitted_after),
+            before=_milliseconds(wanted.submitted_before),
+            at=str(after.at_ms) if after else None,
+            id=after.task_id if after else None,
+        )
+        with _named_errors():
+            at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
+        return IndexPage(
+            [task_id.decode("utf-8", "replace") for task_id in ids],
+            Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
+        )
+
+    def _read_meta(self, pipeline: Any, task_id: str, limit: int = MAX_STORED_BYTES) -> Any:
+        """Add the reading of Celery's meta: one byte more than is decoded, so that what is too large is seen as such.
 
         GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
         """
-        for task_id in task_ids:
-            pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
-        return pipeline
+        return pipeline.getrange(self._keys.meta(task_id), 0, limit)
 
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""
@@ -112,24 +167,40 @@ class RedisStore:
             self._results.close()
 
 
-def _answers(pipeline: Any) -> list[Any]:
-    """Send a pipeline; of its errors only that a key is of another type is an answer."""
-    answers: list[Any] = pipeline.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception) and not _is_wrong_type(answer):
-            raise answer
-    return answers
+class _Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What page.lua is asked; times in milliseconds as text, for Lua's numbers print as they like."""
+
+    limit: int
+    look_at: int
+    states: list[TaskState] | None = None
+    name: str | None = None
+    labels: dict[str, str] | None = None
+    after: str | None = None
+    before: str | None = None
+    #: the position after which the page begins
+    at: str | None = None
+    id: str | None = None
 
 
-def _snapshot(task_id: str, record: Any, known: Any, meta: Any) -> Snapshot:
+def _milliseconds(moment: datetime | None) -> str | None:
+    return str(round(moment.timestamp() * 1000)) if moment else None
+
+
+def _snapshot(task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
     return Snapshot(
         task_id=task_id,
         # Only we write records; a key of that name that is none holds no record.
         record={} if isinstance(record, Exception) else record,
         meta=None if isinstance(meta, Exception) else meta or None,
         wrong_type=isinstance(meta, Exception),
-        known=bool(known),
+        known=known,
     )
+
+
+def _raise_unless_wrong_type(*answers: Any) -> None:
+    for answer in answers:
+        if isinstance(answer, Exception) and not _is_wrong_type(answer):
+            raise answer
 
 
 def _is_wrong_type(answer: Exception) -> bool:

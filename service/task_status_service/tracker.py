@@ -1,7 +1,7 @@
-"""The use cases, in their order: submit, read, status, result. Knows no HTTP, Redis, Celery; declares what it calls."""
+"""The use cases, in their order: submit, read, list. Knows no HTTP, Redis, Celery; declares what it calls."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
@@ -20,6 +20,7 @@ from task_status_service.errors import (
     TaskNotFound,
     Unavailable,
 )
+from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -47,6 +48,16 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
 
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold some tasks of a list."""
+
+    items: list[TaskStatus]
+    #: where the next page begins; None if this is the last
+    next: Position | None = None
+    #: ids that were asked for of which nothing is stored
+    missing: list[str] = []
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Say which parts answer; each is None when it does, else what is wrong with it."""
 
@@ -70,8 +81,15 @@ class Store(Protocol):
         """Read all that is stored about one task, in one round trip."""
         ...
 
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
-        """Read all that is stored about some tasks, in their order, in one round trip."""
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+        """Read the same about several tasks, in their order and in one round trip; `known` is not looked up.
+
+        What is huge is read alone, when its turn comes.
+        """
+        ...
+
+    def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
+        """Read the ids of one page of the index, newest first, in one round trip of a bounded cost."""
         ...
 
     def note(self, note: Note) -> datetime:
@@ -169,7 +187,7 @@ class Tracker:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
 
-    def read_many(self, task_ids: Sequence[str]) -> list[Snapshot]:
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read what is stored about some tasks, in their order, in one round trip; empty where there is nothing."""
         return self._store.read_many(task_ids)
 
@@ -206,6 +224,44 @@ class Tracker:
             raise NoResult("The result is larger than this service reads.")
         return status.result
 
+    def statuses(self, task_ids: Sequence[str]) -> TaskPage:
+        """Tell the statuses of these tasks, in this order, in one round trip; one that is asked for twice once.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+        ids = list(dict.fromkeys(task_ids))
+        items = self._statuses(ids)
+        found = {status.id for status in items}
+        return TaskPage(items=items, missing=[task_id for task_id in ids if task_id not in found])
+
+    def page(self, wanted: Filter, *, limit: int, after: Position | None = None) -> TaskPage:
+        """List tasks, newest first, in two round trips: the index, and what it names.
+
+        The index knows a task by what its record alone says; the status has the last word, for Celery's meta may know
+        better. So a task whose status is in none of the states that were asked for, or of another name, is left out,
+        as is one that has expired since: a page may hold fewer than `limit`, or none, and still have a next one. A task
+        without a record, of a worker without the kit that nobody submitted here, is in no list.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+        indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
+        items = self._statuses(indexed.task_ids)
+        return TaskPage(items=[status for status in items if _still_fits(status, wanted)], next=indexed.next)
+
+    def _as_indexed(self, wanted: Filter) -> Filter:
+        """Add `finished` where a custom final state may mean a state that is asked for: the index knows no settings."""
+        means_one = not set(wanted.states).isdisjoint(self._final_states.values())
+        if not means_one or TaskState.FINISHED in wanted.states:
+            return wanted
+        return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
+
+    def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
+        """Read and decode, without those of which nothing is stored, and without results that are long."""
+        snapshots = self._store.read_many(task_ids)
+        return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
+
     def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
         status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)
         if status is None:
@@ -225,6 +281,10 @@ class Tracker:
         except Unavailable:
             broker = "does not answer"
         return Health(store=store, broker=broker, worker=worker)
+
+
+def _still_fits(status: TaskStatus, wanted: Filter) -> bool:
+    return (not wanted.states or status.state in wanted.states) and wanted.name in (None, status.name)
 
 
 def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:

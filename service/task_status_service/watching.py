@@ -110,7 +110,7 @@ class Watcher:
         Raises:
             InvalidArguments: naming those that nobody has heard of.
         """
-        snapshots = self._tracker.read_many(task_ids)
+        snapshots = list(self._tracker.read_many(task_ids))
         if unknown := [snapshot.task_id for snapshot in snapshots if snapshot.is_empty]:
             faults = [Fault(f"{task_id}: no such task", parameter="id") for task_id in unknown]
             raise InvalidArguments("There is nothing to watch.", faults)
@@ -156,7 +156,7 @@ class Watcher:
         if not task_ids:
             return []
         try:
-            return [snapshot for snapshot in self._tracker.read_many(list(task_ids)) if not snapshot.is_empty]
+            return [snapshot for snapshot in self._tracker.read_many(sorted(task_ids)) if not snapshot.is_empty]
         except (Unavailable, TaskNotFound):
             return []
 

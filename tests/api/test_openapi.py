@@ -55,7 +55,16 @@ def test_valid(document):
 def test_operations(document):
     """Every operation has a camelCase id, a summary, a tag, and problems for what can go wrong; no `default`."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
-    assert names == {"submitTask", "getTask", "getTaskResult", "watchTask", "watchTasks", "getLiveness", "getReadiness"}
+    assert names == {
+        "submitTask",
+        "listTasks",
+        "getTask",
+        "getTaskResult",
+        "watchTask",
+        "watchTasks",
+        "getLiveness",
+        "getReadiness",
+    }
     for _, _, operation in operations(document):
         assert re.fullmatch(r"[a-z]+[A-Za-z]+", operation["operationId"])
         assert operation["summary"]

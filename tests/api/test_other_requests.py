@@ -14,8 +14,8 @@ def test_no_such_page(client, path):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/tasks", {"POST", "OPTIONS"}),
-        ("TRACE", "/tasks", {"POST", "OPTIONS"}),
+        ("DELETE", "/tasks", {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("TRACE", "/tasks", {"GET", "HEAD", "POST", "OPTIONS"}),
         ("POST", "/tasks/t-1", {"GET", "HEAD", "OPTIONS"}),
         ("POST", "/livez", {"GET", "HEAD", "OPTIONS"}),
         ("PUT", "/openapi.json", {"GET", "HEAD", "OPTIONS"}),

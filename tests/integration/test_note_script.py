@@ -18,7 +18,9 @@ from task_status_worker.record import FINAL_FACTS, NOTE_SCRIPT, RANKS, Fact, Key
 from task_status_worker.record import unpack as unpack_record
 
 #: what differs from run to run
-TIMES = tuple(f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress"))
+TIMES = tuple(
+    f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress", "indexed")
+)
 
 ONE_DAY = 86_400
 
@@ -226,10 +228,144 @@ def test_each_write_is_published(store: Store) -> None:
     assert data == [b"1:STARTED", b"2:", b"3:SUBMITTED"]
 
 
+def index_of(store: Store) -> dict[bytes, dict[bytes, float]]:
+    """Give every sorted set of the index, by what follows `index:` in its key."""
+    prefix = store.keys.index.encode()
+    return {
+        key.removeprefix(prefix): dict(store.client.zrange(key, 0, -1, withscores=True))
+        for key in store.client.scan_iter(prefix + b"*")
+    }
+
+
+def test_a_task_is_in_the_index_once(store: Store) -> None:
+    """By its state, by its name, and by when its record expires; its place is the time of its first note."""
+    store.note(Fact.RECEIVED, name="demo.add", age_seconds=5)
+    first = store.record.received_at
+    assert first is not None
+    at_ms = round(first.timestamp() * 1000)
+
+    for fact, outcome, state in [
+        (Fact.RECEIVED, None, b"queued"),
+        (Fact.STARTED, None, b"running"),
+        (Fact.SUBMITTED, None, b"running"),
+        (Fact.RETRYING, None, b"retrying"),
+        (Fact.FINISHED, "SUCCESS", b"succeeded"),
+        (Fact.STARTED, None, b"succeeded"),
+    ]:
+        store.note(fact, outcome=outcome)
+        index = index_of(store)
+        (expires_at,) = index.pop(b"expiry").values()
+        assert index == {b"state:" + state: {b"t": at_ms}, b"name:demo.add": {b"t": at_ms}}
+        assert abs(expires_at - store.now.timestamp() - ONE_DAY) < 2
+
+
+def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
+    """A note without a name may be the first; the next one brings it, and it stays what it is."""
+    store.note(None, progress={"done": 1})
+    assert index_of(store).keys() == {b"state:running", b"expiry"}
+    store.note(Fact.STARTED, name="demo.add")
+    store.note(Fact.STARTED, name="demo.mul")
+
+    index = index_of(store)
+    assert index.keys() == {b"state:running", b"name:demo.add", b"expiry"}
+    assert index[b"expiry"].keys() == {b"t\0demo.add"}
+
+
+def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
+    """From the next note on the task is found as `canceling`, until it has ended."""
+    store.note(Fact.STARTED)
+    store.client.hset(store.keys.record("t"), "cancel_requested", "1")
+    store.note(None, progress={"done": 1})
+    assert index_of(store).keys() == {b"state:canceling", b"expiry"}
+    store.note(Fact.REVOKED, outcome="REVOKED")
+    assert index_of(store).keys() == {b"state:canceled", b"expiry"}
+
+
+def expire(store: Store, task_id: str, name: str) -> None:
+    """Let a record expire as it would: its key is gone, and its time in the index has passed."""
+    store.client.delete(store.keys.record(task_id))
+    store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0{name}": store.now.timestamp() - 2})
+
+
+def test_the_index_forgets_what_has_expired(store: Store) -> None:
+    """Each note drops a few that have expired, so writing never takes long and the index never grows for long."""
+    for number in range(12):
+        store.write(Note(task_id=f"old-{number}", fact=Fact.STARTED, name="demo.add" if number % 2 else None))
+    for number in range(12):
+        expire(store, f"old-{number}", "demo.add" if number % 2 else "")
+    left = []
+    for number in range(3):
+        store.write(Note(task_id=f"new-{number}", fact=Fact.SUBMITTED, name="demo.mul"))
+        left.append(len(index_of(store).get(b"state:running", ())))
+
+    index = index_of(store)
+    assert left[0] > 0, "a note drops no more than a few"
+    assert left[-1] == 0
+    new = {b"new-0", b"new-1", b"new-2"}
+    assert {key: set(members) for key, members in index.items() if key != b"expiry"} == {
+        b"state:queued": new,
+        b"name:demo.mul": new,
+    }
+    assert index[b"expiry"].keys() == {task_id + b"\0demo.mul" for task_id in new}
+
+
+def test_an_expiry_is_exact(store: Store) -> None:
+    """The index drops a task after its record has expired, and not before."""
+    short = Retention(record_seconds=1, known_seconds=1)
+    store.write(Note(task_id="short", fact=Fact.STARTED, name="demo.add"), retention=short)
+    while store.client.exists(store.keys.record("short")):
+        store.note(Fact.SUBMITTED)
+        if store.client.exists(store.keys.record("short")):
+            assert b"short" in index_of(store)[b"state:running"]
+    deadline = store.now + timedelta(seconds=2)
+    while b"state:running" in index_of(store):
+        assert store.now < deadline
+        store.note(Fact.SUBMITTED)
+    assert index_of(store).keys() == {b"state:queued", b"expiry"}
+
+
+def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
+    """What took the place of a record is no record; other tasks are noted as ever, and it is forgotten."""
+    store.write(Note(task_id="broken", fact=Fact.STARTED, name="demo.add"))
+    expire(store, "broken", "demo.add")
+    store.client.set(store.keys.record("broken"), "text")
+
+    assert store.note(Fact.STARTED, name="demo.mul")[0] == 1
+    index = index_of(store)
+    assert b"name:demo.add" not in index
+    assert index[b"expiry"].keys() == {b"t\0demo.mul"}
+
+
+def test_what_is_written_again_is_kept_in_the_index(store: Store) -> None:
+    """A record that lives longer than it was to is looked at once more when its new time has come."""
+    store.note(Fact.STARTED, name="demo.add")
+    store.client.zadd(store.keys.index + "expiry", {"t\0demo.add": store.now.timestamp() - 2})
+    store.note(Fact.RETRYING)
+
+    index = index_of(store)
+    assert index.keys() == {b"state:retrying", b"name:demo.add", b"expiry"}
+    assert abs(index[b"expiry"][b"t\0demo.add"] - store.now.timestamp() - ONE_DAY) < 3
+
+
+def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
+    """A record that has expired and is written again is in the index once, under what it is now."""
+    store.note(Fact.STARTED, name="demo.add")
+    expire(store, "t", "demo.add")
+    store.note(Fact.SUBMITTED, name="demo.mul")
+    store.note(Fact.SUBMITTED, name="demo.mul")
+
+    index = index_of(store)
+    assert {key: set(members) for key, members in index.items()} == {
+        b"state:queued": {b"t"},
+        b"name:demo.mul": {b"t"},
+        b"expiry": {b"t\0demo.mul"},
+    }
+
+
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from(["a", "b"]),
     "worker": st.sampled_from(["w1", "w2"]),
-    "outcome": st.sampled_from(["SUCCESS", "FAILURE"]),
+    "outcome": st.sampled_from(["SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "PARTIAL"]),
     "progress": st.fixed_dictionaries({"done": st.integers(0, 9)}),
     "send_unconfirmed": st.booleans(),
     "next_retry_at": st.just(datetime(2030, 1, 1, tzinfo=UTC)),
@@ -259,6 +395,11 @@ def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) ->
         after = unpack_record(stored)
 
         assert _timeless(stored) == _timeless(expected)
+        at_ms = float(stored[b"indexed_at"])
+        names = [b"state:" + expected[b"indexed_as"], *([b"name:" + expected[b"name"]] if b"name" in expected else [])]
+        index = index_of(store)
+        del index[b"expiry"]
+        assert index == {name: {b"t": at_ms} for name in names}
         assert after is not None
         assert (answer[1], bool(answer[3])) == (after.seq, after.final)
         assert after.seq == (before.seq if before else 0) + 1

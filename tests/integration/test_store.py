@@ -1,6 +1,7 @@
 """What the tracker may expect of a store: the fake and Redis pass the same tests."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -10,7 +11,8 @@ import redis
 from fakes import MemoryStore
 from servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
-from task_status_service.status import MAX_STORED_BYTES
+from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.status import MAX_STORED_BYTES, TaskState
 from task_status_service.store import RedisStore, connect_to
 from task_status_worker.record import Fact, Keys, Note, Retention, unpack
 
@@ -26,6 +28,7 @@ class Arranged(Protocol):
     def announce(self, name: bytes, announcement: bytes) -> None: ...
     def see_worker(self) -> None: ...
     def forget_record(self, task_id: str) -> None: ...
+    def pass_time(self) -> None: ...
 
 
 class ArrangedMemory:
@@ -45,6 +48,9 @@ class ArrangedMemory:
 
     def forget_record(self, task_id: str) -> None:
         del self.store.records[task_id]
+
+    def pass_time(self) -> None:
+        self.store.time += timedelta(milliseconds=2)
 
 
 class ArrangedRedis:
@@ -72,6 +78,9 @@ class ArrangedRedis:
 
     def forget_record(self, task_id: str) -> None:
         self.client.delete(self.keys.record(task_id))
+
+    def pass_time(self) -> None:
+        time.sleep(0.002)
 
     def close(self) -> None:
         self.store.close()
@@ -157,6 +166,135 @@ def test_remembers_what_has_expired(arranged: Arranged) -> None:
     assert (dict(snapshot.record), snapshot.known) == ({}, True)
 
 
+def test_reads_many_as_it_reads_one(arranged: Arranged) -> None:
+    """Several are read in the order asked, each as it would be alone, also what is of another type."""
+    arranged.store.note(SUBMITTED)
+    arranged.store.note(Note(task_id="t-2", fact=Fact.STARTED))
+    arranged.put_meta("t-1", [b"a", b"list"])
+    arranged.put_meta("t-3", b"x" * (MAX_STORED_BYTES + 1_000))
+    ids = ["t-3", "t-0", "t-1", "t-2"]
+
+    assert list(arranged.store.read_many(ids)) == [arranged.store.read(task_id) for task_id in ids]
+    assert list(arranged.store.read_many([])) == []
+
+
+def walk(arranged: Arranged, limit: int = 50, **wanted: Any) -> list[str]:
+    """Give the ids of all pages."""
+    ids: list[str] = []
+    after: Position | None = None
+    while True:
+        page: IndexPage = arranged.store.page(Filter(**wanted), limit=limit, after=after)
+        assert len(page.task_ids) <= limit
+        ids += page.task_ids
+        after = page.next
+        if after is None:
+            return ids
+
+
+@pytest.fixture
+def listed(arranged: Arranged) -> Arranged:
+    """Give a store with six tasks, one later than the other: two queued, one running, three ended."""
+    for number, (name, facts, outcome) in enumerate(
+        [
+            ("demo.add", (Fact.SUBMITTED,), None),
+            ("demo.add", (Fact.SUBMITTED, Fact.STARTED, Fact.FINISHED), "FAILURE"),
+            ("demo.mul", (Fact.SUBMITTED, Fact.STARTED), None),
+            ("demo.mul", (Fact.STARTED, Fact.FINISHED), "SUCCESS"),
+            ("demo.mul", (Fact.SUBMITTED, Fact.STARTED, Fact.FINISHED), "FAILURE"),
+            ("demo.add", (Fact.SUBMITTED,), None),
+        ]
+    ):
+        labels = {"parity": "even" if number % 2 == 0 else "odd", "number": str(number)}
+        for fact in facts:
+            ended = outcome if fact is Fact.FINISHED else None
+            arranged.store.note(Note(task_id=f"t-{number}", fact=fact, name=name, labels=labels, outcome=ended))
+        arranged.pass_time()
+    return arranged
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 6, 50])
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        ({}, "543210"),
+        ({"states": [TaskState.QUEUED]}, "50"),
+        ({"states": [TaskState.FAILED, TaskState.SUCCEEDED]}, "431"),
+        ({"states": [TaskState.CANCELED]}, ""),
+        ({"name": "demo.mul"}, "432"),
+        ({"name": "demo.none"}, ""),
+        ({"name": "demo.add", "states": [TaskState.QUEUED]}, "50"),
+        ({"name": "demo.mul", "states": [TaskState.FAILED, TaskState.RUNNING]}, "42"),
+        ({"labels": {"parity": "even"}}, "420"),
+        ({"labels": {"parity": "even", "number": "2"}}, "2"),
+        ({"labels": {"parity": "even", "number": "3"}}, ""),
+        ({"labels": {"parity": "odd"}, "states": [TaskState.FAILED, TaskState.QUEUED], "name": "demo.add"}, "51"),
+    ],
+)
+def test_pages(listed: Arranged, limit: int, wanted: dict[str, Any], numbers: str) -> None:
+    """Whatever the filter and the length of a page, the walk gives what fits, newest first, once."""
+    assert walk(listed, limit, **wanted) == [f"t-{number}" for number in numbers]
+
+
+@pytest.mark.parametrize("filters", [{}, {"name": "demo.add"}, {"states": [TaskState.QUEUED]}])
+def test_pages_within_a_time(listed: Arranged, filters: dict[str, Any]) -> None:
+    """From a time on, and before a time: two walks that share a bound share no task and miss none."""
+    everything = walk(listed, **filters)
+    bound = unpack(listed.store.read("t-3").record).started_at
+    later = walk(listed, submitted_after=bound, **filters)
+    earlier = walk(listed, 1, submitted_before=bound, **filters)
+
+    assert later + earlier == everything
+    assert "t-5" in later
+    assert "t-0" in earlier
+    assert walk(listed, submitted_after=bound, submitted_before=bound, **filters) == []
+
+
+def test_pages_among_ties(arranged: Arranged) -> None:
+    """Tasks of one millisecond come by id, descending by its bytes; a position among them is exact, wherever it is."""
+    ids = [f"{first}{second}" for first in "aBé-_" for second in "aB:1"]
+    for task_id in ids:
+        fact = Fact.STARTED if "B" in task_id else Fact.SUBMITTED
+        arranged.store.note(Note(task_id=task_id, fact=fact, name="demo.add"))
+    at = {
+        task_id: int(snapshot.record[b"indexed_at"])
+        for task_id, snapshot in zip(ids, arranged.store.read_many(ids), strict=True)
+    }
+    expected = sorted(ids, key=lambda task_id: (at[task_id], task_id.encode()), reverse=True)
+
+    for limit in (1, 3, 50):
+        assert walk(arranged, limit) == walk(arranged, limit, name="demo.add") == expected
+    for task_id in [*ids, "B", "z"]:
+        at_ms = at.get(task_id, max(at.values()))
+        page = arranged.store.page(Filter(), limit=50, after=Position(at_ms, task_id))
+        assert page.task_ids == [one for one in expected if (at[one], one.encode()) < (at_ms, task_id.encode())]
+
+
+def test_a_position_outlives_its_task(listed: Arranged) -> None:
+    """The next page begins where the last one ended, whatever became of the task there."""
+    page = listed.store.page(Filter(states=[TaskState.QUEUED, TaskState.RUNNING]), limit=2, after=None)
+    assert page.task_ids == ["t-5", "t-2"]
+    listed.store.note(Note(task_id="t-2", fact=Fact.FINISHED, outcome="SUCCESS"))
+    listed.store.note(Note(task_id="t-6", fact=Fact.SUBMITTED))
+
+    after = listed.store.page(Filter(states=[TaskState.QUEUED, TaskState.RUNNING]), limit=2, after=page.next)
+
+    assert (after.task_ids, after.next) == (["t-0"], None)
+
+
+def test_a_page_looks_at_no_more_than_it_may(arranged: Arranged) -> None:
+    """A filter that fits few gives pages without tasks and with a next one, and finds them in the end."""
+    arranged.store.note(Note(task_id="rare", fact=Fact.SUBMITTED, labels={"a": "b"}))
+    arranged.pass_time()
+    for number in range(MAX_LOOKED_AT + 5):
+        arranged.store.note(Note(task_id=f"t-{number}", fact=Fact.SUBMITTED, labels={"a": "c"}))
+
+    page = arranged.store.page(Filter(labels={"a": "b"}), limit=1, after=None)
+    assert page.task_ids == []
+    assert page.next is not None
+    page = arranged.store.page(Filter(labels={"a": "b"}), limit=1, after=page.next)
+    assert (page.task_ids, page.next) == (["rare"], None)
+
+
 def test_announcements(arranged: Arranged) -> None:
     """Announcements are given with the store's time."""
     arranged.announce(b"demo.add", json.dumps({"name": "demo.add"}).encode())
@@ -185,11 +323,18 @@ class CountingConnection(redis.Connection):
 
 
 def test_round_trips(redis_url: str) -> None:
-    """On a real connection a read is one round trip, and a note is one."""
+    """On a real connection a read is one round trip, of one task or of many, and so are a note and a page."""
     pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
     store = RedisStore(redis.Redis(connection_pool=pool), results=None, keys=Keys(), retention=Retention())
     store.note(SUBMITTED)  # connects, and loads the script
-    for use in (lambda: store.read("t-1"), lambda: store.note(SUBMITTED)):
+    store.page(Filter(), limit=1, after=None)
+    many = [f"t-{number}" for number in range(100)]
+    for use in (
+        lambda: store.read("t-1"),
+        lambda: store.note(SUBMITTED),
+        lambda: list(store.read_many(many)),
+        lambda: store.page(Filter(states=[TaskState.QUEUED]), limit=200, after=None),
+    ):
         CountingConnection.trips = 0
         use()
         assert CountingConnection.trips == 1

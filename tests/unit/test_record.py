@@ -26,7 +26,7 @@ NOW_MS = round(NOW.timestamp() * 1000)
 KEYS = Keys()
 RETENTION = Retention(record_seconds=100, known_seconds=1000)
 #: where the fields of a note begin in ARGV
-FIRST_FIELD = 12
+FIRST_FIELD = 15
 
 
 def arguments_of(note, **options):
@@ -109,7 +109,7 @@ def test_call_of_a_note():
 
     keys, arguments = note_call(note, keys=KEYS, retention=RETENTION, age_seconds=1.5)
 
-    assert keys == ["task-status:record:x", "task-status:known:x"]
+    assert keys == ["task-status:record:x", "task-status:known:x", "task-status:index:expiry"]
     assert arguments[:FIRST_FIELD] == [
         "FINISHED",
         5,
@@ -122,6 +122,9 @@ def test_call_of_a_note():
         str(NOW_MS).encode(),
         100,
         1000,
+        "x",
+        "task-status:record:",
+        "task-status:index:",
         6,
     ]
     assert arguments[FIRST_FIELD:] == [
@@ -142,7 +145,8 @@ def test_call_of_a_note_without_a_fact():
     """It only reports progress, and ranks below every fact."""
     arguments = arguments_of(Note(task_id="x", progress={"done": 1}), age_seconds=-1.0)
 
-    assert arguments == ["", -1, 0, 0, 0, "", "", 0, 0, 100, 1000, 0, "progress", b'{"done":1}']
+    assert arguments[:11] == ["", -1, 0, 0, 0, "", "", 0, 0, 100, 1000]
+    assert arguments[FIRST_FIELD - 1 :] == [0, "progress", b'{"done":1}']
 
 
 @pytest.mark.parametrize("fact", Fact)

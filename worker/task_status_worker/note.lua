@@ -6,16 +6,18 @@
 -- Rule 3: a note that does not advance still fills in what describes the task and is missing.
 -- Rule 4: a run is counted once, however often its start is written.
 -- Rule 5: REQUEUED goes back on purpose: the next RECEIVED and STARTED of the same attempt advance again.
+-- Rule 6: a task is in the index once by state and once by name, from its first note until its record expires.
 
 -- Redis before 7 replicates scripts as text unless told otherwise, and then refuses to write after TIME.
 if redis.replicate_commands then redis.replicate_commands() end
 
-local record, known = KEYS[1], KEYS[2]
+local record, known, expiry = KEYS[1], KEYS[2], KEYS[3]
 local fact, rank, is_final = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local generation, attempt, run = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local stamp, age_ms = ARGV[7], tonumber(ARGV[8])
 local scheduled_ms, record_seconds, known_seconds = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local describes, first = tonumber(ARGV[12]), 13
+local id, records, index = ARGV[12], ARGV[13], ARGV[14]
+local describes, first = tonumber(ARGV[15]), 16
 
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -23,7 +25,7 @@ local now_ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2
 -- What waits for its time is kept that much longer.
 record_seconds = record_seconds + math.max(0, math.ceil(scheduled_ms / 1000) - seconds)
 
-local old = redis.call('HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq')
+local old = redis.call('HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name')
 local is_new = not old[7]
 local old_generation, old_attempt = tonumber(old[1] or 0), tonumber(old[2] or 0)
 local old_rank, old_run = tonumber(old[3] or -1), old[4] or ''
@@ -73,7 +75,72 @@ if advanced then
   redis.call('HSET', record, unpack(fields))
 end
 
-if redis.call('TTL', record) < record_seconds then redis.call('EXPIRE', record, record_seconds) end
+local ttl = redis.call('TTL', record)
+if ttl < record_seconds then redis.call('EXPIRE', record, record_seconds) end
+
+-- What the record alone says of the state; the service decides by the table in precedence.py, which has the same rows.
+local STATES = {
+  'queued', 'running', 'retrying', 'canceling', 'succeeded', 'failed', 'canceled', 'expired', 'finished', 'unknown',
+}
+local OF_FACT = {
+  SUBMITTED = 'queued', REQUEUED = 'queued', RECEIVED = 'queued', STARTED = 'running', RETRYING = 'retrying',
+  REJECTED = 'failed', REVOKED = 'canceled', IGNORED = 'finished', FINISHED = 'finished',
+}
+local OF_OUTCOME = {SUCCESS = 'succeeded', FAILURE = 'failed', REVOKED = 'canceled'}
+
+local function state_of(last, outcome, again, has_ended)
+  if canceled == 1 and not has_ended then return 'canceling' end
+  if not last then return (redis.call('HGET', record, 'progress') or 'null') ~= 'null' and 'running' or 'unknown' end
+  if last == 'REVOKED' and outcome == 'EXPIRED' then return 'expired' end
+  if last == 'RECEIVED' and tonumber(again or 0) > 0 then return 'retrying' end
+  return OF_FACT[last] == 'finished' and OF_OUTCOME[outcome] or OF_FACT[last]
+end
+
+-- How many that have expired one note drops: more than one note makes, so the index never outgrows the records for long.
+local EXPIRED_PER_NOTE = 5
+
+local function drop_expired()
+  local due = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. time[1], 'LIMIT', 0, EXPIRED_PER_NOTE)
+  for _, member in ipairs(due) do
+    local nul = string.find(member, '\0', 1, true)
+    local old_id, old_name = string.sub(member, 1, nul - 1), string.sub(member, nul + 1)
+    local left = redis.call('TTL', records .. old_id)
+    -- A key of another type must not stop the notes of other tasks.
+    local found = redis.pcall('HGET', records .. old_id, 'name')
+    if left ~= -2 and (found or '') == old_name then
+      -- It has been written since: cheaper to find out here, once, than to move it with each note.
+      redis.call('ZADD', expiry, seconds + 1 + (left < 0 and record_seconds or left), member)
+    else
+      redis.call('ZREM', expiry, member)
+      if old_name ~= '' then redis.call('ZREM', index .. 'name:' .. old_name, old_id) end
+      -- The id may have come back under another name; that has a member of its own.
+      if left == -2 then
+        for _, state in ipairs(STATES) do redis.call('ZREM', index .. 'state:' .. state, old_id) end
+      end
+    end
+  end
+end
+
+local is = redis.call('HMGET', record, 'fact', 'outcome', 'attempt', 'final', 'name', 'indexed_as', 'indexed_at')
+local state, name = state_of(is[1], is[2], is[3], is[4] == '1'), is[5] or ''
+local indexed_as, indexed_at = is[6], is[7] or now_ms
+if not is[7] then
+  -- A record of the same id may have expired and still be in the index.
+  for _, other in ipairs(STATES) do redis.call('ZREM', index .. 'state:' .. other, id) end
+  redis.call('HSET', record, 'indexed_at', indexed_at)
+end
+if state ~= indexed_as then
+  if indexed_as then redis.call('ZREM', index .. 'state:' .. indexed_as, id) end
+  redis.call('ZADD', index .. 'state:' .. state, indexed_at, id)
+  redis.call('HSET', record, 'indexed_as', state)
+end
+if not is[7] or name ~= (old[8] or '') then
+  redis.call('ZREM', expiry, id .. '\0')
+  redis.call('ZADD', expiry, seconds + math.max(ttl, record_seconds), id .. '\0' .. name)
+  if name ~= '' then redis.call('ZADD', index .. 'name:' .. name, indexed_at, id) end
+end
+drop_expired()
+
 if is_new or (advanced and is_final == '1') then redis.call('SET', known, '', 'EX', record_seconds + known_seconds) end
 redis.call('PUBLISH', record, seq .. ':' .. fact)
 return {advanced and 1 or 0, seq, canceled, (was_final or (advanced and is_final == '1')) and 1 or 0, tonumber(now_ms)}

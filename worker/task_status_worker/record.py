@@ -106,6 +106,15 @@ class Keys(msgspec.Struct, frozen=True):
         return name.removeprefix("celery-task-meta-").removeprefix("task-status:record:")
 
     @property
+    def index(self) -> str:
+        """Name what every key of the index begins with: `state:` and a state, `name:` and a task name, or `expiry`.
+
+        Each is a sorted set. By state and by name: task id by the time of the first note in milliseconds, which never
+        changes. By expiry: task id, NUL and task name by the second in which the record expires.
+        """
+        return f"{self.prefix}task-status:index:"
+
+    @property
     def task_types(self) -> str:
         """Name the hash of announced task types: name to announcement."""
         return f"{self.prefix}task-status:task-types"
@@ -237,7 +246,7 @@ def note_call(
     describes = _packed_fields(note, _DESCRIBES)
     holds_now = _packed_fields(note, _HOLDS_NOW)
     return (
-        [keys.record(note.task_id), keys.known(note.task_id)],
+        [keys.record(note.task_id), keys.known(note.task_id), f"{keys.index}expiry"],
         [
             note.fact or "",
             RANKS[note.fact] if note.fact else -1,
@@ -250,6 +259,9 @@ def note_call(
             _pack_value(note.scheduled_for) if note.scheduled_for else 0,
             retention.record_seconds,
             retention.known_seconds,
+            note.task_id,
+            keys.record(""),
+            keys.index,
             len(describes),
             *describes,
             *holds_now,

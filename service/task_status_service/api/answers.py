@@ -6,7 +6,9 @@ import msgspec
 from flask import Response
 from msgspec import Meta
 
+from task_status_service.api.cursor import to_cursor
 from task_status_service.status import TaskStatus
+from task_status_service.tracker import TaskPage
 
 #: Cache-Control of an answer that may change
 LIVE: Final = "private, no-cache"
@@ -28,6 +30,20 @@ class Ready(msgspec.Struct, frozen=True):
     status: Annotated[str, Meta(description="Always `ready`.")] = "ready"
 
 
+class TaskList(msgspec.Struct, frozen=True, kw_only=True):
+    """Some tasks: one page of a list, newest first, or those that were asked for by id."""
+
+    items: Annotated[list[TaskStatus], Meta(description="The statuses; a page may hold fewer than `limit`.")]
+    next_cursor: Annotated[str | None, Meta(description="`cursor` of the next page; null after the last one.")]
+    missing: Annotated[list[str], Meta(description="Ids that were asked for and of which nothing is stored.")]
+
+    @classmethod
+    def of(cls, page: TaskPage) -> "TaskList":
+        """Make the answer of a page."""
+        next_cursor = None if page.next is None else to_cursor(page.next)
+        return cls(items=page.items, next_cursor=next_cursor, missing=page.missing)
+
+
 def json_response(body: Any, status: int = 200) -> Response:
     """Encode anything that msgspec can."""
     return Response(_encode(body), status, content_type="application/json")
@@ -41,6 +57,13 @@ def status_response(task: TaskStatus, code: int, *, poll_after_seconds: int) -> 
     else:
         response.headers["Cache-Control"] = LIVE
         response.headers["Retry-After"] = str(poll_after_seconds)
+    return response
+
+
+def list_response(page: TaskPage) -> Response:
+    """Answer some tasks; what they are may change at any time."""
+    response = json_response(TaskList.of(page))
+    response.headers["Cache-Control"] = LIVE
     return response
 
 

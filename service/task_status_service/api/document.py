@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from apispec import APISpec
 
-from task_status_service.api.answers import Alive, Ready
+from task_status_service.api.answers import Alive, Ready, TaskList
 from task_status_service.api.problems import CONTENT_TYPE, Problem
 from task_status_service.status import TaskStatus
 from task_status_service.version import VERSION
@@ -31,7 +31,7 @@ INFO: Final = {
 }
 
 #: what the structs may name; each becomes a component
-_STRUCTS: Final = (TaskStatus, Problem, Alive, Ready)
+_STRUCTS: Final = (TaskStatus, TaskList, Problem, Alive, Ready)
 
 _HEADERS: Final[Mapping[str, Schema]] = {
     "ETag": {
@@ -156,6 +156,8 @@ def add_components(spec: APISpec) -> None:
 def describe_field(_converter: Any, field: Any, *, ret: Schema, **_: Any) -> Schema:
     """Give the JSON Schema that a request field has of its own; apispec calls it last, with what it found itself."""
     own: Schema = getattr(field, "json_schema", {})
+    if "$ref" in own:
+        ret.clear()
     if own.get("type") == "object":
         # apispec takes every Length for that of a text.
         ret.pop("maxLength", None)

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from task_status_service.api.cursor import to_cursor
+from task_status_service.listing import Position
 from task_status_service.status import Progress, TaskState, TaskStatus
 
 _ID: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
@@ -58,6 +60,11 @@ SUCCEEDED: Final[dict[str, Any]] = msgspec.to_builtins(
         finished_at=_REPORTED,
     )
 )
+LISTED: Final[dict[str, Any]] = {
+    "items": [RUNNING],
+    "next_cursor": to_cursor(Position(round(_SUBMITTED.timestamp() * 1000), _ID)),
+    "missing": [],
+}
 
 SUBMISSIONS: Final[dict[str, Any]] = {
     "byName": {"value": {"name": "demo.count", "kwargs": {"total": 10}, "labels": {"customer": "42"}}},

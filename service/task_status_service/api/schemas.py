@@ -1,12 +1,17 @@
 """What requests must look like (marshmallow). Answers are structs: status/model.py."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 import marshmallow as ma
+import msgspec
 from marshmallow import ValidationError, fields, validate
 
+from task_status_service.api.cursor import from_cursor
+from task_status_service.listing import Filter, Position
+from task_status_service.status import TaskState
 from task_status_service.tracker import Submission
 
 #: a task id, ours or a client's: never spliced into a key unless it looks like this
@@ -14,6 +19,12 @@ TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 MAX_ARGUMENTS: Final = 1_000
 MAX_LABELS: Final = 32
+#: ids of one batch, and tasks of one page
+MAX_IDS: Final = 100
+MAX_LIMIT: Final = 200
+DEFAULT_LIMIT: Final = 50
+#: characters of a label to find tasks by: name, colon, text
+MAX_LABEL: Final = 63 + 1 + 256
 MAX_DEPTH: Final = 64
 #: ten years, in seconds: further away is a mistake
 MAX_SECONDS: Final = 10 * 366 * 86_400
@@ -161,4 +172,118 @@ class SubmissionSchema(ma.Schema):
             queue=data.get("queue"),
             priority=data.get("priority"),
             labels=data["labels"],
+        )
+
+
+class TaskId(fields.String):
+    """A task id."""
+
+    json_schema: ClassVar = {"pattern": f"^{TASK_ID.pattern}$"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Regexp(rf"{TASK_ID.pattern}\Z", error="Not a task id."), **kwargs)
+
+
+class State(fields.Enum[TaskState]):
+    """A state; a reference to the component, so that clients have one class for it."""
+
+    json_schema: ClassVar = {"$ref": "#/components/schemas/TaskState"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(TaskState, by_value=fields.String, **kwargs)
+
+
+class Label(fields.String):
+    """One label to find tasks by: its name, a colon, its text."""
+
+    json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:"}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(max=MAX_LABEL), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        label: str = super()._deserialize(value, attr, data, **kwargs)
+        name, colon, _ = label.partition(":")
+        if not colon or not re.fullmatch(_LABEL_NAME, name):
+            raise ValidationError("Must be key:value.")
+        return label
+
+
+class Cursor(fields.String):
+    """A cursor that this service has given."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        try:
+            return from_cursor(super()._deserialize(value, attr, data, **kwargs))
+        except ValueError as error:
+            raise ValidationError("Not a cursor of this service.") from error
+
+
+def _pairs(labels: Iterable[str]) -> dict[str, str]:
+    return {name: text for name, _, text in (label.partition(":") for label in labels)}
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asks for: these tasks, or one page of those that fit."""
+
+    task_ids: list[str]
+    wanted: Filter
+    limit: int
+    after: Position | None
+
+
+class ListingSchema(ma.Schema):
+    """The query of a list. Unknown parameters are refused."""
+
+    id = fields.List(
+        TaskId(),
+        load_default=list,
+        validate=validate.Length(1, MAX_IDS),
+        metadata={"description": "These tasks, in this order, in one round trip. Excludes all other parameters."},
+    )
+    state = fields.List(
+        State(),
+        load_default=list,
+        validate=validate.Length(1, len(TaskState)),
+        metadata={"description": "In any of these states."},
+    )
+    name = fields.String(validate=validate.Length(1, 256), metadata={"description": "Of this registered task name."})
+    label = fields.List(
+        Label(),
+        load_default=list,
+        validate=validate.Length(1, MAX_LABELS),
+        metadata={"description": "With all of these labels, each as `key:value`.", "example": ["customer:42"]},
+    )
+    submitted_after = Moment(format="iso", metadata={"description": "Submitted at this time or later."})
+    submitted_before = Moment(format="iso", metadata={"description": "Submitted before this time."})
+    limit = fields.Integer(
+        load_default=DEFAULT_LIMIT,
+        validate=validate.Range(1, MAX_LIMIT),
+        metadata={"description": "The most tasks of one page."},
+    )
+    cursor = Cursor(metadata={"description": "`next_cursor` of the page before, with the same filters."})
+
+    @ma.validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _check(self, data: dict[str, Any], original: Any, **_: Any) -> None:
+        if "id" in original:
+            others = [name for name in self.fields if name != "id" and name in original]
+            if others:
+                raise ValidationError({name: ["Not together with id."] for name in others})
+        labels = set(data.get("label", ()))
+        if len(_pairs(labels)) < len(labels):
+            raise ValidationError("Two values for one key: no task has both.", "label")
+
+    @ma.post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> Listing:
+        return Listing(
+            task_ids=data["id"],
+            wanted=Filter(
+                states=list(dict.fromkeys(data["state"])),
+                name=data.get("name"),
+                labels=_pairs(data["label"]),
+                submitted_after=data.get("submitted_after"),
+                submitted_before=data.get("submitted_before"),
+            ),
+            limit=data["limit"],
+            after=data.get("cursor"),
         )

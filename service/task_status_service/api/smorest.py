@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+import marshmallow as ma
 import msgspec
 from flask import Flask, Response
 from flask_smorest import Api
@@ -16,11 +17,17 @@ _TOO_DEEP: Final = f"The body is nested deeper than {MAX_DEPTH} levels."
 
 
 class StrictParser(FlaskParser):
-    """Read JSON bodies and nothing else.
+    """Read JSON bodies and nothing else, and queries of known parameters only.
 
     webargs takes a body of another type for an empty one (webargs#183), and the standard library's parser accepts NaN
     and dies on deep nesting.
     """
+
+    # A filter that is misspelt must not list everything.
+    DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012  # webargs types it so
+        **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
+        "query": ma.RAISE,
+    }
 
     def load_json(self, req: Any, schema: Any) -> Any:
         """Read the body; `HTTPException` 415 or 400 if it is not JSON."""

@@ -1,11 +1,11 @@
-"""`/tasks`: submit, and read one."""
+"""`/tasks`: submit, list, and read one."""
 
 import time
 from typing import Any, Final
 
 from flask import Response, url_for
 
-from task_status_service.api.answers import result_response, status_response
+from task_status_service.api.answers import list_response, result_response, status_response
 from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import tracker
 from task_status_service.api.document import (
@@ -15,9 +15,9 @@ from task_status_service.api.document import (
     TASK_ID_PARAMETER,
     WAIT_PARAMETERS,
 )
-from task_status_service.api.examples import ACCEPTED, RUNNING, SUBMISSIONS, SUCCEEDED
+from task_status_service.api.examples import ACCEPTED, LISTED, RUNNING, SUBMISSIONS, SUCCEEDED
 from task_status_service.api.polling import conditional, poll_after_seconds
-from task_status_service.api.schemas import SubmissionSchema
+from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.api.waiting import read_patiently, wait_patiently
 from task_status_service.tracker import Submission
@@ -59,6 +59,33 @@ def submit_task(submission: Submission) -> Response:
     response = status_response(task, 200 if task.done else 202, poll_after_seconds=1)
     response.headers["Location"] = url_for("tasks.get_task", task_id=task.id)
     return waits.acknowledge(response)
+
+
+@blueprint.route("/tasks", methods=["GET"])
+@blueprint.doc(
+    operationId="listTasks",
+    responses={
+        200: {
+            "description": "One page, or the tasks that were asked for by id.",
+            "headers": {"Cache-Control": "CacheControl"},
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskList"}, "example": LISTED}},
+        },
+        422: "UNPROCESSABLE_ENTITY",
+        503: "SERVICE_UNAVAILABLE",
+    },
+)
+@blueprint.arguments(ListingSchema, location="query")
+def list_tasks(query: Listing) -> Response:
+    """List tasks, newest first, or read several at once by `id`.
+
+    In the order of their submission; a task that nobody submitted here counts from when it was first recorded. While
+    tasks arrive and change, a walk from page to page meets each task that fits all the while exactly once. A page may
+    hold fewer tasks than `limit`, or none: follow `next_cursor` until it is null. A result of over 64 Ki characters is
+    left out here, as `diagnostics` then say.
+    """
+    if query.task_ids:
+        return list_response(tracker().statuses(query.task_ids))
+    return list_response(tracker().page(query.wanted, limit=query.limit, after=query.after))
 
 
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}

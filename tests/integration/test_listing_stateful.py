@@ -1,0 +1,185 @@
+"""Walks through the list on a real Redis while tasks are submitted, change and expire: nothing is lost or doubled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from servers import RedisServer
+from task_status_service.listing import Filter, Position
+from task_status_service.status import TaskState
+from task_status_service.store import RedisStore, connect_to
+from task_status_worker.record import Fact, Keys, Note, Retention
+
+NAMES = st.sampled_from(["demo.add", "demo.mul"])
+LABELS = st.sampled_from([{"a": "1"}, {"a": "2"}, {"a": "1", "b": "1"}])
+FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "states": st.lists(st.sampled_from(TaskState), min_size=1, max_size=3, unique=True),
+        "name": NAMES,
+        "labels": st.sampled_from([{"a": "1"}, {"b": "1"}]),
+    },
+).map(lambda fields: Filter(**fields))
+
+STATES = {
+    Fact.SUBMITTED: TaskState.QUEUED,
+    Fact.STARTED: TaskState.RUNNING,
+    Fact.RETRYING: TaskState.RETRYING,
+    Fact.FINISHED: TaskState.SUCCEEDED,
+    Fact.REJECTED: TaskState.FAILED,
+}
+
+
+class Listed(msgspec.Struct):
+    """What the model knows of one task."""
+
+    name: str
+    labels: Mapping[str, str]
+    state: TaskState = TaskState.QUEUED
+
+    def fits(self, wanted: Filter) -> bool:
+        return (
+            (not wanted.states or self.state in wanted.states)
+            and wanted.name in (None, self.name)
+            and wanted.labels.items() <= self.labels.items()
+        )
+
+
+class Walk(msgspec.Struct):
+    """A walk from page to page that is under way."""
+
+    wanted: Filter
+    limit: int
+    #: those that fitted when it began, and have fitted ever since
+    owed: set[str]
+    seen: list[str] = []
+    after: Position | None = None
+
+
+class Listing(RuleBasedStateMachine):
+    """Submissions, changes, ends of records and walks, in any order; one store and its model."""
+
+    url: str
+    walks = Bundle("walks")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = RedisStore(
+            connect_to(self.url, sentinel_master=""), results=None, keys=Keys(), retention=Retention()
+        )
+        self.client: Any = connect_to(self.url, sentinel_master="")
+        self.client.flushall()
+        self.tasks: dict[str, Listed] = {}
+        self.under_way: list[Walk] = []
+        self.count = 0
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.client.close()
+
+    @initialize(names=st.lists(st.tuples(NAMES, LABELS), max_size=12))
+    def begin(self, names: list[tuple[str, dict[str, str]]]) -> None:
+        for name, labels in names:
+            self.submit(name, labels, "m")
+
+    @rule(name=NAMES, labels=LABELS, first=st.sampled_from("aZ-"))
+    def submit(self, name: str, labels: dict[str, str], first: str) -> None:
+        # Many fall into one millisecond, and a later one may have a lower id.
+        self.count += 1
+        task_id = f"{first}{self.count}"
+        self.store.note(Note(task_id=task_id, fact=Fact.SUBMITTED, name=name, labels=labels))
+        self.tasks[task_id] = Listed(name, labels)
+
+    @rule(data=st.data(), fact=st.sampled_from(sorted(STATES)))
+    def change(self, data: st.DataObject, fact: Fact) -> None:
+        if not self.tasks:
+            return
+        task_id = data.draw(st.sampled_from(sorted(self.tasks)))
+        self.store.note(Note(task_id=task_id, fact=fact, outcome="SUCCESS" if fact is Fact.FINISHED else None))
+        task = self.tasks[task_id]
+        if task.state in (TaskState.SUCCEEDED, TaskState.FAILED):
+            return
+        if fact is not Fact.SUBMITTED and (fact is not Fact.STARTED or task.state is not TaskState.RETRYING):
+            task.state = STATES[fact]
+        self._owe_what_still_fits()
+
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        """Let a record expire, and the index drop it with the next note, as it would after its time."""
+        if not self.tasks:
+            return
+        task_id = data.draw(st.sampled_from(sorted(self.tasks)))
+        member = f"{task_id}\0{self.tasks.pop(task_id).name}"
+        self.client.delete(Keys().record(task_id))
+        self.client.zadd(Keys().index + "expiry", {member: 1})
+        self.submit("demo.add", {"a": "1"}, "m")
+        self._owe_what_still_fits()
+
+    def _owe_what_still_fits(self) -> None:
+        for walk in self.under_way:
+            walk.owed = {one for one in walk.owed if one in self.tasks and self.tasks[one].fits(walk.wanted)}
+
+    @rule(target=walks, wanted=FILTERS, limit=st.integers(1, 4))
+    def begin_walk(self, wanted: Filter, limit: int) -> Walk:
+        walk = Walk(wanted, limit, {task_id for task_id, task in self.tasks.items() if task.fits(wanted)})
+        self.under_way.append(walk)
+        return self._step(walk)
+
+    @rule(walk=walks)
+    def go_on(self, walk: Walk) -> None:
+        if walk.after is not None:
+            self._step(walk)
+
+    @rule(walk=consumes(walks))
+    def finish(self, walk: Walk) -> None:
+        while walk.after is not None:
+            self._step(walk)
+
+    def _step(self, walk: Walk) -> Walk:
+        page = self.store.page(walk.wanted, limit=walk.limit, after=walk.after)
+        assert len(page.task_ids) <= walk.limit
+        for task_id in page.task_ids:
+            assert self.tasks[task_id].fits(walk.wanted), "what is given fits now"
+        walk.seen += page.task_ids
+        walk.after = page.next
+        assert len(set(walk.seen)) == len(walk.seen), "no task is met twice"
+        if walk.after is None:
+            assert walk.owed <= set(walk.seen), "no task that fitted all the while is missed"
+            self.under_way.remove(walk)
+        return walk
+
+    @invariant()
+    def each_task_is_in_the_index_once(self) -> None:
+        found: list[str] = []
+        after = None
+        while True:
+            page = self.store.page(Filter(), limit=200, after=after)
+            found += page.task_ids
+            after = page.next
+            if after is None:
+                break
+        assert sorted(found) == sorted(self.tasks)
+
+
+@pytest.mark.timeout(300)
+def test_walks(redis_server: RedisServer) -> None:
+    """Whatever happens between two pages."""
+    machine = type("ListingHere", (Listing,), {"url": redis_server.url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
