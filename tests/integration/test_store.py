@@ -188,6 +188,7 @@ def test_round_trips(redis_url: str) -> None:
     """On a real connection a read is one round trip, and a note is one."""
     pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
     store = RedisStore(redis.Redis(connection_pool=pool), results=None, keys=Keys(), retention=Retention())
+    store.read("t-1")  # connects
     store.note(SUBMITTED)  # connects, and loads the script
     for use in (lambda: store.read("t-1"), lambda: store.note(SUBMITTED)):
         CountingConnection.trips = 0
