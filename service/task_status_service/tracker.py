@@ -1,6 +1,5 @@
 """The use cases, in their order: submit, read, status, result. Knows no HTTP, Redis, Celery; declares what it calls."""
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -20,8 +19,8 @@ from task_status_service.errors import (
     TaskNotFound,
     Unavailable,
 )
+from task_status_service.recent import Recent
 from task_status_service.status import (
-    MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
     FinalStates,
     Snapshot,
@@ -29,7 +28,6 @@ from task_status_service.status import (
     TaskStatus,
     decode,
 )
-from task_status_service.version import VERSION
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,8 +108,7 @@ class Tracker:
         self._final_states = final_states
         self._default_queue = default_queue
         self._new_id = new_id
-        # What a status is decoded by besides what was read: the settings, and this version of the code.
-        self._version_salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
+        self._recent = Recent(final_states)
 
     def submit(self, submission: Submission) -> TaskStatus:
         """Accept a task: check it, record it, send it.
@@ -167,16 +164,11 @@ class Tracker:
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
-        digest = self._version_salt.copy()
-        for name in sorted(snapshot.record):
-            digest.update(b"%d:%s%d:%s" % (len(name), name, len(snapshot.record[name]), snapshot.record[name]))
-        digest.update(b"wrong type" if snapshot.wrong_type else b"meta:")
-        digest.update(snapshot.meta or b"")
-        return digest.hexdigest()
+        return self._recent.version(snapshot)
 
     def status(self, snapshot: Snapshot) -> TaskStatus:
         """Decode what was read."""
-        return self._decode(snapshot, MAX_INLINE_SIZE)
+        return _found(self._recent.status(snapshot))
 
     def result(self, snapshot: Snapshot) -> Any:
         """Give the result of a task that has succeeded, of any size that is read.
@@ -186,7 +178,7 @@ class Tracker:
             NoResult: it has none, because it did not succeed, or because nobody stores it.
             TaskExpired: it has none any more.
         """
-        status = self._decode(snapshot, MAX_RESULT_SIZE)
+        status = _found(decode(snapshot, final_states=self._final_states, inline_size=MAX_RESULT_SIZE))
         codes = {diagnostic.code for diagnostic in status.diagnostics}
         if not status.done:
             raise TaskNotDone
@@ -197,12 +189,6 @@ class Tracker:
         if "result_too_large" in codes:
             raise NoResult("The result is larger than this service reads.")
         return status.result
-
-    def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
-        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)
-        if status is None:
-            raise TaskNotFound
-        return status
 
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""
@@ -217,6 +203,12 @@ class Tracker:
         except Unavailable:
             broker = "does not answer"
         return Health(store=store, broker=broker, worker=worker)
+
+
+def _found(status: TaskStatus | None) -> TaskStatus:
+    if status is None:
+        raise TaskNotFound
+    return status
 
 
 def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:
