@@ -13,8 +13,11 @@ from task_status_worker.record import Fact, Keys, Note, Retention
 from bench.celery_app import app as celery
 
 TASK_ID: Final = "5f0c2f0e-2b1c-4c6a-9d54-4f3f6f1f8a10"
+#: copies of it, under its id and a number: four times what the service remembers, so that it has to decode each
+COPIES: Final = 16_384
 _PATH: Final = f"/tasks/{TASK_ID}"
 _POST: Final = Path(__file__).with_name("post.lua")
+_ROTATE: Final = Path(__file__).with_name("rotate.lua")
 _GUNICORN: Final = ["bench.flask_server"]
 
 
@@ -38,6 +41,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
     "bare": Contender("Flask, constant bytes", [*_GUNICORN, "bare", "127.0.0.1:{port}"]),
     "get": Contender("task-status, `GET /tasks/{id}`", _OURS),
     "not_modified": Contender("task-status, the same as 304", _OURS, with_etag=True),
+    "get_other": Contender("task-status, `GET` of another task each time", _OURS, script=_ROTATE),
     "flask": Contender("Flask, `AsyncResult`", [*_GUNICORN, "async_result", "127.0.0.1:{port}"]),
     "fastapi": Contender("FastAPI, `AsyncResult`", _UVICORN),
     "flower": Contender("Flower, `/api/task/result/{id}`", _FLOWER, path=f"/api/task/result/{TASK_ID}"),
@@ -66,4 +70,9 @@ def arrange(redis_url: str) -> None:
     store.close()
     celery.backend.store_result(TASK_ID, progress, "PROGRESS")
     with redis.Redis.from_url(redis_url) as client:
+        pipeline = client.pipeline(transaction=False)
+        for key in (Keys().record(TASK_ID), Keys().known(TASK_ID), Keys().meta(TASK_ID)):
+            for number in range(COPIES):
+                pipeline.copy(key, f"{key}-{number}")
+        pipeline.execute()
         client.hset(Keys().task_types, mapping=dict(announcements(celery, now=int(time.time()))))

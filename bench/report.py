@@ -17,7 +17,9 @@ from bench.load import CONNECTIONS, Measured
 TARGETS: Final = (
     ("get", "bare", 0.75),
     ("not_modified", "bare", 0.85),
+    ("get_other", "bare", None),
     ("get", "flask", 1.8),
+    ("get_other", "flask", None),
     ("get", "flower", 1.7),
     ("get", "fastapi", None),
     ("post", "send_task", 0.8),

@@ -36,7 +36,8 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
         503: "SERVICE_UNAVAILABLE",
     },
 )
-@blueprint.arguments(SubmissionSchema, examples=SUBMISSIONS)
+# One schema for all requests: webargs makes one for each of them from a class.
+@blueprint.arguments(SubmissionSchema(), examples=SUBMISSIONS)
 def submit_task(submission: Submission) -> Response:
     """Submit a task.
 
