@@ -26,8 +26,8 @@ _INSTALL: Final = {
 def main() -> None:
     """Run the benchmark; three minutes at most with the defaults."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=2, help="of each contender in each round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=1, help="of each contender in each round")
     parser.add_argument("--only", nargs="*", help="names of contenders; then nothing is written")
     options = parser.parse_args()
     missing = [hint for tool, hint in _INSTALL.items() if shutil.which(tool) is None]
