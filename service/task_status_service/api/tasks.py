@@ -45,7 +45,7 @@ def submit_task(submission: Submission) -> Response:
     """
     task = tracker().submit(submission)
     response = status_response(task, 202, poll_after_seconds=poll_after_seconds({}, time.time()))
-    # By hand: `url_for` costs as much as the rest of the answer.
+    # By hand: `url_for` builds it through the whole URL map.
     response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
     return response
 
