@@ -14,7 +14,7 @@ from task_status_service.version import VERSION
 
 #: tasks that are remembered; one takes the place of another that falls on the same slot
 SLOTS: Final = 4_096
-#: bytes of a record and a meta above which nothing is remembered: with what is decoded, by estimate 100 MB at the very most
+#: bytes of a record and a meta above which nothing is remembered; an estimated 100 MB at the very most
 MAX_BYTES: Final = 8_192
 
 
