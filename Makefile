@@ -6,10 +6,11 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 STAMP := .venv/.ready
+BENCH := .venv-bench
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-docker coverage lint format type openapi check clean
+	test-docker bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +36,7 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) worker/pyproject.toml -o requirements/worker.txt
 	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
+	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 
 run: $(STAMP) ## start Redis, a worker with the demo tasks and the API on PORT (8000); Ctrl-C stops it all
@@ -62,6 +64,16 @@ test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs
 
+bench: $(BENCH)/.ready ## run it beside what one would use instead, in three minutes; needs wrk
+	@$(BENCH)/bin/python -m bench.run
+
+$(BENCH)/.ready: $(STAMP) requirements/bench.txt
+	@echo "Setting up $(BENCH) (once) ..."
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --require-hashes -r requirements/bench.txt
+	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --no-deps --no-build-isolation -e service -e worker
+	@touch $@
+
 coverage: $(STAMP) ## the tests again, with branch coverage; 100 % of the pure core
 	@$(PYTEST) tests/unit tests/api tests/integration --quiet --cov --cov-report=term:skip-covered
 	@$(BIN)/coverage report --include='*/task_status_service/status/*,*/task_status_worker/record.py' --fail-under=100
@@ -84,4 +96,4 @@ openapi: $(STAMP) ## write openapi/openapi.json
 check: lint type test ## what CI runs first
 
 clean: ## remove what setup, run and the tests have made
-	rm -rf .venv .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -76,7 +76,7 @@ class MemoryStore:
         meta = self.metas.get(task_id)
         return Snapshot(
             task_id=task_id,
-            record=self.records.get(task_id, {}),
+            record=dict(self.records.get(task_id, {})),
             meta=meta[: MAX_STORED_BYTES + 1] or None if isinstance(meta, bytes) else None,
             wrong_type=isinstance(meta, list),
             known=task_id in self.known,

@@ -13,6 +13,7 @@ from task_status_worker.record import NOTE_SCRIPT, Keys, Note, Retention, note_c
 
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.reader import Reader
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
@@ -21,6 +22,8 @@ SOCKET_SECONDS: Final = 0.4
 RETRIES: Final = 1
 #: connections of one process
 MAX_CONNECTIONS: Final = 64
+#: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
+GATHERED_BYTES: Final = 65_536
 
 #: reads one page of the index that note.lua keeps
 _PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
@@ -46,6 +49,8 @@ class RedisStore:
         self._results = results
         self._keys = keys
         self._retention = retention
+        self._reader = Reader(records)
+        self._results_reader = Reader(results) if results is not None else None
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
 
@@ -54,19 +59,27 @@ class RedisStore:
 
         A worker writes the meta first and the record last: so a record that says it has ended comes with the result.
         """
+        record_command = ("HGETALL", self._keys.record(task_id))
+        known_command = ("EXISTS", self._keys.known(task_id))
+        # GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
+        meta_command = ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
         with _named_errors():
-            pipeline = self._records.pipeline(transaction=False)
-            pipeline.hgetall(self._keys.record(task_id))
-            pipeline.exists(self._keys.known(task_id))
-            if self._results is None:
-                record, known, meta = self._read_meta(pipeline, task_id).execute(raise_on_error=False)
+            if self._results_reader is None:
+                record, known, meta = self._reader.read(record_command, known_command, meta_command)
             else:
-                record, known = pipeline.execute()
-                (meta,) = self._read_meta(self._results.pipeline(transaction=False), task_id).execute(
-                    raise_on_error=False
-                )
+                record, known = self._reader.read(record_command, known_command)
+                (meta,) = self._results_reader.read(meta_command)
             _raise_unless_wrong_type(record, known, meta)
+            if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES:
+                meta = self._read_large(task_id)
         return _snapshot(task_id, record, meta, known=bool(known))
+
+    def _read_large(self, task_id: str) -> Any:
+        """Read a large meta over a connection of its own: one byte more than is decoded, to see what is too large."""
+        pipeline = (self._results or self._records).pipeline(transaction=False)
+        (meta,) = self._read_meta(pipeline, task_id).execute(raise_on_error=False)
+        _raise_unless_wrong_type(meta)
+        return meta
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
@@ -162,8 +175,10 @@ class RedisStore:
 
     def close(self) -> None:
         """Close every connection."""
+        self._reader.close()
         self._records.close()
-        if self._results is not None:
+        if self._results is not None and self._results_reader is not None:
+            self._results_reader.close()
             self._results.close()
 
 
@@ -190,11 +205,16 @@ def _snapshot(task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
     return Snapshot(
         task_id=task_id,
         # Only we write records; a key of that name that is none holds no record.
-        record={} if isinstance(record, Exception) else record,
+        record={} if isinstance(record, Exception) else _fields(record),
         meta=None if isinstance(meta, Exception) else meta or None,
         wrong_type=isinstance(meta, Exception),
         known=known,
     )
+
+
+def _fields(record: Any) -> Mapping[bytes, bytes]:
+    """Give a record's fields, in whichever protocol Redis answered."""
+    return record if isinstance(record, dict) else dict(zip(record[::2], record[1::2], strict=True))
 
 
 def _raise_unless_wrong_type(*answers: Any) -> None:

@@ -326,6 +326,7 @@ def test_round_trips(redis_url: str) -> None:
     """On a real connection a read is one round trip, of one task or of many, and so are a note and a page."""
     pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
     store = RedisStore(redis.Redis(connection_pool=pool), results=None, keys=Keys(), retention=Retention())
+    store.read("t-1")  # connects
     store.note(SUBMITTED)  # connects, and loads the script
     store.page(Filter(), limit=1, after=None)
     many = [f"t-{number}" for number in range(100)]

@@ -7,7 +7,7 @@ from typing import Final
 
 from flask import Response, request
 
-from task_status_service.api.answers import KEPT, LIVE
+from task_status_service.api.answers import JSON, KEPT, LIVE
 from task_status_service.status import Snapshot
 
 #: age of the task up to which a client asks again after so many seconds, both in seconds
@@ -30,8 +30,8 @@ def poll_after_seconds(record: Mapping[bytes, bytes], now: float) -> int:
 
 
 def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
-    packed = record.get(field, b"0")
-    return int(packed[:15]) / 1_000 if packed.isdigit() else 0.0
+    packed = record.get(field)
+    return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else 0.0
 
 
 def conditional(snapshot: Snapshot, version: str, answer: Callable[[], Response]) -> Response:
@@ -40,15 +40,24 @@ def conditional(snapshot: Snapshot, version: str, answer: Callable[[], Response]
     Compares weakly (RFC 9110 section 13.1.2): a proxy that compresses weakens the tag. `answer` is not called for a
     304, so nothing is decoded.
     """
-    known = request.if_none_match
-    if known.star_tag or known.contains_weak(version):
+    tag = f'"{version}"'
+    if _is_known(tag):
         # Without decoding only the record tells that the task is done; a client that knows it asks no more.
-        is_final = snapshot.record.get(b"final") == b"1"
-        response = Response(status=304)
-        response.headers["Cache-Control"] = KEPT if is_final else LIVE
-        if not is_final:
-            response.headers["Retry-After"] = str(poll_after_seconds(snapshot.record, time.time()))
+        headers = [("Cache-Control", LIVE), ("Retry-After", str(poll_after_seconds(snapshot.record, time.time())))]
+        if snapshot.record.get(b"final") == b"1":
+            headers = [("Cache-Control", KEPT)]
+        # Flask looks for a type, at some cost if there is none, and does not send it with a 304.
+        response = Response(status=304, headers=[*headers, JSON])
     else:
         response = answer()
-    response.set_etag(version)
+    response.headers.add("ETag", tag)
     return response
+
+
+def _is_known(tag: str) -> bool:
+    """Tell whether the client has this tag; what most send, the one tag that they were given, is not parsed."""
+    sent = request.environ.get("HTTP_IF_NONE_MATCH")
+    if sent is None or sent == tag:
+        return sent is not None
+    known = request.if_none_match
+    return known.star_tag or known.contains_weak(tag.strip('"'))

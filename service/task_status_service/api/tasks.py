@@ -3,7 +3,7 @@
 import time
 from typing import Any, Final
 
-from flask import Response, url_for
+from flask import Response, request
 
 from task_status_service.api.answers import list_response, result_response, status_response
 from task_status_service.api.caller import checked_task_id, patience
@@ -48,7 +48,8 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
         503: "SERVICE_UNAVAILABLE",
     },
 )
-@blueprint.arguments(SubmissionSchema, examples=SUBMISSIONS)
+# One schema for all requests: webargs makes one for each of them from a class.
+@blueprint.arguments(SubmissionSchema(), examples=SUBMISSIONS)
 def submit_task(submission: Submission) -> Response:
     """Submit a task.
 
@@ -57,7 +58,8 @@ def submit_task(submission: Submission) -> Response:
     waits = patience()
     task = wait_patiently(tracker().submit(submission), waits)
     response = status_response(task, 200 if task.done else 202, poll_after_seconds=1)
-    response.headers["Location"] = url_for("tasks.get_task", task_id=task.id)
+    # By hand: `url_for` builds it through the whole URL map.
+    response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
     return waits.acknowledge(response)
 
 
@@ -74,7 +76,7 @@ def submit_task(submission: Submission) -> Response:
         503: "SERVICE_UNAVAILABLE",
     },
 )
-@blueprint.arguments(ListingSchema, location="query")
+@blueprint.arguments(ListingSchema(), location="query")
 def list_tasks(query: Listing) -> Response:
     """List tasks, newest first, or read several at once by `id`.
 
@@ -110,14 +112,14 @@ _TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
 )
 def get_task(task_id: str) -> Response:
     """Read the status of a task."""
-    waits = patience()
+    tasks, waits = tracker(), patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
 
     def answer() -> Response:
         after = poll_after_seconds(snapshot.record, time.time())
-        return status_response(tracker().status(snapshot), 200, poll_after_seconds=after)
+        return status_response(tasks.status(snapshot), 200, poll_after_seconds=after)
 
-    return waits.acknowledge(conditional(snapshot, tracker().version(snapshot), answer))
+    return waits.acknowledge(conditional(snapshot, tasks.version(snapshot), answer))
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)

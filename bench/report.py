@@ -1,0 +1,76 @@
+"""The table: what is printed, and what docs/performance.md keeps."""
+
+import os
+import platform
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from bench.contenders import CONTENDERS
+from bench.load import CONNECTIONS, Measured
+
+#: ours, what it is compared with, and the ratio that it must reach
+TARGETS: Final = (
+    ("get", "bare", 0.75),
+    ("not_modified", "bare", 0.85),
+    ("get_other", "bare", None),
+    ("get", "flask", 1.8),
+    ("get_other", "flask", None),
+    ("get", "flower", 1.7),
+    ("get", "fastapi", None),
+    ("post", "send_task", 0.8),
+    ("post", "send_only", None),
+)
+#: p99 of `GET /tasks/{id}` in medians of its own
+MAX_TAIL: Final = 4.0
+
+_PACKAGES: Final = ("flask", "gunicorn", "gevent", "redis", "hiredis", "celery", "fastapi", "uvicorn", "flower")
+Rounds = Mapping[str, Sequence[Measured]]
+
+
+def tables(rounds: Rounds) -> str:
+    """Give the rates and the ratios as Markdown. A ratio is the median of the ratios of each round."""
+    lines = ["| what | requests/s | p50 ms | p99 ms |", "|---|--:|--:|--:|"]
+    for name, found in rounds.items():
+        rate, p50, p99 = (statistics.median(column) for column in zip(*found, strict=True))
+        lines.append(f"| {CONTENDERS[name].title} | {rate:,.0f} | {p50:.1f} | {p99:.1f} |")
+    lines += ["", "| ratio | found | lowest and highest round | wanted |", "|---|--:|--:|--:|"]
+    for ours, other, wanted in TARGETS:
+        pairs = zip(rounds[ours], rounds[other], strict=True)
+        ratios = [one.requests_per_second / its.requests_per_second for one, its in pairs]
+        title = f"{CONTENDERS[ours].title} : {CONTENDERS[other].title}"
+        lines.append(_ratio_line(title, ratios, f"≥ {wanted}" if wanted else ""))
+    tails = [measured.p99_ms / measured.p50_ms for measured in rounds["get"]]
+    lines.append(_ratio_line(f"{CONTENDERS['get'].title}, p99 : p50", tails, f"< {MAX_TAIL:g}"))
+    return "\n".join(lines)
+
+
+def _ratio_line(title: str, ratios: Sequence[float], wanted: str) -> str:
+    return f"| {title} | {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {wanted} |"
+
+
+def machine() -> str:
+    """Say what it was measured on."""
+    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = re.search(r"model name\s*:\s*(.+)", cpus)
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({model[1] if model else platform.machine()}), "
+        f"Linux, Python {platform.python_version()}, {packages}"
+    )
+
+
+def write(page: Path, rounds: Rounds, *, seconds: int, redis_version: str) -> None:
+    """Put machine and tables between the page's two markers; the words around them stay."""
+    how = f"{len(rounds['get'])} rounds of {seconds} s each, {CONNECTIONS} connections, medians"
+    measured = f"{machine()}, Redis {redis_version}; {how}."
+    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- begin: make bench -->")
+    _, _, after = rest.partition("<!-- end: make bench -->")
+    page.write_text(
+        f"{before}<!-- begin: make bench -->\n\n{measured}\n\n{tables(rounds)}\n\n<!-- end: make bench -->{after}",
+        encoding="utf-8",
+    )

@@ -1,0 +1,86 @@
+"""`make bench`: every contender in turn, round after round, on this machine; medians into docs/performance.md."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+import redis
+
+from bench.load import Measured, measure
+from bench.processes import running_redis, running_server
+
+PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+
+_INSTALL: Final = {
+    "wrk": "wrk is missing. On Debian and Ubuntu: apt-get install wrk; on others see https://github.com/wg/wrk",
+    "taskset": "taskset is missing. On Debian and Ubuntu: apt-get install util-linux",
+}
+
+
+def main() -> None:
+    """Run the benchmark; three minutes at most with the defaults."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=1, help="of each contender in each round")
+    parser.add_argument("--only", nargs="*", help="names of contenders; then nothing is written")
+    options = parser.parse_args()
+    missing = [hint for tool, hint in _INSTALL.items() if shutil.which(tool) is None]
+    if len(os.sched_getaffinity(0)) < 2:  # noqa: PLR2004  # one for the server, one for the load
+        missing.append("Two cores are needed: one for the server, one for the load.")
+    if missing:
+        sys.exit("\n".join(missing))
+    with tempfile.TemporaryDirectory() as folder, running_redis(Path(folder)) as url:
+        os.environ["BENCH_REDIS_URL"] = url
+        from bench import report  # noqa: PLC0415  # makes the Celery app, which reads the URL
+
+        rounds = _race(url, Path(folder), only=options.only, count=options.rounds, seconds=options.seconds)
+        if options.only:
+            for name, found in rounds.items():
+                print(name, *(f"{one.requests_per_second:,.0f}/s p50={one.p50_ms} p99={one.p99_ms}" for one in found))
+            return
+        with redis.Redis.from_url(url) as client:
+            version = client.info("server")["redis_version"]
+        report.write(PAGE, rounds, seconds=options.seconds, redis_version=version)
+        print(report.tables(rounds))
+
+
+def _race(url: str, folder: Path, *, only: list[str] | None, count: int, seconds: int) -> dict[str, list[Measured]]:
+    """Start all servers, then measure one after the other, again and again: noise of the machine hits all alike."""
+    from bench.contenders import CONTENDERS, TASK_ID, arrange  # noqa: PLC0415  # see main
+
+    arrange(url)
+    chosen = {name: contender for name, contender in CONTENDERS.items() if not only or name in only}
+    environ = {"TASK_STATUS_REDIS_URL": url, "FLOWER_UNAUTHENTICATED_API": "true", "FLOWER_LOGGING": "error"}
+    urls: dict[tuple[str, ...], str] = {}
+    rounds: dict[str, list[Measured]] = {name: [] for name in chosen}
+    with contextlib.ExitStack() as stack, redis.Redis.from_url(url) as client:
+
+        def start(name: str, arguments: list[str]) -> str:
+            if tuple(arguments) not in urls:
+                server = running_server(name, arguments, environ=environ, folder=folder)
+                urls[tuple(arguments)] = stack.enter_context(server)
+            return urls[tuple(arguments)]
+
+        ours = start("get", CONTENDERS["get"].arguments)
+        with urllib.request.urlopen(f"{ours}/tasks/{TASK_ID}", timeout=5) as answer:  # noqa: S310  # our own http:// URL
+            environ["BENCH_BODY_BYTES"] = str(len(answer.read()))
+            etag = f"If-None-Match: {answer.headers['ETag']}"
+        addresses = {name: start(name, one.arguments) + one.path for name, one in chosen.items()}
+        for _ in range(count + 1):
+            for name, one in chosen.items():
+                headers = (etag,) if one.with_etag else ()
+                rounds[name].append(measure(addresses[name], seconds=seconds, headers=headers, script=one.script))
+                # Nobody takes the messages; a million of them would slow the next one down.
+                client.delete("celery")
+    # The first round warms up.
+    return {name: found[1:] for name, found in rounds.items()}
+
+
+if __name__ == "__main__":
+    main()

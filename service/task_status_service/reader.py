@@ -1,0 +1,173 @@
+"""Read Redis for every caller of a process in shared round trips: one trip costs about what one caller's would.
+
+Rule 1: one thread (a greenlet under gunicorn) owns one connection. It sends all reads that wait as one, and hands out
+        the replies in order; while it waits for Redis, the next reads gather.
+Rule 2: never a caller's own thread: a caller that reads for the others starves them, and is starved.
+Rule 3: replies are handed to the read that asked for them, by count. After any error the connection is closed, so a
+        late reply finds nobody.
+Rule 4: a trip that fails is made once more over a new connection, for a Redis that has restarted: reads change nothing.
+Rule 5: a caller waits `ANSWER_SECONDS` and no longer, whatever the thread does. What nobody waits for is not sent.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import hiredis
+import redis
+
+#: two attempts of `store.SOCKET_SECONDS`, and a little for what was sent before
+ANSWER_SECONDS: Final = 0.9
+#: reads of one trip: so many that a trip is cheap, so few that its last reply is not late
+MAX_READS: Final = 64
+
+_RECEIVE_BYTES: Final = 65_536
+_INCOMPLETE: Final = object()
+
+Command = tuple[str | int, ...]
+
+
+class _Read:
+    """What one caller waits for."""
+
+    __slots__ = ("answered", "count", "error", "is_abandoned", "packed", "replies")
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        # hiredis types its argument as a tuple of one.
+        self.packed = b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]
+        self.count = len(commands)
+        self.replies: list[Any] | None = None
+        self.error: Exception | None = None
+        self.is_abandoned = False
+        # A bare lock: an event is one and a condition more.
+        self.answered = threading.Lock()
+        self.answered.acquire()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self.replies is None and not self.is_abandoned
+
+
+class Reader:
+    """Gather the concurrent reads of one process. Opens nothing until it is used."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        """Take the client from whose pool the one connection comes: by TCP, TLS, Unix socket or Sentinel."""
+        self._pool = client.connection_pool
+        self._connection = _Connection(self._pool)
+        self._waiting: deque[_Read] = deque()
+        self._bell = threading.Event()
+        #: the process in which the thread runs; a fork does not copy it
+        self._process_id = 0
+        self._starting = threading.Lock()
+
+    def read(self, *commands: Command) -> list[Any]:
+        """Give the replies to one caller's commands, in order; an error that Redis replies is given, not raised.
+
+        The commands must not write: they may be sent twice.
+
+        Raises:
+            redis.RedisError: no answer, within 0.9 s at most.
+        """
+        read = _Read(commands)
+        self._waiting.append(read)
+        self._bell.set()
+        # Not `is_alive`, which under gevent lets every other greenlet run first.
+        if self._process_id != os.getpid():
+            self._start()
+        if not read.answered.acquire(timeout=ANSWER_SECONDS):
+            read.is_abandoned = True
+            raise redis.TimeoutError("Redis does not answer")
+        if read.replies is None:
+            raise redis.ConnectionError(str(read.error)) from read.error
+        return read.replies
+
+    def close(self) -> None:
+        """Close the connection; a read after this opens another."""
+        self._connection.close()
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._process_id != os.getpid():
+                self._process_id = os.getpid()
+                # One that a fork has copied belongs to the other process.
+                self._connection = _Connection(self._pool)
+                threading.Thread(target=self._run, name="redis reader", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._answer_all()
+        finally:
+            # Only an error of our own gets here: whoever reads next starts another.
+            self._process_id = 0
+
+    def _answer_all(self) -> None:
+        while True:
+            self._bell.wait()
+            # Before looking: what comes after this rings again.
+            self._bell.clear()
+            while reads := self._gathered():
+                self._answer(reads)
+
+    def _gathered(self) -> list[_Read]:
+        reads: list[_Read] = []
+        while self._waiting and len(reads) < MAX_READS:
+            read = self._waiting.popleft()
+            if read.is_waited_for:
+                reads.append(read)
+        return reads
+
+    def _answer(self, reads: list[_Read]) -> None:
+        for is_last in (False, True):
+            try:
+                self._connection.exchange(reads)
+            except (redis.RedisError, OSError, hiredis.HiredisError) as error:
+                self._connection.close()
+                reads = [read for read in reads if read.is_waited_for]
+                for read in reads if is_last else ():
+                    read.error = error
+                    read.answered.release()
+            else:
+                return
+
+
+class _Connection:
+    """One connection of redis-py, which knows how to connect and log in; sent and parsed here without its layers."""
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._connection: Any = None
+        self._parser: Any = None
+
+    def exchange(self, reads: Sequence[_Read]) -> None:
+        """Send all reads in one go and hand each its replies as soon as they are there."""
+        if self._connection is None:
+            self._connection = self._pool.get_connection()
+            self._parser = hiredis.Reader(replyError=redis.ResponseError, notEnoughData=_INCOMPLETE)
+        self._connection.send_packed_command([b"".join([read.packed for read in reads])], check_health=False)
+        for read in reads:
+            read.replies = [self._reply() for _ in range(read.count)]
+            read.answered.release()
+
+    def _reply(self) -> Any:
+        while True:
+            reply = self._parser.gets()
+            if reply is _INCOMPLETE:
+                self._receive()
+            elif not isinstance(reply, hiredis.PushNotification):
+                return reply
+
+    def _receive(self) -> None:
+        received = self._connection._sock.recv(_RECEIVE_BYTES)  # noqa: SLF001  # redis-py reads one reply at a time
+        if not received:
+            raise redis.ConnectionError("Redis has closed the connection")
+        self._parser.feed(received)
+
+    def close(self) -> None:
+        """Drop the connection, and whatever was still to come on it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+            self._pool.release(connection)
