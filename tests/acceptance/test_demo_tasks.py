@@ -30,7 +30,7 @@ def test_add(service: Service) -> None:
     assert (task["celery_state"], task["name"], task["queue"], task["executions"]) == (
         "SUCCESS",
         "demo.add",
-        "celery",
+        "demo",
         1,
     )
     assert task["progress"]["percent"] == 100
