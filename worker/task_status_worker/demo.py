@@ -20,7 +20,7 @@ _REDIS_URL = os.environ.get("TASK_STATUS_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("task-status-demo", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(
-    # Of its own, so that an app that shares the Redis does not find its tasks taken by a worker that knows none of them.
+    # Of its own: an app that shares the Redis would find its tasks taken by a worker that knows none of them.
     task_default_queue="demo",
     broker_connection_retry_on_startup=True,
     broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 1, "health_check_interval": 15},
