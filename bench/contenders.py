@@ -8,7 +8,8 @@ from typing import Final, NamedTuple
 import redis
 from task_status_service.store import RedisStore, connect_to
 from task_status_worker.announce import announcements
-from task_status_worker.record import Fact, Keys, Note, Retention
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Fact, Note
 
 from bench.celery_app import app as celery
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 from task_status_service.status import Snapshot, TaskState, decode
-from task_status_worker.record import Keys, Note, Retention, note_call
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Note, note_call
 
 Hash = dict[bytes, bytes]
 

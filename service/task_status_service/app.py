@@ -4,7 +4,7 @@ import atexit
 from typing import Final
 
 from flask import Flask
-from task_status_worker.record import Keys
+from task_status_worker.keys import Keys
 
 from task_status_service import watching
 from task_status_service.api import context, docs, document, events, health, problems, tasks

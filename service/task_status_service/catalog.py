@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import msgspec
-from task_status_worker.record import SEEN_SECONDS
+from task_status_worker.keys import SEEN_SECONDS
 
 from task_status_service.errors import UnknownTaskType
 

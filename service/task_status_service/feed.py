@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, Self
 
 import redis
-from task_status_worker.record import Keys
+from task_status_worker.keys import Keys
 
 from task_status_service.errors import TooManyWatches, Unavailable
 from task_status_service.status import Snapshot

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from task_status_worker.record import Retention
+from task_status_worker.keys import Retention
 
 from task_status_service.catalog import TaskNames
 from task_status_service.errors import SettingInvalid

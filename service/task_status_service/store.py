@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 import redis
 from task_status_worker.connection import connect
-from task_status_worker.record import NOTE_SCRIPT, Keys, Note, Retention, note_call
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position

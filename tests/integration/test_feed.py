@@ -12,7 +12,8 @@ from task_status_service.errors import TooManyWatches
 from task_status_service.feed import REREAD_SECONDS, Feed
 from task_status_service.status import Snapshot
 from task_status_service.store import RedisStore, connect_to
-from task_status_worker.record import Fact, Keys, Note, Retention
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Fact, Note
 
 KEYS = Keys.under("app")
 #: a stream shows the truth this soon even if every message is lost

@@ -20,7 +20,8 @@ from servers import RedisServer
 from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
 from task_status_service.store import RedisStore, connect_to
-from task_status_worker.record import Fact, Keys, Note, Retention
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Fact, Note
 
 NAMES = st.sampled_from(["demo.add", "demo.mul"])
 LABELS = st.sampled_from([{"a": "1"}, {"a": "2"}, {"a": "1", "b": "1"}])

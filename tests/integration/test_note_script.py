@@ -14,7 +14,8 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import RedisServer
-from task_status_worker.record import FINAL_FACTS, NOTE_SCRIPT, RANKS, Fact, Keys, Note, Record, Retention, note_call
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import FINAL_FACTS, NOTE_SCRIPT, RANKS, Fact, Note, Record, note_call
 from task_status_worker.record import unpack as unpack_record
 
 #: what differs from run to run

@@ -14,7 +14,8 @@ from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import MAX_STORED_BYTES, TaskState
 from task_status_service.store import RedisStore, connect_to
-from task_status_worker.record import Fact, Keys, Note, Retention, unpack
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Fact, Note, unpack
 
 SUBMITTED = Note(task_id="t-1", fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"})
 

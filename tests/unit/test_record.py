@@ -6,17 +6,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import (
     FINAL_FACTS,
     MAX_FIELD_BYTES,
     NOTE_SCRIPT,
     RANKS,
     Fact,
-    Keys,
     Note,
     Record,
     RecordedFailure,
-    Retention,
     note_call,
     unpack,
 )

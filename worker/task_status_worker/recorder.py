@@ -17,7 +17,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from task_status_worker.record import Keys, Note, Retention, note_call
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Note, note_call
 
 logger = logging.getLogger(__name__)
 

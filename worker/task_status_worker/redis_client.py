@@ -8,7 +8,8 @@ import msgspec
 import redis
 
 from task_status_worker.connection import connect
-from task_status_worker.record import NOTE_SCRIPT, SEEN_SECONDS
+from task_status_worker.keys import SEEN_SECONDS
+from task_status_worker.record import NOTE_SCRIPT
 from task_status_worker.recorder import Noted, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take

@@ -9,7 +9,8 @@ import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.connection import is_redis_url
-from task_status_worker.record import SEEN_SECONDS, Fact, Keys, Note, Retention, unpack
+from task_status_worker.keys import SEEN_SECONDS, Keys, Retention
+from task_status_worker.record import Fact, Note, unpack
 from task_status_worker.recorder import Recorder, Refused, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 

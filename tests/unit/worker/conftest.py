@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from task_status_worker.record import Fact, Keys, Note, Retention
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Fact, Note
 from task_status_worker.recorder import Noted, Recorder, Refused, Unreachable
 
 #: a flush interval, in seconds, that no test lives to see
