@@ -1,11 +1,13 @@
 """What is answered besides problems: encoded straight from structs, with the headers that go with it."""
 
+import http
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from flask import Response
 from msgspec import Meta
+from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from task_status_service.api.cursor import to_cursor
 from task_status_service.status import TaskStatus
@@ -20,7 +22,21 @@ KEPT: Final = "private, max-age=60"
 Headers = Sequence[tuple[str, str]]
 JSON: Final = ("Content-Type", "application/json")
 
-_encode = msgspec.json.Encoder().encode
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """An answer in full, ready for WSGI: whoever sends it adds nothing."""
+
+    code: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def response(self) -> Response:
+        """Make it Flask's."""
+        response = Response(self.body, self.code)
+        response.headers = WerkzeugHeaders(self.headers)
+        return response
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -51,7 +67,7 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
 
 def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Response:
     """Encode anything that msgspec can."""
-    return Response(_encode(body), status, [*headers, JSON])
+    return Response(encode(body), status, [*headers, JSON])
 
 
 def status_response(task: TaskStatus, code: int, *, poll_after_seconds: int) -> Response:
@@ -68,6 +84,7 @@ def list_response(page: TaskPage) -> Response:
     return response
 
 
-def result_response(result: Any) -> Response:
+def result_answer(result: Any) -> Answer:
     """Answer a result; it will not change."""
-    return json_response(result, headers=[("Cache-Control", KEPT)])
+    body = encode(result)
+    return Answer(http.HTTPStatus.OK, [("Cache-Control", KEPT), JSON, ("Content-Length", str(len(body)))], body)

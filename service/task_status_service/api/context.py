@@ -5,6 +5,7 @@ from typing import Final, cast
 import msgspec
 from flask import Flask, current_app
 
+from task_status_service.api.polling import Polls
 from task_status_service.tracker import Tracker
 from task_status_service.watching import Watcher
 
@@ -14,11 +15,12 @@ _NAME: Final = "task-status"
 class _UseCases(msgspec.Struct, frozen=True):
     tracker: Tracker
     watcher: Watcher
+    polls: Polls
 
 
-def attach(app: Flask, tracker: Tracker, watcher: Watcher) -> None:
+def attach(app: Flask, tracker: Tracker, watcher: Watcher, polls: Polls) -> None:
     """Hand the use cases to the views of an app."""
-    app.extensions[_NAME] = _UseCases(tracker, watcher)
+    app.extensions[_NAME] = _UseCases(tracker, watcher, polls)
 
 
 def tracker() -> Tracker:
@@ -29,3 +31,8 @@ def tracker() -> Tracker:
 def watcher() -> Watcher:
     """Give the watcher of the current app."""
     return cast("_UseCases", current_app.extensions[_NAME]).watcher
+
+
+def polls() -> Polls:
+    """Give those who poll their answers."""
+    return cast("_UseCases", current_app.extensions[_NAME]).polls

@@ -1,18 +1,26 @@
 """How a client polls politely: when to ask again, and how to hear that nothing has changed."""
 
+import http
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
-from flask import Response, request
+from werkzeug.http import parse_etags
 
-from task_status_service.api.answers import JSON, KEPT, LIVE
+from task_status_service.api.answers import JSON, KEPT, LIVE, Answer, encode
 from task_status_service.status import Snapshot
+from task_status_service.tracker import Tracker
+
+#: encoded statuses that one process remembers, and how many bytes each has at most: 32 MiB, if all are that long
+MAX_REMEMBERED: Final = 4_096
+MAX_REMEMBERED_BYTES: Final = 8_192
 
 #: age of the task up to which a client asks again after so many seconds, both in seconds
 _STEPS: Final = ((10, 1), (60, 2), (600, 5))
 _LAST_STEP_SECONDS: Final = 15
+
+_KEPT: Final = [("Cache-Control", KEPT)]
 
 
 def poll_after_seconds(record: Mapping[bytes, bytes], now: float) -> int:
@@ -34,30 +42,69 @@ def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
     return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else 0.0
 
 
-def conditional(snapshot: Snapshot, version: str, answer: Callable[[], Response]) -> Response:
+class Polls:
+    """Answer those who poll, and remember the last encoded statuses by their versions.
+
+    A version names all that a status is decoded from, so what it named once can be said again. Most polls of a task
+    find it as the poll before did, whoever sent that.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._encoded: dict[str, _Encoded] = {}
+
+    def answer(self, snapshot: Snapshot, if_none_match: str | None) -> Answer:
+        """Answer the status of what was read."""
+        version = self._tracker.version(snapshot)
+        return conditional(snapshot, version, if_none_match, lambda: self._status(snapshot, version))
+
+    def _status(self, snapshot: Snapshot, version: str) -> Answer:
+        encoded = self._encoded.get(version) or self._encode(snapshot, version)
+        # A status says by itself that it is done; only the meta may say so.
+        cached = _KEPT if encoded.done else _live(snapshot)
+        return Answer(http.HTTPStatus.OK, [*cached, *encoded.headers], encoded.body)
+
+    def _encode(self, snapshot: Snapshot, version: str) -> "_Encoded":
+        status = self._tracker.status(snapshot)
+        body = encode(status)
+        encoded = _Encoded(body, [JSON, ("Content-Length", str(len(body)))], status.done)
+        if len(body) <= MAX_REMEMBERED_BYTES:
+            if len(self._encoded) >= MAX_REMEMBERED:
+                # The oldest; with several threads another one may have dropped it.
+                self._encoded.pop(next(iter(self._encoded)), None)
+            self._encoded[version] = encoded
+        return encoded
+
+
+class _Encoded(NamedTuple):
+    body: bytes
+    headers: list[tuple[str, str]]
+    done: bool
+
+
+def conditional(snapshot: Snapshot, version: str, if_none_match: str | None, answer: Callable[[], Answer]) -> Answer:
     """Answer 304 to a client that has this version already, and what `answer` makes to any other.
 
     Compares weakly (RFC 9110 section 13.1.2): a proxy that compresses weakens the tag. `answer` is not called for a
     304, so nothing is decoded.
     """
     tag = f'"{version}"'
-    if _is_known(tag):
+    if if_none_match is not None and _is_known(tag, if_none_match):
         # Without decoding only the record tells that the task is done; a client that knows it asks no more.
-        headers = [("Cache-Control", LIVE), ("Retry-After", str(poll_after_seconds(snapshot.record, time.time())))]
-        if snapshot.record.get(b"final") == b"1":
-            headers = [("Cache-Control", KEPT)]
-        # Flask looks for a type, at some cost if there is none, and does not send it with a 304.
-        response = Response(status=304, headers=[*headers, JSON])
-    else:
-        response = answer()
-    response.headers.add("ETag", tag)
-    return response
+        cached = _KEPT if snapshot.record.get(b"final") == b"1" else _live(snapshot)
+        return Answer(http.HTTPStatus.NOT_MODIFIED, [*cached, ("ETag", tag)], b"")
+    made = answer()
+    made.headers.append(("ETag", tag))
+    return made
 
 
-def _is_known(tag: str) -> bool:
+def _live(snapshot: Snapshot) -> list[tuple[str, str]]:
+    return [("Cache-Control", LIVE), ("Retry-After", str(poll_after_seconds(snapshot.record, time.time())))]
+
+
+def _is_known(tag: str, if_none_match: str) -> bool:
     """Tell whether the client has this tag; what most send, the one tag that they were given, is not parsed."""
-    sent = request.environ.get("HTTP_IF_NONE_MATCH")
-    if sent is None or sent == tag:
-        return sent is not None
-    known = request.if_none_match
+    if if_none_match == tag:
+        return True
+    known = parse_etags(if_none_match)
     return known.star_tag or known.contains_weak(tag.strip('"'))

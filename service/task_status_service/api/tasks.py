@@ -1,13 +1,12 @@
 """`/tasks`: submit, list, and read one."""
 
-import time
 from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.answers import list_response, result_response, status_response
-from task_status_service.api.caller import checked_task_id, patience
-from task_status_service.api.context import tracker
+from task_status_service.api.answers import list_response, result_answer, status_response
+from task_status_service.api.caller import checked_task_id, if_none_match, patience
+from task_status_service.api.context import polls, tracker
 from task_status_service.api.document import (
     IF_NONE_MATCH_PARAMETER,
     NOT_MODIFIED,
@@ -16,7 +15,7 @@ from task_status_service.api.document import (
     WAIT_PARAMETERS,
 )
 from task_status_service.api.examples import ACCEPTED, LISTED, RUNNING, SUBMISSIONS, SUCCEEDED
-from task_status_service.api.polling import conditional, poll_after_seconds
+from task_status_service.api.polling import conditional
 from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.api.waiting import read_patiently, wait_patiently
@@ -112,14 +111,10 @@ _TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
 )
 def get_task(task_id: str) -> Response:
     """Read the status of a task."""
-    tasks, waits = tracker(), patience()
+    # A plain read does not come here: see express.py.
+    waits = patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
-
-    def answer() -> Response:
-        after = poll_after_seconds(snapshot.record, time.time())
-        return status_response(tasks.status(snapshot), 200, poll_after_seconds=after)
-
-    return waits.acknowledge(conditional(snapshot, tasks.version(snapshot), answer))
+    return waits.acknowledge(polls().answer(snapshot, if_none_match()).response())
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)
@@ -140,5 +135,7 @@ def get_task(task_id: str) -> Response:
 )
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded, also one that is too large for its status."""
-    snapshot = tracker().read(checked_task_id(task_id))
-    return conditional(snapshot, tracker().version(snapshot), lambda: result_response(tracker().result(snapshot)))
+    tasks = tracker()
+    snapshot = tasks.read(checked_task_id(task_id))
+    version = tasks.version(snapshot)
+    return conditional(snapshot, version, if_none_match(), lambda: result_answer(tasks.result(snapshot))).response()
