@@ -9,7 +9,6 @@ from task_status_worker.keys import Keys
 from task_status_service import watching
 from task_status_service.api import context, docs, document, events, health, problems, tasks
 from task_status_service.api.express import Express
-from task_status_service.api.polling import Polls
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
@@ -61,8 +60,7 @@ def create_api(tracker: Tracker, feed: watching.Feed, *, max_body_bytes: int = S
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
-    polls = Polls(tracker)
-    context.attach(app, tracker, watching.Watcher(tracker, feed), polls)
+    context.attach(app, tracker, watching.Watcher(tracker, feed))
     problems.register(app)
     api = ProblemApi(
         app,
@@ -77,5 +75,5 @@ def create_api(tracker: Tracker, feed: watching.Feed, *, max_body_bytes: int = S
     for blueprint in (tasks.blueprint, events.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
-    app.wsgi_app = Express(app, tracker, polls)  # type: ignore[method-assign]  # Flask's way of adding a layer
+    app.wsgi_app = Express(app, tracker)  # type: ignore[method-assign]  # Flask's way of adding a layer
     return app

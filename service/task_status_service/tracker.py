@@ -1,6 +1,5 @@
 """The use cases, in their order: submit, read, list. Knows no HTTP, Redis, Celery; declares what it calls."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -11,6 +10,7 @@ from task_status_worker.record import Fact, Note
 
 from task_status_service.arguments import check_arguments
 from task_status_service.catalog import Catalog
+from task_status_service.decodings import Decoded, Decodings
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
@@ -30,7 +30,6 @@ from task_status_service.status import (
     TaskStatus,
     decode,
 )
-from task_status_service.version import VERSION
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +50,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     """Hold some tasks of a list."""
 
-    items: list[TaskStatus]
+    items: list[Decoded]
     #: where the next page begins; None if this is the last
     next: Position | None = None
     #: ids that were asked for of which nothing is stored
@@ -130,10 +129,9 @@ class Tracker:
         self._broker = broker
         self._catalog = catalog
         self._final_states = final_states
+        self._decodings = Decodings(final_states)
         self._default_queue = default_queue
         self._new_id = new_id
-        # What a status is decoded by besides what was read: the settings, and this version of the code.
-        self._version_salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
 
     def submit(self, submission: Submission) -> TaskStatus:
         """Accept a task: check it, record it, send it.
@@ -187,21 +185,31 @@ class Tracker:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
 
-    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read what is stored about some tasks, in their order, in one round trip; empty where there is nothing."""
-        return self._store.read_many(task_ids)
-
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
-        digest = self._version_salt.copy()
-        # Sorted: Redis gives the fields of a large hash in an order of its own. As msgpack every length is told.
-        read = (snapshot.task_id, sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta)
-        digest.update(msgspec.msgpack.encode(read))
-        return digest.hexdigest()
+        return self._decodings.version(snapshot)
 
-    def status(self, snapshot: Snapshot) -> TaskStatus:
-        """Decode what was read."""
-        return self._decode(snapshot, MAX_INLINE_SIZE)
+    def decoded(self, snapshot: Snapshot, version: str | None = None) -> Decoded:
+        """Decode what was read, of this version if that is known already.
+
+        Raises:
+            TaskNotFound: nothing is stored.
+        """
+        decoded = self._decodings.decoded(snapshot, version=version)
+        if decoded is None:
+            raise TaskNotFound
+        return decoded
+
+    def decoded_many(self, task_ids: Sequence[str], *, inline_size: int = MAX_INLINE_SIZE) -> Iterator[Decoded]:
+        """Read and decode some tasks, in their order and in one round trip, without those of which nothing is stored.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+        for snapshot in self._store.read_many(task_ids):
+            decoded = self._decodings.decoded(snapshot, inline_size=inline_size)
+            if decoded is not None:
+                yield decoded
 
     def result(self, snapshot: Snapshot) -> Any:
         """Give the result of a task that has succeeded, of any size that is read.
@@ -211,7 +219,9 @@ class Tracker:
             NoResult: it has none, because it did not succeed, or because nobody stores it.
             TaskExpired: it has none any more.
         """
-        status = self._decode(snapshot, MAX_RESULT_SIZE)
+        status = decode(snapshot, final_states=self._final_states, inline_size=MAX_RESULT_SIZE)
+        if status is None:
+            raise TaskNotFound
         codes = {diagnostic.code for diagnostic in status.diagnostics}
         if not status.done:
             raise TaskNotDone
@@ -230,8 +240,8 @@ class Tracker:
             StoreUnavailable: not now.
         """
         ids = list(dict.fromkeys(task_ids))
-        items = self._statuses(ids)
-        found = {status.id for status in items}
+        items = list(self.decoded_many(ids, inline_size=MAX_LISTED_SIZE))
+        found = {one.status.id for one in items}
         return TaskPage(items=items, missing=[task_id for task_id in ids if task_id not in found])
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None = None) -> TaskPage:
@@ -246,8 +256,8 @@ class Tracker:
             StoreUnavailable: not now.
         """
         indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
-        items = self._statuses(indexed.task_ids)
-        return TaskPage(items=[status for status in items if _still_fits(status, wanted)], next=indexed.next)
+        items = self.decoded_many(indexed.task_ids, inline_size=MAX_LISTED_SIZE)
+        return TaskPage(items=[one for one in items if _still_fits(one.status, wanted)], next=indexed.next)
 
     def _as_indexed(self, wanted: Filter) -> Filter:
         """Add `finished` where a custom final state may mean a state that is asked for: the index knows no settings."""
@@ -255,17 +265,6 @@ class Tracker:
         if not means_one or TaskState.FINISHED in wanted.states:
             return wanted
         return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
-
-    def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
-        """Read and decode, without those of which nothing is stored, and without results that are long."""
-        snapshots = self._store.read_many(task_ids)
-        return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
-
-    def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
-        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)
-        if status is None:
-            raise TaskNotFound
-        return status
 
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""

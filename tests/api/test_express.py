@@ -4,7 +4,6 @@ import json
 
 import pytest
 from stored_values import ROWS, stored_bytes
-from task_status_service.api import polling
 from task_status_worker.record import Fact, Note
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": []}
@@ -71,36 +70,6 @@ def test_same_bytes_of_two_tasks(client, store):
         store.metas[task_id] = json.dumps(META).encode()
 
     assert [client.get(f"/tasks/{task_id}").get_json()["id"] for task_id in ("a", "b", "a")] == ["a", "b", "a"]
-
-
-def test_decodes_a_version_once(client, store, tracker, monkeypatch):
-    """What was said once is said again without decoding, until it changes."""
-    decoded = []
-    status = tracker.status
-    monkeypatch.setattr(tracker, "status", lambda snapshot: decoded.append(snapshot) or status(snapshot))
-    store.metas["a"] = json.dumps(META).encode()
-    bodies = {client.get("/tasks/a").data for _ in range(3)}
-    assert (len(bodies), len(decoded)) == (1, 1)
-
-    store.metas["a"] = json.dumps({**META, "status": "SUCCESS"}).encode()
-    assert client.get("/tasks/a").get_json()["state"] == "succeeded"
-    assert len(decoded) == 2
-
-
-def test_remembers_no_more_than_it_may(client, store, tracker, monkeypatch):
-    """Neither too many statuses nor long ones; what is forgotten is decoded again."""
-    monkeypatch.setattr(polling, "MAX_REMEMBERED", 2)
-    decoded = []
-    status = tracker.status
-    monkeypatch.setattr(tracker, "status", lambda snapshot: decoded.append(snapshot.task_id) or status(snapshot))
-    for task_id in ("a", "b", "c"):
-        store.metas[task_id] = json.dumps(META).encode()
-    store.metas["long"] = json.dumps({**META, "result": "x" * polling.MAX_REMEMBERED_BYTES}).encode()
-
-    for task_id in ("a", "b", "c", "c", "b", "a", "long", "long"):
-        assert client.get(f"/tasks/{task_id}").status_code == 200
-
-    assert decoded == ["a", "b", "c", "a", "long", "long"]
 
 
 @pytest.mark.parametrize("row", ROWS[::7], ids=lambda row: row["id"])

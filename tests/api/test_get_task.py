@@ -122,7 +122,7 @@ def test_not_modified_decodes_nothing(client, store, tracker):
     """A poll that finds nothing new costs a read and a hash."""
     store.metas["t-1"] = json.dumps(META).encode()
     etag = client.get("/tasks/t-1").headers["ETag"]
-    tracker.status = lambda _: pytest.fail("decoded")
+    tracker.decoded = lambda *_: pytest.fail("decoded")
 
     assert client.get("/tasks/t-1", headers={"If-None-Match": etag}).status_code == 304
 

@@ -2,7 +2,7 @@
 
 import http
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
 from flask import Response
@@ -22,7 +22,7 @@ KEPT: Final = "private, max-age=60"
 Headers = Sequence[tuple[str, str]]
 JSON: Final = ("Content-Type", "application/json")
 
-encode: Final = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
@@ -62,12 +62,14 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, page: TaskPage) -> "TaskList":
         """Make the answer of a page."""
         next_cursor = None if page.next is None else to_cursor(page.next)
-        return cls(items=page.items, next_cursor=next_cursor, missing=page.missing)
+        # Encoded already.
+        items = cast("list[TaskStatus]", [msgspec.Raw(decoded.body) for decoded in page.items])
+        return cls(items=items, next_cursor=next_cursor, missing=page.missing)
 
 
 def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Response:
     """Encode anything that msgspec can."""
-    return Response(encode(body), status, [*headers, JSON])
+    return Response(_encode(body), status, [*headers, JSON])
 
 
 def status_response(task: TaskStatus, code: int, *, poll_after_seconds: int) -> Response:
@@ -84,7 +86,11 @@ def list_response(page: TaskPage) -> Response:
     return response
 
 
+def answer_of(body: bytes, headers: Headers) -> Answer:
+    """Answer JSON that is encoded already."""
+    return Answer(http.HTTPStatus.OK, [*headers, JSON, ("Content-Length", str(len(body)))], body)
+
+
 def result_answer(result: Any) -> Answer:
     """Answer a result; it will not change."""
-    body = encode(result)
-    return Answer(http.HTTPStatus.OK, [("Cache-Control", KEPT), JSON, ("Content-Length", str(len(body)))], body)
+    return answer_of(_encode(result), [("Cache-Control", KEPT)])

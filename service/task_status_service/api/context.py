@@ -5,7 +5,6 @@ from typing import Final, cast
 import msgspec
 from flask import Flask, current_app
 
-from task_status_service.api.polling import Polls
 from task_status_service.tracker import Tracker
 from task_status_service.watching import Watcher
 
@@ -15,12 +14,11 @@ _NAME: Final = "task-status"
 class _UseCases(msgspec.Struct, frozen=True):
     tracker: Tracker
     watcher: Watcher
-    polls: Polls
 
 
-def attach(app: Flask, tracker: Tracker, watcher: Watcher, polls: Polls) -> None:
+def attach(app: Flask, tracker: Tracker, watcher: Watcher) -> None:
     """Hand the use cases to the views of an app."""
-    app.extensions[_NAME] = _UseCases(tracker, watcher, polls)
+    app.extensions[_NAME] = _UseCases(tracker, watcher)
 
 
 def tracker() -> Tracker:
@@ -31,8 +29,3 @@ def tracker() -> Tracker:
 def watcher() -> Watcher:
     """Give the watcher of the current app."""
     return cast("_UseCases", current_app.extensions[_NAME]).watcher
-
-
-def polls() -> Polls:
-    """Give those who poll their answers."""
-    return cast("_UseCases", current_app.extensions[_NAME]).polls

@@ -4,17 +4,13 @@ import http
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from werkzeug.http import parse_etags
 
-from task_status_service.api.answers import JSON, KEPT, LIVE, Answer, encode
+from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of
 from task_status_service.status import Snapshot
 from task_status_service.tracker import Tracker
-
-#: encoded statuses that one process remembers, and how many bytes each has at most: 32 MiB, if all are that long
-MAX_REMEMBERED: Final = 4_096
-MAX_REMEMBERED_BYTES: Final = 8_192
 
 #: age of the task up to which a client asks again after so many seconds, both in seconds
 _STEPS: Final = ((10, 1), (60, 2), (600, 5))
@@ -42,44 +38,15 @@ def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
     return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else 0.0
 
 
-class Polls:
-    """Answer those who poll, and remember the last encoded statuses by their versions.
+def poll_answer(tracker: Tracker, snapshot: Snapshot, if_none_match: str | None) -> Answer:
+    """Answer one who polls with the status of what was read."""
+    version = tracker.version(snapshot)
 
-    A version names all that a status is decoded from, so what it named once can be said again. Most polls of a task
-    find it as the poll before did, whoever sent that.
-    """
+    def answer() -> Answer:
+        decoded = tracker.decoded(snapshot, version)
+        return answer_of(decoded.body, _KEPT if decoded.status.done else _live(snapshot))
 
-    def __init__(self, tracker: Tracker) -> None:
-        self._tracker = tracker
-        self._encoded: dict[str, _Encoded] = {}
-
-    def answer(self, snapshot: Snapshot, if_none_match: str | None) -> Answer:
-        """Answer the status of what was read."""
-        version = self._tracker.version(snapshot)
-        return conditional(snapshot, version, if_none_match, lambda: self._status(snapshot, version))
-
-    def _status(self, snapshot: Snapshot, version: str) -> Answer:
-        encoded = self._encoded.get(version) or self._encode(snapshot, version)
-        # A status says by itself that it is done; only the meta may say so.
-        cached = _KEPT if encoded.done else _live(snapshot)
-        return Answer(http.HTTPStatus.OK, [*cached, *encoded.headers], encoded.body)
-
-    def _encode(self, snapshot: Snapshot, version: str) -> "_Encoded":
-        status = self._tracker.status(snapshot)
-        body = encode(status)
-        encoded = _Encoded(body, [JSON, ("Content-Length", str(len(body)))], status.done)
-        if len(body) <= MAX_REMEMBERED_BYTES:
-            if len(self._encoded) >= MAX_REMEMBERED:
-                # The oldest; with several threads another one may have dropped it.
-                self._encoded.pop(next(iter(self._encoded)), None)
-            self._encoded[version] = encoded
-        return encoded
-
-
-class _Encoded(NamedTuple):
-    body: bytes
-    headers: list[tuple[str, str]]
-    done: bool
+    return conditional(snapshot, version, if_none_match, answer)
 
 
 def conditional(snapshot: Snapshot, version: str, if_none_match: str | None, answer: Callable[[], Answer]) -> Answer:

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from task_status_service.api.answers import list_response, result_answer, status_response
 from task_status_service.api.caller import checked_task_id, if_none_match, patience
-from task_status_service.api.context import polls, tracker
+from task_status_service.api.context import tracker
 from task_status_service.api.document import (
     IF_NONE_MATCH_PARAMETER,
     NOT_MODIFIED,
@@ -15,7 +15,7 @@ from task_status_service.api.document import (
     WAIT_PARAMETERS,
 )
 from task_status_service.api.examples import ACCEPTED, LISTED, RUNNING, SUBMISSIONS, SUCCEEDED
-from task_status_service.api.polling import conditional
+from task_status_service.api.polling import conditional, poll_answer
 from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.api.waiting import read_patiently, wait_patiently
@@ -114,7 +114,7 @@ def get_task(task_id: str) -> Response:
     # A plain read does not come here: see express.py.
     waits = patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
-    return waits.acknowledge(polls().answer(snapshot, if_none_match()).response())
+    return waits.acknowledge(poll_answer(tracker(), snapshot, if_none_match()).response())
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)
