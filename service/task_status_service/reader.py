@@ -11,6 +11,7 @@ Rule 5: a caller waits `ANSWER_SECONDS` and no longer, whatever the thread does.
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -50,6 +51,14 @@ class _Read:
         return self.replies is None and not self.is_abandoned
 
 
+def _replies_to(read: _Read, seconds: float) -> list[Any]:
+    if not read.answered.acquire(timeout=max(0.0, seconds)):
+        raise redis.TimeoutError("Redis does not answer")
+    if read.replies is None:
+        raise redis.ConnectionError(str(read.error)) from read.error
+    return read.replies
+
+
 class Reader:
     """Gather the concurrent reads of one process. Opens nothing until it is used."""
 
@@ -71,18 +80,27 @@ class Reader:
         Raises:
             redis.RedisError: no answer, within 0.9 s at most.
         """
-        read = _Read(commands)
-        self._waiting.append(read)
+        return self.read_all([commands])[0]
+
+    def read_all(self, calls: Sequence[Sequence[Command]]) -> list[list[Any]]:
+        """Give the replies to several reads of one caller, which go together and leave room for others in between.
+
+        Raises:
+            redis.RedisError: no answer.
+        """
+        reads = [_Read(commands) for commands in calls]
+        self._waiting.extend(reads)
         self._bell.set()
         # Not `is_alive`, which under gevent lets every other greenlet run first.
         if self._process_id != os.getpid():
             self._start()
-        if not read.answered.acquire(timeout=ANSWER_SECONDS):
-            read.is_abandoned = True
-            raise redis.TimeoutError("Redis does not answer")
-        if read.replies is None:
-            raise redis.ConnectionError(str(read.error)) from read.error
-        return read.replies
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            return [_replies_to(read, deadline - time.monotonic()) for read in reads]
+        except redis.RedisError:
+            for read in reads:
+                read.is_abandoned = True
+            raise
 
     def close(self) -> None:
         """Close the connection; a read after this opens another."""
