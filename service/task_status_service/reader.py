@@ -10,6 +10,7 @@ Rule 5: a caller waits `ANSWER_SECONDS` and no longer, whatever the thread does.
 """
 
 import os
+import ssl
 import threading
 import time
 from collections import deque
@@ -19,8 +20,9 @@ from typing import Any, Final
 import hiredis
 import redis
 
-#: two attempts of `store.SOCKET_SECONDS`, and a little for what was sent before
-ANSWER_SECONDS: Final = 0.9
+#: how long a read waits at most. The connection's own timeouts end it far earlier where Redis does not answer; this is
+#: for a process that has so much to do that nobody gets a turn
+ANSWER_SECONDS: Final = 5.0
 #: reads of one trip: so many that a trip is cheap, so few that its last reply is not late
 MAX_READS: Final = 64
 
@@ -78,7 +80,7 @@ class Reader:
         The commands must not write: they may be sent twice.
 
         Raises:
-            redis.RedisError: no answer, within 0.9 s at most.
+            redis.RedisError: no answer, within two of the connection's timeouts.
         """
         return self.read_all([commands])[0]
 
@@ -144,11 +146,18 @@ class Reader:
             except (redis.RedisError, OSError, hiredis.HiredisError) as error:
                 self._connection.close()
                 reads = [read for read in reads if read.is_waited_for]
-                for read in reads if is_last else ():
-                    read.error = error
-                    read.answered.release()
+                if is_last:
+                    self._fail(reads, error)
             else:
                 return
+
+    def _fail(self, reads: list[_Read], error: Exception) -> None:
+        """Tell all who wait: also those who came since, for they would only find out the same, later."""
+        while self._waiting:
+            reads.append(self._waiting.popleft())
+        for read in reads:
+            read.error = error
+            read.answered.release()
 
 
 class _Connection:
@@ -178,7 +187,11 @@ class _Connection:
                 return reply
 
     def _receive(self) -> None:
-        received = self._connection._sock.recv(_RECEIVE_BYTES)  # noqa: SLF001  # redis-py reads one reply at a time
+        sock = self._connection._sock  # noqa: SLF001  # redis-py reads one reply at a time
+        try:
+            received = sock.recv(_RECEIVE_BYTES)
+        except TimeoutError:
+            received = _received_meanwhile(sock)
         if not received:
             raise redis.ConnectionError("Redis has closed the connection")
         self._parser.feed(received)
@@ -189,3 +202,15 @@ class _Connection:
         if connection is not None:
             connection.disconnect()
             self._pool.release(connection)
+
+
+def _received_meanwhile(sock: Any) -> bytes:
+    """Give what has come although the time is over: a busy process looks late. `TimeoutError` if nothing has."""
+    seconds = sock.gettimeout()
+    sock.settimeout(0)
+    try:
+        return bytes(sock.recv(_RECEIVE_BYTES))
+    except (BlockingIOError, ssl.SSLWantReadError):
+        raise TimeoutError from None
+    finally:
+        sock.settimeout(seconds)
