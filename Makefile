@@ -64,7 +64,7 @@ test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs
 
-bench: $(BENCH)/.ready ## run it beside what one would use instead, in three minutes; needs wrk
+bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run
 
 $(BENCH)/.ready: $(STAMP) requirements/bench.txt
