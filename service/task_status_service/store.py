@@ -2,7 +2,6 @@
 
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -12,9 +11,9 @@ from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
-from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.reader import Reader
+from task_status_service.redis_errors import named_errors
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
@@ -26,8 +25,10 @@ MAX_CONNECTIONS: Final = 64
 #: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
 GATHERED_BYTES: Final = 65_536
 
+_SCRIPTS: Final = importlib.resources.files(__package__)
 #: reads one page of the index that note.lua keeps
-_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
+_PAGE_SCRIPT: Final = _SCRIPTS.joinpath("page.lua").read_text(encoding="utf-8")
+_FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
@@ -54,6 +55,7 @@ class RedisStore:
         self._results_reader = Reader(results) if results is not None else None
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
+        self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
         """Read the record and Celery's meta, the record first.
@@ -64,7 +66,7 @@ class RedisStore:
         known_command = ("EXISTS", self._keys.known(task_id))
         # GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
         meta_command = ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
-        with _named_errors():
+        with named_errors():
             if self._results_reader is None:
                 record, known, meta = self._reader.read(record_command, known_command, meta_command)
             else:
@@ -90,7 +92,7 @@ class RedisStore:
         """
         if not task_ids:
             return iter(())
-        with _named_errors():
+        with named_errors():
             pipeline = self._records.pipeline(transaction=False)
             for task_id in task_ids:
                 pipeline.hgetall(self._keys.record(task_id))
@@ -131,7 +133,7 @@ class RedisStore:
             at=str(after.at_ms) if after else None,
             id=after.task_id if after else None,
         )
-        with _named_errors():
+        with named_errors():
             at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
         return IndexPage(
             [task_id.decode("utf-8", "replace") for task_id in ids],
@@ -148,13 +150,31 @@ class RedisStore:
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
-        with _named_errors():
+        with named_errors():
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
 
+    def forget(self, done: Snapshot) -> bool:
+        """Delete all that is kept of a task that was seen to be done; false if it has changed and is not final.
+
+        Where Celery's results are elsewhere that takes two trips, the meta last: a task of which only that is left is
+        done, and can be forgotten again.
+        """
+        task_id = done.task_id
+        keys = [self._keys.record(task_id), self._keys.known(task_id), self._keys.call(task_id)]
+        if self._results is None:
+            keys.append(self._keys.meta(task_id))
+        with named_errors():
+            is_forgotten = bool(
+                self._forget_script(keys=keys, args=[task_id, done.record.get(b"seq", b""), self._keys.index])
+            )
+            if is_forgotten and self._results is not None:
+                self._results.delete(self._keys.meta(task_id))
+        return is_forgotten
+
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         """Read what task types the workers announced, and the time by the Redis clock, in seconds."""
-        with _named_errors():
+        with named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.hgetall(self._keys.task_types)
@@ -163,7 +183,7 @@ class RedisStore:
 
     def worker_seen_seconds(self) -> float | None:
         """Tell how long ago a worker was last seen, by the Redis clock; None if never."""
-        with _named_errors():
+        with named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
@@ -226,14 +246,3 @@ def _raise_unless_wrong_type(*answers: Any) -> None:
 
 def _is_wrong_type(answer: Exception) -> bool:
     return isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE")
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """Turn whatever redis-py raises into the errors that this service names."""
-    try:
-        yield
-    except redis.OutOfMemoryError as error:
-        raise StoreFull from error
-    except (redis.RedisError, OSError) as error:
-        raise (StoreFull if "OOM" in str(error) else StoreUnavailable) from error

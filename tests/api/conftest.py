@@ -9,6 +9,7 @@ from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask.testing import FlaskClient
 from task_status_service.app import create_api
 from task_status_service.catalog import Catalog
+from task_status_service.submitting import Submitter
 from task_status_service.tracker import Tracker
 
 ADD = {
@@ -47,7 +48,13 @@ def broker() -> MemoryBroker:
 @pytest.fixture
 def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
     """Give a tracker over the fakes."""
-    return Tracker(store, broker, Catalog(store.announcements), final_states={}, default_queue="celery")
+    return Tracker(store, broker, final_states={})
+
+
+@pytest.fixture
+def submitter(tracker: Tracker, store: MemoryStore, broker: MemoryBroker) -> Submitter:
+    """Give a submitter over the fakes."""
+    return Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
 
 
 @pytest.fixture
@@ -57,9 +64,9 @@ def feed() -> MemoryFeed:
 
 
 @pytest.fixture
-def client(tracker: Tracker, feed: MemoryFeed) -> FlaskClient:
+def client(tracker: Tracker, submitter: Submitter, feed: MemoryFeed) -> FlaskClient:
     """Give an HTTP client of the app."""
-    return create_api(tracker, feed).test_client()
+    return create_api(tracker, submitter, feed).test_client()
 
 
 @pytest.fixture

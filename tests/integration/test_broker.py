@@ -16,7 +16,8 @@ from fakes import MemoryBroker
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.tracker import Broker, Submission
+from task_status_service.submission import Submission
+from task_status_service.tracker import Broker
 
 SUBMISSION = Submission(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}})
 

@@ -12,7 +12,7 @@ from marshmallow import ValidationError, fields, validate
 from task_status_service.api.cursor import from_cursor
 from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
-from task_status_service.tracker import Submission
+from task_status_service.submission import Submission
 
 #: a task id, ours or a client's: never spliced into a key unless it looks like this
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -80,6 +80,15 @@ class Priority(fields.Integer):
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Flag(fields.Boolean):
+    """True or false; marshmallow takes texts and numbers for them too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class Seconds(fields.Float):
@@ -173,6 +182,28 @@ class SubmissionSchema(ma.Schema):
             priority=data.get("priority"),
             labels=data["labels"],
         )
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """How a task is to be canceled."""
+
+    terminate: bool
+
+
+class CancellationSchema(ma.Schema):
+    """How to cancel. Unknown keys are refused; the body may be left out."""
+
+    terminate = Flag(
+        load_default=False,
+        metadata={
+            "description": "Also end it where it runs, by killing the process that runs it.",
+            "default": False,
+        },
+    )
+
+    @ma.post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> Cancellation:
+        return Cancellation(data["terminate"])
 
 
 class TaskId(fields.String):

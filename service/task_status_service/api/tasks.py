@@ -5,43 +5,37 @@ from typing import Any, Final
 
 from flask import Response, request
 
+from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
 from task_status_service.api.answers import list_response, result_response, status_response
 from task_status_service.api.caller import checked_task_id, patience
-from task_status_service.api.context import tracker
+from task_status_service.api.context import submitter, tracker
 from task_status_service.api.document import (
+    IDEMPOTENCY_KEY_PARAMETER,
     IF_NONE_MATCH_PARAMETER,
     NOT_MODIFIED,
     PREFERENCE_APPLIED,
     TASK_ID_PARAMETER,
     WAIT_PARAMETERS,
 )
-from task_status_service.api.examples import ACCEPTED, LISTED, RUNNING, SUBMISSIONS, SUCCEEDED
+from task_status_service.api.examples import LISTED, RUNNING, SUBMISSIONS
 from task_status_service.api.polling import conditional, poll_after_seconds
 from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
-from task_status_service.api.waiting import read_patiently, wait_patiently
-from task_status_service.tracker import Submission
+from task_status_service.api.waiting import read_patiently
+from task_status_service.submission import Submission
 
 blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
 
 _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
-@blueprint.route("/tasks", methods=["POST"], parameters=WAIT_PARAMETERS)
+@blueprint.route("/tasks", methods=["POST"], parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS])
 @blueprint.doc(
     operationId="submitTask",
     responses={
-        200: {
-            "description": "Accepted, and done within the wait.",
-            "headers": {"Location": "Location", **PREFERENCE_APPLIED},
-            "content": {"application/json": {"schema": _STATUS, "example": SUCCEEDED}},
-        },
-        202: {
-            "description": "Accepted: recorded, and sent to the workers.",
-            "headers": {"Location": "Location", "Retry-After": "RetryAfter", **PREFERENCE_APPLIED},
-            "content": {"application/json": {"schema": _STATUS, "example": ACCEPTED}},
-        },
+        **ACCEPTED_RESPONSES,
         400: "BAD_REQUEST",
+        409: "CONFLICT",
         413: "REQUEST_ENTITY_TOO_LARGE",
         415: "UNSUPPORTED_MEDIA_TYPE",
         422: "UNPROCESSABLE_ENTITY",
@@ -53,14 +47,11 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 def submit_task(submission: Submission) -> Response:
     """Submit a task.
 
-    It is recorded before it is sent: whoever asks for the id in the answer finds it.
+    It is recorded before it is sent: whoever asks for the id in the answer finds it. With an `Idempotency-Key` the same
+    request may be sent again whenever the answer is not known: it makes one task.
     """
     waits = patience()
-    task = wait_patiently(tracker().submit(submission), waits)
-    response = status_response(task, 200 if task.done else 202, poll_after_seconds=1)
-    # By hand: `url_for` builds it through the whole URL map.
-    response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
-    return waits.acknowledge(response)
+    return accepted(submitter().submit(submission, claim_of_request(request.get_data())), waits)
 
 
 @blueprint.route("/tasks", methods=["GET"])
