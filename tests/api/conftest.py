@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -31,12 +32,24 @@ ADD = {
 def store() -> MemoryStore:
     """Give a store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
     store = MemoryStore()
+    announce(store)
+    store.worker_seen = 1.0
+    return store
+
+
+def announce(store: MemoryStore) -> None:
+    """Let a worker announce its task types now, by the store's clock."""
     announced_at = store.time.timestamp()
     for announcement in (ADD, {"name": "celery.backend_cleanup"}):
         name = str(announcement["name"])
         store.announced[name.encode()] = json.dumps({**announcement, "announced_at": announced_at}).encode()
-    store.worker_seen = 1.0
-    return store
+
+
+@pytest.fixture
+def at_present(store: MemoryStore) -> None:
+    """Set the store's clock: tasks are as young as they look."""
+    store.time = datetime.now(UTC)
+    announce(store)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from api.problems import problem_of
 
 
+@pytest.mark.usefixtures("at_present")
 def test_accepts(submit, broker):
     """A submission is recorded, sent with the id of the answer, and answered 202 with where to look."""
     response = submit(name="demo.add", args=[2, 3], labels={"customer": "42"})

@@ -130,7 +130,7 @@ def test_call_of_a_note():
         0,
         0,
         0,
-        6,
+        4,
     ]
     assert arguments[FIRST_FIELD:] == [
         "name",

@@ -10,7 +10,7 @@ from task_status_service.api.answers import status_response
 from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import submitter, tracker
 from task_status_service.api.document import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
-from task_status_service.api.examples import CANCELED, CANCELING
+from task_status_service.api.examples import CANCELED, CANCELING, CANCELLATIONS
 from task_status_service.api.polling import poll_status_after_seconds
 from task_status_service.api.schemas import Cancellation, CancellationSchema
 from task_status_service.api.smorest import Blueprint
@@ -44,7 +44,7 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
         503: "SERVICE_UNAVAILABLE",
     },
 )
-@blueprint.arguments(CancellationSchema(), required=False)
+@blueprint.arguments(CancellationSchema(), required=False, examples=CANCELLATIONS)
 def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     """Cancel a task.
 
@@ -56,13 +56,10 @@ def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     return status_response(task, 200 if task.done else 202, poll_after_seconds=after)
 
 
-@blueprint.route(
-    "/tasks/<task_id>/retry",
-    methods=["POST"],
-    parameters=[TASK_ID_PARAMETER, IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
-)
+@blueprint.route("/tasks/<task_id>/retry", methods=["POST"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="retryTask",
+    parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
     responses={
         **ACCEPTED_RESPONSES,
         404: "NOT_FOUND",

@@ -91,6 +91,11 @@ LISTED: Final[dict[str, Any]] = {
     "missing": [],
 }
 
+CANCELLATIONS: Final[dict[str, Any]] = {
+    "ifItHasNotStarted": {"value": {}},
+    "alsoWhereItRuns": {"value": {"terminate": True}},
+}
+
 SUBMISSIONS: Final[dict[str, Any]] = {
     "byName": {"value": {"name": "demo.count", "kwargs": {"total": 10}, "labels": {"customer": "42"}}},
     "byPosition": {"value": {"name": "demo.add", "args": [2, 3]}},

@@ -29,9 +29,10 @@ blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and fo
 _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
-@blueprint.route("/tasks", methods=["POST"], parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS])
+@blueprint.route("/tasks", methods=["POST"])
 @blueprint.doc(
     operationId="submitTask",
+    parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
     responses={
         **ACCEPTED_RESPONSES,
         400: "BAD_REQUEST",
@@ -82,12 +83,12 @@ def list_tasks(query: Listing) -> Response:
 
 
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
-_TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
 
 
-@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[*_TASK_PARAMETERS, *WAIT_PARAMETERS])
+@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTask",
+    parameters=[IF_NONE_MATCH_PARAMETER, *WAIT_PARAMETERS],
     responses={
         200: {
             "description": "The status, whatever the state: a failure of the task is data.",
@@ -113,9 +114,10 @@ def get_task(task_id: str) -> Response:
     return waits.acknowledge(conditional(snapshot, tasks.version(snapshot), answer))
 
 
-@blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)
+@blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTaskResult",
+    parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
         200: {
             "description": "The return value, and nothing around it.",
