@@ -48,7 +48,7 @@ def announce(store: MemoryStore) -> None:
 @pytest.fixture
 def at_present(store: MemoryStore) -> None:
     """Set the store's clock: tasks are as young as they look."""
-    store.time = datetime.now(UTC)
+    store.time = datetime.now(UTC).replace(microsecond=0)
     announce(store)
 
 

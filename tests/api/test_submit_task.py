@@ -68,6 +68,15 @@ def test_schedules(submit, broker):
     assert timedelta(minutes=110) < submission.expires_at - datetime.now(UTC) <= timedelta(hours=2)
 
 
+@pytest.mark.usefixtures("at_present")
+def test_says_to_come_back_at_its_time(submit, client):
+    """There is nothing to see of a task before it may start: the answer says so as a read does."""
+    response = submit(name="demo.add", args=[1, 2], countdown=3600)
+
+    assert 3590 < int(response.headers["Retry-After"]) <= 3600
+    assert 3590 < int(client.get(response.headers["Location"]).headers["Retry-After"]) <= 3600
+
+
 @pytest.mark.parametrize(
     "name",
     [
