@@ -12,7 +12,14 @@ from api.problems import problem_of
 def failed(submit, store, broker):
     """Give the id of a task that was submitted with all there is, and has failed."""
     response = submit(
-        name="demo.add", args=[2], kwargs={"y": 3}, countdown=60, expires=90, queue="slow", priority=7, labels={"a": "b"}
+        name="demo.add",
+        args=[2],
+        kwargs={"y": 3},
+        countdown=60,
+        expires=90,
+        queue="slow",
+        priority=7,
+        labels={"a": "b"},
     )
     task_id = response.get_json()["id"]
     store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="FAILURE"))
