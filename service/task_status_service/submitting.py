@@ -155,12 +155,15 @@ class Submitter:
         found = self._store.submit(submitted, _call_of(submission), claim)
         if isinstance(found, Claimed):
             return _replayed(found)
-        try:
-            status = self._sent(found, submitted, submission)
-        except Unavailable:
-            self._end_lease(claim, submitted, None)
-            raise
-        self._end_lease(claim, submitted, status)
+        lease = _Lease(claim, submitted.task_id)
+        if isinstance(found, Recorded):
+            self._send(submitted, submission, lease)
+            status = _queued(submitted, found.at)
+        else:
+            status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease)
+        # The task is sent. A lease that cannot be ended ends by itself, and the next request finds out.
+        with contextlib.suppress(Unavailable):
+            self._end(lease, msgspec.json.encode(status))
         return Accepted(status)
 
     def _checked(self, submission: Submission) -> Note:
@@ -177,37 +180,40 @@ class Submitter:
             expires_at=submission.expires_at,
         )
 
-    def _sent(self, found: Recorded | Interrupted, submitted: Note, submission: Submission) -> TaskStatus:
-        """Send what is recorded, and give its status."""
-        if isinstance(found, Recorded):
-            self._send(submitted, submission)
-            return _queued(submitted, found.at)
-        # Whether the earlier one was sent is not known. Its times hold; its record may have expired.
-        resumed = msgspec.structs.replace(submitted, task_id=found.task_id, send_unconfirmed=False)
-        self._store.submit(resumed, _call_of(submission), None)
-        status = self._tracker.status(self._tracker.read(found.task_id))
+    def _resume(self, submitted: Note, submission: Submission, lease: "_Lease") -> TaskStatus:
+        """Go on where an earlier request has ended: what it recorded may have been sent or not, and may have expired.
+
+        Its times hold. It is sent, maybe once more, unless a worker has seen it: the worker kit runs an id once.
+        """
+        self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), _call_of(submission), None)
+        status = self._tracker.status(self._tracker.read(submitted.task_id))
         if status.celery_state == _UNSEEN and status.received_at is None:
             times = {"scheduled_for": status.scheduled_for, "expires_at": status.expires_at}
-            self._send(resumed, msgspec.structs.replace(submission, **times))
+            self._send(submitted, msgspec.structs.replace(submission, **times), lease)
         return status
 
-    def _send(self, submitted: Note, submission: Submission) -> None:
+    def _send(self, submitted: Note, submission: Submission, lease: "_Lease") -> None:
         try:
             self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
         except BrokerUnavailable:
             unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
-            # The client learns of the send; that the store went away too changes nothing for it.
+            # The client learns of the send. That the store went away too changes nothing; it is waited for once.
             with contextlib.suppress(Unavailable):
                 self._store.submit(unconfirmed, _call_of(submission), None)
+                self._end(lease, None)
             raise
 
-    def _end_lease(self, claim: Claim | None, submitted: Note, status: TaskStatus | None) -> None:
-        if claim is None:
-            return
-        answer = msgspec.json.encode(status) if status else None
-        # A lease that cannot be ended ends by itself; the next request finds out what became of the task.
-        with contextlib.suppress(Unavailable):
-            self._store.end_lease(claim, submitted.task_id, answer)
+    def _end(self, lease: "_Lease", answer: bytes | None) -> None:
+        if lease.claim is not None:
+            self._store.end_lease(lease.claim, lease.holder, answer)
+
+
+class _Lease(msgspec.Struct, frozen=True):
+    """What one request holds while it is at it."""
+
+    #: None: there was no key to claim
+    claim: Claim | None
+    holder: str
 
 
 def _replayed(claimed: Claimed) -> Accepted:
