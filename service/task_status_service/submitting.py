@@ -163,7 +163,7 @@ class Submitter:
             status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease)
         # The task is sent. A lease that cannot be ended ends by itself, and the next request finds out.
         with contextlib.suppress(Unavailable):
-            self._end(lease, msgspec.json.encode(status))
+            self._end(lease, status)
         return Accepted(status)
 
     def _checked(self, submission: Submission) -> Note:
@@ -203,9 +203,9 @@ class Submitter:
                 self._end(lease, None)
             raise
 
-    def _end(self, lease: "_Lease", answer: bytes | None) -> None:
+    def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
-            self._store.end_lease(lease.claim, lease.holder, answer)
+            self._store.end_lease(lease.claim, lease.holder, msgspec.json.encode(status) if status else None)
 
 
 class _Lease(msgspec.Struct, frozen=True):

@@ -125,6 +125,7 @@ def test_refuses_names_that_no_worker_announces(submit, broker, store, name):
         ({"name": "demo.add", "priority": "1"}, ["#/priority"]),
         ({"name": "demo.add", "labels": {"a b": "x"}}, ["#/labels/a%20b/key"]),
         ({"name": "demo.add", "labels": {"a": 1}}, ["#/labels/a/value"]),
+        ({"name": "demo.add", "labels": {f"a{number}": "€" * 250 for number in range(32)}}, ["#/labels"]),
         (["demo.add"], ["#"]),
     ],
 )

@@ -19,6 +19,8 @@ TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 MAX_ARGUMENTS: Final = 1_000
 MAX_LABELS: Final = 32
+#: so that a record keeps them (record.MAX_FIELD_BYTES), with room for the one that a retry adds
+MAX_LABELS_BYTES: Final = 16_000
 #: ids of one batch, and tasks of one page
 MAX_IDS: Final = 100
 MAX_LIMIT: Final = 200
@@ -45,6 +47,11 @@ class JsonObject(fields.Dict):
         super().__init__(keys=names, validate=validate.Length(max=MAX_ARGUMENTS), **kwargs)
 
 
+def _check_size(labels: dict[str, str]) -> None:
+    if len(msgspec.json.encode(labels)) > MAX_LABELS_BYTES:
+        raise ValidationError(f"Must not be longer than {MAX_LABELS_BYTES} bytes in all.")
+
+
 class Labels(fields.Dict):
     """Short texts by name."""
 
@@ -58,7 +65,7 @@ class Labels(fields.Dict):
     def __init__(self, **kwargs: Any) -> None:
         names = fields.String(validate=validate.Regexp(rf"{_LABEL_NAME}\Z", error="Not a label name."))
         texts = fields.String(validate=validate.Length(max=256))
-        super().__init__(keys=names, values=texts, validate=validate.Length(max=MAX_LABELS), **kwargs)
+        super().__init__(keys=names, values=texts, validate=[validate.Length(max=MAX_LABELS), _check_size], **kwargs)
 
 
 class QueueName(fields.String):
