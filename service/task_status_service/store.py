@@ -3,7 +3,6 @@
 import importlib.resources
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,9 +12,9 @@ from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
-from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.reader import Command, Reader
+from task_status_service.redis_errors import named_errors
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
@@ -29,8 +28,10 @@ GATHERED_BYTES: Final = 65_536
 #: tasks of a list that are read as one, so that another read need not wait for all of a hundred
 TASKS_PER_READ: Final = 20
 
+_SCRIPTS: Final = importlib.resources.files(__package__)
 #: reads one page of the index that note.lua keeps
-_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
+_PAGE_SCRIPT: Final = _SCRIPTS.joinpath("page.lua").read_text(encoding="utf-8")
+_FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
@@ -57,6 +58,7 @@ class RedisStore:
         self._results_reader = Reader(results) if results is not None else None
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
+        self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
         """Read the record and Celery's meta, the record first.
@@ -66,7 +68,7 @@ class RedisStore:
         record_command = ("HGETALL", self._keys.record(task_id))
         known_command = ("EXISTS", self._keys.known(task_id))
         meta_command = self._meta_command(task_id)
-        with _named_errors():
+        with named_errors():
             if self._results_reader is None:
                 record, known, meta = self._reader.read(record_command, known_command, meta_command)
             else:
@@ -98,7 +100,7 @@ class RedisStore:
             [("HGETALL", self._keys.record(task_id)) for task_id in group] for group in groups
         ]
         metas = [[self._meta_command(task_id) for task_id in group] for group in groups]
-        with _named_errors():
+        with named_errors():
             if self._results_reader is None:
                 answers = self._reader.read_all(records + metas)
             else:
@@ -142,7 +144,7 @@ class RedisStore:
             at=str(after.at_ms) if after else None,
             id=after.task_id if after else None,
         )
-        with _named_errors():
+        with named_errors():
             at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
         return IndexPage(
             [task_id.decode("utf-8", "replace") for task_id in ids],
@@ -152,13 +154,31 @@ class RedisStore:
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
-        with _named_errors():
+        with named_errors():
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
 
+    def forget(self, done: Snapshot) -> bool:
+        """Delete all that is kept of a task that was seen to be done; false if it has changed and is not final.
+
+        Where Celery's results are elsewhere that takes two trips, the meta last: a task of which only that is left is
+        done, and can be forgotten again.
+        """
+        task_id = done.task_id
+        keys = [self._keys.record(task_id), self._keys.known(task_id), self._keys.call(task_id)]
+        if self._results is None:
+            keys.append(self._keys.meta(task_id))
+        with named_errors():
+            is_forgotten = bool(
+                self._forget_script(keys=keys, args=[task_id, done.record.get(b"seq", b""), self._keys.index])
+            )
+            if is_forgotten and self._results is not None:
+                self._results.delete(self._keys.meta(task_id))
+        return is_forgotten
+
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         """Read what task types the workers announced, and the time by the Redis clock, in seconds."""
-        with _named_errors():
+        with named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.hgetall(self._keys.task_types)
@@ -167,7 +187,7 @@ class RedisStore:
 
     def worker_seen_seconds(self) -> float | None:
         """Tell how long ago a worker was last seen, by the Redis clock; None if never."""
-        with _named_errors():
+        with named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
@@ -230,14 +250,3 @@ def _raise_unless_wrong_type(*answers: Any) -> None:
 
 def _is_wrong_type(answer: Exception) -> bool:
     return isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE")
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """Turn whatever redis-py raises into the errors that this service names."""
-    try:
-        yield
-    except redis.OutOfMemoryError as error:
-        raise StoreFull from error
-    except (redis.RedisError, OSError) as error:
-        raise (StoreFull if "OOM" in str(error) else StoreUnavailable) from error

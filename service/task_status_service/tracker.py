@@ -1,20 +1,22 @@
-"""The use cases, in their order: submit, read, list. Knows no HTTP, Redis, Celery; declares what it calls."""
+"""The use cases of a task that there is: read, list, cancel, forget.
 
-from collections.abc import Callable, Iterator, Sequence
+Knows no HTTP, Redis, Celery; declares what it calls.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
-from uuid import uuid4
+from typing import Any, Final, Protocol
 
 import msgspec
-from task_status_worker.record import Fact, Note
+from task_status_worker.record import Note
 
-from task_status_service.arguments import check_arguments
-from task_status_service.catalog import Catalog
 from task_status_service.decodings import Decoded, Decodings
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
     NoResult,
+    TaskDone,
     TaskExpired,
     TaskNotDone,
     TaskNotFound,
@@ -31,20 +33,8 @@ from task_status_service.status import (
     decode,
 )
 
-
-class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for: one task, to be run once. Times are aware."""
-
-    name: str
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    #: not before this time
-    scheduled_for: datetime | None = None
-    #: not after this time
-    expires_at: datetime | None = None
-    queue: str | None = None
-    priority: int | None = None
-    labels: dict[str, str] = {}
+#: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
+_WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +85,10 @@ class Store(Protocol):
         """Write one fact, in one round trip; give its time."""
         ...
 
+    def forget(self, done: Snapshot) -> bool:
+        """Delete all that is kept of a task that was seen to be done; false if it may not be any more."""
+        ...
+
     def worker_seen_seconds(self) -> float | None:
         """Tell how long ago a worker was last seen."""
         ...
@@ -103,8 +97,8 @@ class Store(Protocol):
 class Broker(Protocol):
     """Sends messages to the workers. Raises `BrokerUnavailable`."""
 
-    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
-        """Send one task, once: after an error it may or may not have been sent."""
+    def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
+        """Tell one worker, or all, not to start a task; with `terminate` also to end it where it runs."""
         ...
 
     def check(self) -> None:
@@ -113,64 +107,13 @@ class Broker(Protocol):
 
 
 class Tracker:
-    """Submit tasks and tell what became of them."""
+    """Tell what became of tasks; cancel and forget them."""
 
-    def __init__(
-        self,
-        store: Store,
-        broker: Broker,
-        catalog: Catalog,
-        *,
-        final_states: FinalStates,
-        default_queue: str,
-        new_id: Callable[[], str] = lambda: str(uuid4()),
-    ) -> None:
+    def __init__(self, store: Store, broker: Broker, *, final_states: FinalStates) -> None:
         self._store = store
         self._broker = broker
-        self._catalog = catalog
         self._final_states = final_states
         self._decodings = Decodings(final_states)
-        self._default_queue = default_queue
-        self._new_id = new_id
-
-    def submit(self, submission: Submission) -> TaskStatus:
-        """Accept a task: check it, record it, send it.
-
-        It is recorded first: whoever asks for the id that the answer carries finds it.
-
-        Raises:
-            UnknownTaskType: nobody may submit a task of this name.
-            InvalidArguments: the arguments do not fit.
-            StoreUnavailable: it was not recorded and not sent.
-            BrokerUnavailable: it was recorded; whether it was sent is not known.
-        """
-        task_type = self._catalog.find(submission.name)
-        check_arguments(task_type, submission.args, submission.kwargs)
-        task_id = self._new_id()
-        submitted = Note(
-            task_id=task_id,
-            fact=Fact.SUBMITTED,
-            name=submission.name,
-            queue=submission.queue or task_type.queue or self._default_queue,
-            labels=submission.labels,
-            scheduled_for=submission.scheduled_for,
-            expires_at=submission.expires_at,
-        )
-        submitted_at = self._store.note(submitted)
-        self._send(submitted, submission)
-        return _queued(submitted, submitted_at)
-
-    def _send(self, submitted: Note, submission: Submission) -> None:
-        try:
-            self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
-        except BrokerUnavailable:
-            unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
-            try:
-                self._store.note(unconfirmed)
-            except Unavailable as error:
-                # The client learns of the send; that the store went away too changes nothing for it.
-                raise BrokerUnavailable from error
-            raise
 
     def read(self, task_id: str) -> Snapshot:
         """Read what is stored about a task, in one round trip to the store.
@@ -266,6 +209,47 @@ class Tracker:
             return wanted
         return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
 
+    def cancel(self, task_id: str, *, terminate: bool = False) -> TaskStatus:
+        """Ask for the end of a task; it is canceled when a worker says so, or was canceled already.
+
+        The cancel is recorded first: workers with the kit obey the record. Telling them is what makes it quick, so a
+        broker that does not answer changes nothing. Nothing is written for an id of which nothing is stored.
+
+        Raises:
+            TaskNotFound: there is nothing to cancel.
+            TaskDone: it has ended otherwise.
+            StoreUnavailable: it is not recorded.
+        """
+        status = self._cancelable(task_id)
+        if not status.done:
+            self._store.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate or None))
+            # It may have ended before that; then nothing was recorded, and it must not be told to any worker.
+            status = self._cancelable(task_id)
+        if not status.done:
+            # Only to the worker that runs it: another one would store REVOKED for what it does not know.
+            worker = None if status.celery_state in _WAITING else status.worker
+            with contextlib.suppress(BrokerUnavailable):
+                self._broker.cancel(task_id, terminate=terminate, worker=worker)
+        return status
+
+    def _cancelable(self, task_id: str) -> TaskStatus:
+        status = self.decoded(self.read(task_id)).status
+        if status.done and status.state is not TaskState.CANCELED:
+            raise TaskDone
+        return status
+
+    def forget(self, task_id: str) -> None:
+        """Delete all that is kept of a task that is done: its record and its result.
+
+        Raises:
+            TaskNotFound: there is nothing to forget.
+            TaskNotDone: it would come back.
+            StoreUnavailable: not now; part of it may be gone.
+        """
+        snapshot = self.read(task_id)
+        if not self.decoded(snapshot).status.done or not self._store.forget(snapshot):
+            raise TaskNotDone
+
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""
         store = broker = worker = None
@@ -283,20 +267,3 @@ class Tracker:
 
 def _still_fits(status: TaskStatus, wanted: Filter) -> bool:
     return (not wanted.states or status.state in wanted.states) and wanted.name in (None, status.name)
-
-
-def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:
-    """Give the status that a read of what has just been written would give, without reading it."""
-    return TaskStatus(
-        id=submitted.task_id,
-        name=submitted.name,
-        state=TaskState.QUEUED,
-        done=False,
-        celery_state="PENDING",
-        queue=submitted.queue,
-        labels=dict(submitted.labels or {}),
-        submitted_at=submitted_at,
-        updated_at=submitted_at,
-        scheduled_for=submitted.scheduled_for,
-        expires_at=submitted.expires_at,
-    )

@@ -31,9 +31,10 @@ _STREAM: Final[dict[str, Any]] = {
 }
 
 
-@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER, LAST_EVENT_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
+    parameters=[LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
         204: {"description": "The task is done, and `Last-Event-ID` is its last event: do not come back."},
@@ -51,9 +52,10 @@ def watch_task(task_id: str) -> Response:
     return _answer([task_id], lambda: [tasks.decoded(tasks.read(task_id))], {task_id: last}, _version_of_one)
 
 
-@blueprint.route("/events", methods=["GET"], parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER])
+@blueprint.route("/events", methods=["GET"])
 @blueprint.doc(
     operationId="watchTasks",
+    parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
         204: {"description": "All tasks are done, and `Last-Event-ID` is the last event: do not come back."},

@@ -9,7 +9,7 @@ from typing import Final
 from werkzeug.http import parse_etags
 
 from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of
-from task_status_service.status import Snapshot
+from task_status_service.status import Snapshot, TaskStatus
 from task_status_service.tracker import Tracker
 
 #: age of the task up to which a client asks again after so many seconds, both in seconds
@@ -22,15 +22,29 @@ _KEPT: Final = [("Cache-Control", KEPT)]
 def poll_after_seconds(record: Mapping[bytes, bytes], now: float) -> int:
     """Say when to ask again about a task that is not done: quick at first, longer with age.
 
-    What waits for its time, scheduled or to be tried again, is worth a look when that has come. Reads the packed
-    record, so that a 304 needs no decoding; without one the task's age is not known. `now` in seconds since the epoch.
+    What waits for its time, scheduled or to be tried again, is worth a look when that has come, unless it is to be
+    canceled. Reads the packed record, so that a 304 needs no decoding; without one the task's age is not known. `now`
+    in seconds since the epoch.
     """
-    waits_seconds = max(_seconds(record, b"scheduled_for"), _seconds(record, b"next_retry_at")) - now
-    if waits_seconds > 0:
-        return math.ceil(waits_seconds)
+    if record.get(b"cancel_requested") != b"1":
+        waits_seconds = max(_seconds(record, b"scheduled_for"), _seconds(record, b"next_retry_at")) - now
+        if waits_seconds > 0:
+            return math.ceil(waits_seconds)
     began = max(_seconds(record, b"submitted_at"), _seconds(record, b"started_at"))
     age_seconds = now - began if began else 0
     return next((step for limit, step in _STEPS if age_seconds < limit), _LAST_STEP_SECONDS)
+
+
+def poll_status_after_seconds(task: TaskStatus, now: float) -> int:
+    """Say the same about a status that is at hand."""
+    times = {
+        b"scheduled_for": task.scheduled_for,
+        b"next_retry_at": task.next_retry_at,
+        b"submitted_at": task.submitted_at,
+        b"started_at": task.started_at,
+    }
+    record = {name: b"%d" % (moment.timestamp() * 1_000) for name, moment in times.items() if moment}
+    return poll_after_seconds({**record, b"cancel_requested": b"%d" % task.cancel_requested}, now)
 
 
 def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
