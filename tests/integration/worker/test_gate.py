@@ -205,9 +205,7 @@ def retrying(gated: Gated) -> None:
 @pytest.mark.parametrize(
     ("before", "redelivered", "late"), [(ended, False, 1), (ended, True, 1), (started, False, 0), (retrying, True, 0)]
 )
-def test_a_run_with_nothing_to_do(
-    gated: Gated, before: Callable[[Gated], None], redelivered: bool, late: int
-) -> None:
+def test_a_run_with_nothing_to_do(gated: Gated, before: Callable[[Gated], None], redelivered: bool, late: int) -> None:
     """Nothing is run, stored or noted; only what came too late is counted."""
     before(gated)
     gated.bench.app.backend.store_result("t", ValueError("as it was"), "FAILURE")
