@@ -43,6 +43,8 @@ class Refused(Exception):
 class Flags(msgspec.Struct, frozen=True):
     """Say what a worker asks of a record before and while it runs the task."""
 
+    #: the task is running
+    running: bool = False
     #: the task has ended
     final: bool = False
     #: a cancel is recorded
