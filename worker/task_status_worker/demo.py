@@ -157,12 +157,6 @@ def crash() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@app.task(name="demo.crash_loop", acks_late=True, reject_on_worker_lost=True)
-def crash_loop() -> None:
-    """Kill the process that runs it, each time its message is delivered again; the kit's delivery limit ends that."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @app.task(name="demo.tree")
 def tree(width: Annotated[int, Meta(ge=1, le=1_000)]) -> str:
     """Start a group of `width` tasks and one that adds up their results; give the id of that last one."""
