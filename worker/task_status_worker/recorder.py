@@ -4,6 +4,7 @@ Rule 1: a note is one round trip, bounded by short timeouts and never retried in
 Rule 2: what cannot be written goes into a bounded buffer; from then on nothing touches Redis but the flusher, so a dead
 Redis costs a process one timeout and not one per note.
 Rule 3: the notes of a process are written in the order in which they were taken, each with its age.
+Rule 4: a question is asked at once or not at all. Without an answer, tasks run.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -28,6 +29,9 @@ BUFFER_LIMIT: Final = 1_000
 #: seconds between two attempts to write the buffer
 FLUSH_INTERVAL_SECONDS: Final = 0.5
 
+#: for how many seconds a Redis that did not answer a question is not asked another one
+_SILENCE_SECONDS: Final = 1.0
+
 
 class Unreachable(Exception):
     """Redis does not answer, or takes no writes at present: worth another attempt."""
@@ -37,6 +41,19 @@ class Refused(Exception):
     """Redis will not write this, now or later."""
 
 
+class Flags(msgspec.Struct, frozen=True):
+    """Say what a worker asks of a record before and while it runs the task."""
+
+    #: the task is running
+    running: bool = False
+    #: the task has ended
+    final: bool = False
+    #: a cancel is recorded
+    cancel_requested: bool = False
+    #: ... that is to kill a run
+    terminate: bool = False
+
+
 class RecordClient(Protocol):
     """What the kit asks of Redis. Each call may raise `Unreachable` or `Refused`, and nothing else."""
 
@@ -44,8 +61,12 @@ class RecordClient(Protocol):
         """Run `NOTE_SCRIPT`."""
         ...
 
-    def see_worker(self, key: str, hostname: str) -> None:
-        """Write that a worker is there, by Redis's clock, and drop those that were not seen for a day."""
+    def flags(self, keys: Sequence[str]) -> list[Flags]:
+        """Read the flags of some records, in their order; what cannot be read raises none."""
+        ...
+
+    def see_worker(self, key: str, instance: str) -> None:
+        """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
         ...
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
@@ -71,6 +92,8 @@ class _Process:
         self.lock = threading.Lock()
         self.buffer: deque[_Taken] = deque()
         self.dropped = 0
+        #: until when Redis is not asked anything, in seconds by the recorder's clock
+        self.silent_until = float("-inf")
         self.flusher: threading.Thread | None = None
         #: held by the one who writes the buffer
         self.flushing = threading.Lock()
@@ -103,6 +126,20 @@ class Recorder:
         """Count the notes of this process that wait for Redis."""
         return len(self._here().buffer)
 
+    def ask(self, note: Note, *, insists: bool = False) -> Noted | None:
+        """Write a note now and give the answer; None if Redis does not take it, and then it is not kept.
+
+        A Redis that is known to be away is not tried, unless the caller insists.
+        """
+        here = self._here()
+        if here.buffer and not insists:
+            return None
+        try:
+            return self._write(here, _Taken(note, self._clock()))
+        except (Unreachable, Refused) as error:
+            logger.warning("Redis does not say whether task %s may start: %s", note.task_id, error)
+            return None
+
     def note(self, note: Note) -> Noted | None:
         """Write a note now, or keep it for later; None when it is kept or refused."""
         here = self._here()
@@ -121,6 +158,12 @@ class Recorder:
         except Refused:
             logger.exception("Redis refused to record %s of task %s", note.fact, note.task_id)
         return None
+
+    def keep(self, note: Note) -> None:
+        """Keep a note for later that Redis has just not taken."""
+        here = self._here()
+        with here.lock:
+            self._keep(here, _Taken(note, self._clock()))
 
     def flush(self) -> bool:
         """Write what is kept, oldest first, until Redis fails; true if nothing is left."""
@@ -145,10 +188,25 @@ class Recorder:
                         logger.info("Redis takes the records of tasks again; %d were lost", here.dropped)
                         here.dropped = 0
 
-    def see_worker(self, hostname: str) -> None:
-        """Write that a worker is there, if Redis answers."""
-        with contextlib.suppress(Unreachable, Refused):
-            self._here().client.see_worker(self.keys.workers, hostname)
+    def flags(self, task_ids: Sequence[str]) -> list[Flags] | None:
+        """Read the flags of some tasks, in their order; None if Redis does not answer, or has not just now."""
+        here = self._here()
+        if here.buffer or self._clock() < here.silent_until:
+            return None
+        try:
+            return here.client.flags([self.keys.record(task_id) for task_id in task_ids])
+        except (Unreachable, Refused) as error:
+            here.silent_until = self._clock() + _SILENCE_SECONDS
+            logger.warning("Redis does not tell which tasks are canceled or have ended, running them: %s", error)
+            return None
+
+    def see_worker(self, instance: str) -> bool:
+        """Write that a worker instance is there; false if Redis does not take it."""
+        try:
+            self._here().client.see_worker(self.keys.workers, instance)
+        except (Unreachable, Refused):
+            return False
+        return True
 
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the task types that a worker knows, if Redis answers."""

@@ -1,13 +1,13 @@
 """A Redis as the recorder sees it, that comes and goes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import Fact, Note, Noted, Refusal
-from task_status_worker.recorder import Recorder, Refused, Unreachable
+from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
 
 #: a flush interval, in seconds, that no test lives to see
 NEVER = 3_600.0
@@ -22,6 +22,10 @@ class FakeClient:
         self.attempts = 0
         #: task id and age in milliseconds, as written
         self.written: list[tuple[str, int]] = []
+        #: the facts, and whether they were questions
+        self.facts: list[tuple[str, bool]] = []
+        self.refusal: Refusal | None = None
+        self.flags_of: dict[str, Flags] = {}
         self.workers: list[str] = []
         self.announced: dict[str, bytes] = {}
 
@@ -29,11 +33,16 @@ class FakeClient:
         task_id = keys[0].rsplit(":", 1)[1]
         self._answer(task_id)
         self.written.append((task_id, int(args[7])))
-        return noted(cancel_requested=task_id == "canceled")
+        self.facts.append((str(args[0]), args[14] == 1))
+        return noted(cancel_requested=task_id == "canceled", refusal=self.refusal)
 
-    def see_worker(self, key: str, hostname: str) -> None:
-        self._answer(hostname)
-        self.workers.append(f"{key} {hostname}")
+    def flags(self, keys: Sequence[str]) -> list[Flags]:
+        self._answer("flags")
+        return [self.flags_of.get(key.rsplit(":", 1)[1], Flags()) for key in keys]
+
+    def see_worker(self, key: str, instance: str) -> None:
+        self._answer(instance)
+        self.workers.append(f"{key} {instance}")
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         self._answer(key)

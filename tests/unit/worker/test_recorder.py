@@ -6,7 +6,7 @@ import os
 import pytest
 from servers import wait_until
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.recorder import Recorder
+from task_status_worker.recorder import Flags, Recorder
 
 from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of
 
@@ -116,14 +116,54 @@ def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
     assert (recorder.buffered, len(clients)) == (1, 1)
 
 
+def test_a_question_is_asked_now_or_never(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not kept; and a Redis that is known to be away is not tried again unless somebody insists."""
+    recorder = recorder_of(client)
+    assert recorder.ask(note("canceled")) == noted(cancel_requested=True)
+    client.away = True
+    assert recorder.ask(note("a")) is None
+    assert (recorder.buffered, client.attempts) == (0, 2)
+    assert "may start" in caplog.text
+
+    recorder.keep(note("b"))
+    assert (recorder.ask(note("a")), client.attempts) == (None, 2)
+    assert (recorder.ask(note("a"), insists=True), client.attempts) == (None, 3)
+    client.away = False
+    assert recorder.ask(note("a"), insists=True) == noted()
+    assert recorder.flush()
+    assert client.ids == ["canceled", "a", "b"]
+
+
+def test_flags(client: FakeClient, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Asked in one trip; a Redis that does not answer is not asked again for a second, nor while notes wait for it."""
+    recorder = recorder_of(client, clock=clock)
+    canceled = client.flags_of["b"] = Flags(cancel_requested=True)
+    assert recorder.flags(["a", "b"]) == [Flags(), canceled]
+
+    client.away = True
+    assert [recorder.flags(["b"]) for _ in range(5)] == [None] * 5
+    assert client.attempts == 2
+    assert "running them" in caplog.text
+    client.away = False
+    clock.now += 1
+    assert recorder.flags(["b"]) == [canceled]
+
+    client.away = True
+    recorder.note(note("t"))
+    client.away = False
+    assert recorder.flags(["b"]) is None
+    assert recorder.flush()
+    assert recorder.flags(["b"]) == [canceled]
+
+
 def test_workers_and_task_types(client: FakeClient) -> None:
     """Written if Redis answers, and else let be: the next beat comes."""
     recorder = recorder_of(client)
-    recorder.see_worker("w@h")
+    assert recorder.see_worker("w@h")
     recorder.announce(lambda now: {"demo.add": str(now).encode()})
     assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b"7"})
 
     client.away = True
-    recorder.see_worker("w@h")
+    assert not recorder.see_worker("w@h")
     recorder.announce(lambda _: {})
     assert len(client.workers) == 1
