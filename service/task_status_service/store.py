@@ -14,6 +14,7 @@ from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.pulse import Pulse
 from task_status_service.reader import Reader
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
@@ -44,13 +45,22 @@ def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
 class RedisStore:
     """Keep records in one Redis, and read Celery's results from the same or another one."""
 
-    def __init__(self, records: redis.Redis, *, results: redis.Redis | None, keys: Keys, retention: Retention) -> None:
+    def __init__(
+        self,
+        records: redis.Redis,
+        *,
+        results: redis.Redis | None,
+        keys: Keys,
+        retention: Retention,
+        pulse: Pulse | None = None,
+    ) -> None:
         """Take the client for records, and one for results if they are elsewhere: reading then takes two trips."""
         self._records = records
         self._results = results
         self._keys = keys
         self._retention = retention
-        self._reader = Reader(records)
+        self._pulse = pulse or Pulse(keys)
+        self._reader = Reader(records, pulse=self._pulse)
         self._results_reader = Reader(results) if results is not None else None
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
@@ -64,7 +74,7 @@ class RedisStore:
         known_command = ("EXISTS", self._keys.known(task_id))
         # GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
         meta_command = ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
-        with _named_errors():
+        with self._named_errors():
             if self._results_reader is None:
                 record, known, meta = self._reader.read(record_command, known_command, meta_command)
             else:
@@ -73,7 +83,7 @@ class RedisStore:
             _raise_unless_wrong_type(record, known, meta)
             if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES:
                 meta = self._read_large(task_id)
-        return _snapshot(task_id, record, meta, known=bool(known))
+        return self._snapshot(task_id, record, meta, known=bool(known))
 
     def _read_large(self, task_id: str) -> Any:
         """Read a large meta over a connection of its own: one byte more than is decoded, to see what is too large."""
@@ -90,8 +100,11 @@ class RedisStore:
         """
         if not task_ids:
             return iter(())
-        with _named_errors():
-            pipeline = self._records.pipeline(transaction=False)
+        with self._named_errors():
+            pipeline: Any = self._records.pipeline(transaction=False)
+            asked = self._pulse.commands()
+            for command in asked:
+                pipeline.execute_command(*command)
             for task_id in task_ids:
                 pipeline.hgetall(self._keys.record(task_id))
             metas = pipeline if self._results is None else self._results.pipeline(transaction=False)
@@ -100,12 +113,15 @@ class RedisStore:
             answers = pipeline.execute(raise_on_error=False)
             if metas is not pipeline:
                 answers += metas.execute(raise_on_error=False)
+            if asked:
+                self._pulse.hear(answers[: len(asked)])
+                del answers[: len(asked)]
             _raise_unless_wrong_type(*answers)
         count = len(task_ids)
         return (
             self.read(task_id)
             if isinstance(meta, bytes) and len(meta) > MAX_LISTED_BYTES
-            else _snapshot(task_id, record, meta, known=bool(record))
+            else self._snapshot(task_id, record, meta, known=bool(record))
             for task_id, record, meta in zip(task_ids, answers[:count], answers[count:], strict=True)
         )
 
@@ -131,7 +147,7 @@ class RedisStore:
             at=str(after.at_ms) if after else None,
             id=after.task_id if after else None,
         )
-        with _named_errors():
+        with self._named_errors():
             at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
         return IndexPage(
             [task_id.decode("utf-8", "replace") for task_id in ids],
@@ -145,16 +161,28 @@ class RedisStore:
         """
         return pipeline.getrange(self._keys.meta(task_id), 0, limit)
 
+    def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
+        # Only we write records; a key of that name that is none holds no record.
+        fields = {} if isinstance(record, Exception) else _fields(record)
+        return Snapshot(
+            task_id=task_id,
+            record=fields,
+            meta=None if isinstance(meta, Exception) else meta or None,
+            wrong_type=isinstance(meta, Exception),
+            known=known,
+            silence_seconds=self._pulse.silence_seconds(fields),
+        )
+
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
-        with _named_errors():
+        with self._named_errors():
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
 
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         """Read what task types the workers announced, and the time by the Redis clock, in seconds."""
-        with _named_errors():
+        with self._named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.hgetall(self._keys.task_types)
@@ -163,7 +191,7 @@ class RedisStore:
 
     def worker_seen_seconds(self) -> float | None:
         """Tell how long ago a worker was last seen, by the Redis clock; None if never."""
-        with _named_errors():
+        with self._named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
@@ -173,6 +201,19 @@ class RedisStore:
     def publishers(self) -> list[redis.Redis]:
         """Give the clients of each Redis that publishes what happens to tasks."""
         return [self._records] if self._results is None else [self._records, self._results]
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Turn whatever redis-py raises into the errors that this service names."""
+        try:
+            yield
+        except redis.OutOfMemoryError as error:
+            raise StoreFull from error
+        except (redis.RedisError, OSError) as error:
+            if "OOM" in str(error):
+                raise StoreFull from error
+            self._pulse.lose_contact()
+            raise StoreUnavailable from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -202,17 +243,6 @@ def _milliseconds(moment: datetime | None) -> str | None:
     return str(round(moment.timestamp() * 1000)) if moment else None
 
 
-def _snapshot(task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
-    return Snapshot(
-        task_id=task_id,
-        # Only we write records; a key of that name that is none holds no record.
-        record={} if isinstance(record, Exception) else _fields(record),
-        meta=None if isinstance(meta, Exception) else meta or None,
-        wrong_type=isinstance(meta, Exception),
-        known=known,
-    )
-
-
 def _fields(record: Any) -> Mapping[bytes, bytes]:
     """Give a record's fields, in whichever protocol Redis answered."""
     return record if isinstance(record, dict) else dict(zip(record[::2], record[1::2], strict=True))
@@ -226,14 +256,3 @@ def _raise_unless_wrong_type(*answers: Any) -> None:
 
 def _is_wrong_type(answer: Exception) -> bool:
     return isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE")
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """Turn whatever redis-py raises into the errors that this service names."""
-    try:
-        yield
-    except redis.OutOfMemoryError as error:
-        raise StoreFull from error
-    except (redis.RedisError, OSError) as error:
-        raise (StoreFull if "OOM" in str(error) else StoreUnavailable) from error

@@ -195,7 +195,8 @@ class Tracker:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
         digest = self._version_salt.copy()
         # Sorted: Redis gives the fields of a large hash in an order of its own. As msgpack every length is told.
-        digest.update(msgspec.msgpack.encode((sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta)))
+        read = (sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta, snapshot.liveness)
+        digest.update(msgspec.msgpack.encode(read))
         return digest.hexdigest()
 
     def status(self, snapshot: Snapshot) -> TaskStatus:
