@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import msgspec
 
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Note, note_call
+from task_status_worker.record import Note, Noted, note_call
 
 logger = logging.getLogger(__name__)
 
@@ -35,13 +35,6 @@ class Unreachable(Exception):
 
 class Refused(Exception):
     """Redis will not write this, now or later."""
-
-
-class Noted(msgspec.Struct, frozen=True):
-    """Say what the record holds after a note was written."""
-
-    cancel_requested: bool
-    final: bool
 
 
 class RecordClient(Protocol):

@@ -9,8 +9,8 @@ import redis
 
 from task_status_worker.connection import connect
 from task_status_worker.keys import SEEN_SECONDS
-from task_status_worker.record import NOTE_SCRIPT
-from task_status_worker.recorder import Noted, Refused, Unreachable
+from task_status_worker.record import NOTE_SCRIPT, Noted
+from task_status_worker.recorder import Refused, Unreachable
 
 #: seconds that connecting, and one command, may take
 TIMEOUT_SECONDS: Final = 0.4
@@ -44,8 +44,8 @@ class RedisRecordClient:
     def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
         with _two_errors():
-            _, _, cancel_requested, final, *_ = self._note(keys=keys, args=args)
-        return Noted(cancel_requested=bool(cancel_requested), final=bool(final))
+            answer = self._note(keys=keys, args=args)
+        return Noted.of(answer)
 
     def see_worker(self, key: str, hostname: str) -> None:
         """Write that a worker is there, by Redis's clock, and drop those that were not seen for a day."""

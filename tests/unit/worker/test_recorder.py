@@ -6,15 +6,15 @@ import os
 import pytest
 from servers import wait_until
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.recorder import Noted, Recorder
+from task_status_worker.recorder import Recorder
 
-from .conftest import NEVER, Clock, FakeClient, note, recorder_of
+from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of
 
 
 def test_a_note_is_written_at_once(client: FakeClient) -> None:
     """One call, and the answer comes back."""
     recorder = recorder_of(client)
-    assert recorder.note(note("canceled")) == Noted(cancel_requested=True, final=False)
+    assert recorder.note(note("canceled")) == noted(cancel_requested=True)
     assert (client.attempts, client.ids, recorder.buffered) == (1, ["canceled"], 0)
 
 
