@@ -12,6 +12,7 @@ from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
+from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.tracker import Tracker
@@ -30,6 +31,7 @@ def create_app(settings: Settings) -> Flask:
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
         keys=keys,
         retention=settings.retention,
+        pulse=Pulse(keys, window_seconds=settings.lost_final_seconds or 0),
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     atexit.register(store.close)
@@ -40,10 +42,11 @@ def create_app(settings: Settings) -> Flask:
         Catalog(store.announcements, allowed=settings.tasks),
         final_states=settings.final_states,
         default_queue=settings.default_queue,
+        lost_final_seconds=settings.lost_final_seconds,
     )
     feed = Feed(
         store.publishers,
-        store.read_many,
+        tracker.read_many,
         tracker.version,
         keys=keys,
         limit=settings.watches,

@@ -1,5 +1,6 @@
 """Redis: records and Celery's results, read in one round trip, written by one script. Nothing here decodes."""
 
+import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ MAX_CONNECTIONS: Final = 64
 #: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
 GATHERED_BYTES: Final = 65_536
 
+#: notes the end of what is lost; the rest of it is what every note is written by
+_SETTLE_SCRIPT: Final = (
+    importlib.resources.files(__package__).joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
+)
 #: reads one page of the index that note.lua keeps
 _PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
 
@@ -63,6 +68,7 @@ class RedisStore:
         self._reader = Reader(records, pulse=self._pulse)
         self._results_reader = Reader(results) if results is not None else None
         self._note_script = records.register_script(NOTE_SCRIPT)
+        self._settle_script = records.register_script(_SETTLE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
@@ -179,6 +185,26 @@ class RedisStore:
         with self._named_errors():
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
+
+    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+        """Write a note, unless something has happened since the task was found; false if so.
+
+        That is any other note, a sign of life of its worker within `silent_seconds`, or another result of Celery's.
+        """
+        keys, args = note_call(note, keys=self._keys, retention=self._retention)
+        keys.append(self._keys.workers)
+        if self._results is None:
+            keys.append(self._keys.meta(note.task_id))
+        args += [
+            found.record.get(b"seq", b""),
+            found.record.get(b"instance", b""),
+            round(silent_seconds),
+            # Not for secrecy: it is what Redis's scripts have.
+            hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
+            MAX_STORED_BYTES,
+        ]
+        with self._named_errors():
+            return self._settle_script(keys=keys, args=args) is not None
 
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         """Read what task types the workers announced, and the time by the Redis clock, in seconds."""

@@ -21,6 +21,7 @@ from task_status_service.errors import (
     Unavailable,
 )
 from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
+from task_status_service.lost import LostTasks
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -96,6 +97,10 @@ class Store(Protocol):
         """Write one fact, in one round trip; give its time."""
         ...
 
+    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+        """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
+        ...
+
     def worker_seen_seconds(self) -> float | None:
         """Tell how long ago a worker was last seen."""
         ...
@@ -124,14 +129,17 @@ class Tracker:
         *,
         final_states: FinalStates,
         default_queue: str,
+        lost_final_seconds: float | None = None,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
+        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back."""
         self._store = store
         self._broker = broker
         self._catalog = catalog
         self._final_states = final_states
         self._default_queue = default_queue
         self._new_id = new_id
+        self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
         # What a status is decoded by besides what was read: the settings, and this version of the code.
         self._version_salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
 
@@ -175,21 +183,21 @@ class Tracker:
             raise
 
     def read(self, task_id: str) -> Snapshot:
-        """Read what is stored about a task, in one round trip to the store.
+        """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
 
         Raises:
             TaskNotFound: nothing was ever heard of it.
             TaskExpired: it was known once.
             StoreUnavailable: not now.
         """
-        snapshot = self._store.read(task_id)
+        snapshot = self._lost.settle(self._store.read(task_id))
         if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read what is stored about some tasks, in their order, in one round trip; empty where there is nothing."""
-        return self._store.read_many(task_ids)
+        """Read the same about some tasks, in their order, in one round trip; empty where there is nothing."""
+        return map(self._lost.settle, self._store.read_many(task_ids))
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
@@ -258,7 +266,7 @@ class Tracker:
 
     def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
         """Read and decode, without those of which nothing is stored, and without results that are long."""
-        snapshots = self._store.read_many(task_ids)
+        snapshots = self.read_many(task_ids)
         return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
 
     def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:

@@ -13,6 +13,8 @@ _KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
     ("celery", "TimeLimitExceeded"): FailureKind.TIMEOUT,
     ("billiard", "WorkerLostError"): FailureKind.WORKER_LOST,
     ("celery", "WorkerLostError"): FailureKind.WORKER_LOST,
+    # Settled by this service (lost.py): nothing was raised.
+    ("", "WorkerLost"): FailureKind.WORKER_LOST,
     ("celery", "Reject"): FailureKind.REJECTED,
     ("celery", "NotRegistered"): FailureKind.NOT_REGISTERED,
     ("celery", "TaskRevokedError"): FailureKind.CANCELED,
