@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 import note_model
+from task_status_service.durability import StoreReport
 from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyWatches
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import MAX_STORED_BYTES, Snapshot
@@ -22,6 +23,9 @@ class MemoryStore:
         self.metas: dict[str, bytes | list[bytes]] = {}
         self.announced: dict[bytes, bytes] = {}
         self.worker_seen: float | None = None
+        self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
+        self.weaknesses: list[str] = []
+        self.warnings: list[str] = []
         self.time = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         self.down = False
         self.full = False
@@ -112,9 +116,14 @@ class MemoryStore:
         self._trip()
         return self.time.timestamp(), self.announced
 
-    def worker_seen_seconds(self) -> float | None:
+    def report(self) -> StoreReport:
         self._trip()
-        return self.worker_seen
+        return StoreReport(
+            worker_seen_seconds=self.worker_seen,
+            epoch=self.epoch,
+            weaknesses=self.weaknesses,
+            warnings=self.warnings,
+        )
 
 
 class Indexed(msgspec.Struct, frozen=True):

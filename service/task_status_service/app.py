@@ -19,6 +19,8 @@ from task_status_service.tracker import Tracker
 
 #: where the app keeps its feed, for the server to close
 FEED: Final = "task-status-feed"
+#: and what it is to find out when it starts
+CHECK_STORE: Final = "task-status-check-store"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -43,6 +45,7 @@ def create_app(settings: Settings) -> Flask:
         final_states=settings.final_states,
         default_queue=settings.default_queue,
         lost_final_seconds=settings.lost_final_seconds,
+        volatile_store=settings.volatile_store,
     )
     feed = Feed(
         store.publishers,
@@ -54,6 +57,7 @@ def create_app(settings: Settings) -> Flask:
     )
     app = create_api(tracker, feed, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
+    app.extensions[CHECK_STORE] = tracker.check_store
     return app
 
 

@@ -63,11 +63,15 @@ class Pulse:
         keys: Keys,
         *,
         window_seconds: float = WINDOW_SECONDS,
+        pulse_seconds: float = PULSE_SECONDS,
+        confirm_seconds: float = CONFIRM_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
         self._window_seconds = max(window_seconds, WINDOW_SECONDS)
+        self._pulse_seconds = pulse_seconds
+        self._confirm_seconds = confirm_seconds
         self._clock = clock
         self._now = now
         self._due_at = -math.inf
@@ -91,7 +95,7 @@ class Pulse:
         """
         if self._clock() < self._due_at and not at_once:
             return ()
-        self._due_at = self._clock() + PULSE_SECONDS
+        self._due_at = self._clock() + self._pulse_seconds
         # Asked for by the time of the last pulse, because the time of this one is not known yet.
         since = self._heard.at - self._window_seconds if self._heard is not None else "-inf"
         # All of INFO, for Redis before 7 gives one section or all.
@@ -178,7 +182,7 @@ class Pulse:
         silence_seconds = max(0.0, min(heard.at - last, heard.listened_seconds))
         if silence_seconds > LOST_SECONDS:
             found_at = self._clock()
-            if found_at - self._lost.setdefault(instance, found_at) < CONFIRM_SECONDS:
+            if found_at - self._lost.setdefault(instance, found_at) < self._confirm_seconds:
                 return LOST_SECONDS
         return silence_seconds
 

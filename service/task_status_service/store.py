@@ -13,6 +13,7 @@ from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
+from task_status_service.durability import StoreReport, doubts_of, weaknesses_of
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.pulse import Pulse
@@ -215,14 +216,30 @@ class RedisStore:
             (seconds, _), announced = pipeline.execute()
         return float(seconds), announced
 
-    def worker_seen_seconds(self) -> float | None:
-        """Tell how long ago a worker was last seen, by the Redis clock; None if never."""
+    def report(self) -> StoreReport:
+        """Find out how the store is, in one trip: who was seen, and whether it keeps what it is told."""
         with self._named_errors():
-            pipeline = self._records.pipeline(transaction=False)
+            pipeline: Any = self._records.pipeline(transaction=False)
+            asked = self._pulse.commands(at_once=True)
+            for command in asked:
+                pipeline.execute_command(*command)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
-            (seconds, _), newest = pipeline.execute()
-        return max(0.0, seconds - newest[0][1]) if newest else None
+            pipeline.config_get("save")
+            *heard, time_, newest, config = pipeline.execute(raise_on_error=False)
+            self._pulse.hear(heard)
+            for answer in (time_, newest):
+                if isinstance(answer, Exception):
+                    raise answer
+        # Managed ones forbid CONFIG.
+        save = None if isinstance(config, Exception) else config.get("save")
+        info = self._pulse.info
+        return StoreReport(
+            worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
+            epoch=self._pulse.epoch,
+            weaknesses=weaknesses_of(info, save=save),
+            warnings=[*self._pulse.warnings, *doubts_of(info, save=save)],
+        )
 
     def publishers(self) -> list[redis.Redis]:
         """Give the clients of each Redis that publishes what happens to tasks."""

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -11,10 +11,12 @@ from task_status_worker.record import Fact, Note
 
 from task_status_service.arguments import check_arguments
 from task_status_service.catalog import Catalog
+from task_status_service.durability import StoreReport, VolatileStore
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
     NoResult,
+    StoreVolatile,
     TaskExpired,
     TaskNotDone,
     TaskNotFound,
@@ -32,6 +34,8 @@ from task_status_service.status import (
     decode,
 )
 from task_status_service.version import VERSION
+
+_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     broker: str | None = None
     #: without one that was seen there is nothing that may be submitted, and nobody to run it
     worker: str | None = None
+    #: names the time since which the store has kept its data, if that is known
+    store_epoch: str | None = None
+    #: what an operator should know, though the service works
+    warnings: Sequence[str] = ()
 
     @property
     def faults(self) -> list[Fault]:
@@ -101,8 +109,8 @@ class Store(Protocol):
         """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
         ...
 
-    def worker_seen_seconds(self) -> float | None:
-        """Tell how long ago a worker was last seen."""
+    def report(self) -> StoreReport:
+        """Find out how the store is."""
         ...
 
 
@@ -130,6 +138,7 @@ class Tracker:
         final_states: FinalStates,
         default_queue: str,
         lost_final_seconds: float | None = None,
+        volatile_store: VolatileStore = VolatileStore.WARN,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back."""
@@ -138,6 +147,7 @@ class Tracker:
         self._catalog = catalog
         self._final_states = final_states
         self._default_queue = default_queue
+        self._volatile_store = volatile_store
         self._new_id = new_id
         self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
         # What a status is decoded by besides what was read: the settings, and this version of the code.
@@ -277,9 +287,12 @@ class Tracker:
 
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""
-        store = broker = worker = None
+        store = broker = worker = epoch = None
+        warnings: Sequence[str] = ()
         try:
-            if self._store.worker_seen_seconds() is None:
+            report = self._store.report()
+            store, epoch, warnings = self._refusal(report), report.epoch, self._warnings(report)
+            if report.worker_seen_seconds is None:
                 worker = "none was ever seen"
         except Unavailable as error:
             store, worker = str(error), "not known without the store"
@@ -287,7 +300,27 @@ class Tracker:
             self._broker.check()
         except Unavailable:
             broker = "does not answer"
-        return Health(store=store, broker=broker, worker=worker)
+        return Health(store=store, broker=broker, worker=worker, store_epoch=epoch, warnings=warnings)
+
+    def check_store(self) -> Sequence[str]:
+        """Give what an operator should know of the store when the service starts.
+
+        Raises:
+            StoreVolatile: it may lose tasks, and the settings do not allow that.
+            StoreUnavailable: it cannot be known now; `health` finds out again each time.
+        """
+        report = self._store.report()
+        if refusal := self._refusal(report):
+            raise StoreVolatile(refusal)
+        return self._warnings(report)
+
+    def _refusal(self, report: StoreReport) -> str | None:
+        refuses = self._volatile_store is VolatileStore.REFUSE and report.weaknesses
+        return " ".join([*report.weaknesses, _REFUSED]) if refuses else None
+
+    def _warnings(self, report: StoreReport) -> Sequence[str]:
+        accepts = self._volatile_store is VolatileStore.ACCEPT
+        return report.warnings if accepts else [*report.weaknesses, *report.warnings]
 
 
 def _still_fits(status: TaskStatus, wanted: Filter) -> bool:
