@@ -99,6 +99,8 @@ def test_read_only(alone: Service, redis_of_its_own: RedisServer) -> None:
         response = timed(alone, "POST", "/tasks", json=SUBMISSION)
         assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
         assert alone.read(task_id)["state"] == "queued"
+        [warning] = timed(alone, "GET", "/readyz").json()["warnings"]
+        assert "replica" in warning
         client.replicaof("no", "one")
     wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
 
