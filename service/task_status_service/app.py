@@ -13,6 +13,7 @@ from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
+from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.submission_store import RedisSubmissionStore
@@ -21,6 +22,8 @@ from task_status_service.tracker import Tracker
 
 #: where the app keeps its feed, for the server to close
 FEED: Final = "task-status-feed"
+#: and what it is to find out when it starts
+CHECK_STORE: Final = "task-status-check-store"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -29,12 +32,23 @@ def create_app(settings: Settings) -> Flask:
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
     records = connect_to(settings.record_url, sentinel_master=master)
-    results = connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None
-    store = RedisStore(records, results=results, keys=keys, retention=settings.retention)
+    store = RedisStore(
+        records,
+        results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
+        keys=keys,
+        retention=settings.retention,
+        pulse=Pulse(keys, window_seconds=settings.lost_final_seconds or 0),
+    )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     atexit.register(store.close)
     atexit.register(broker.close)
-    tracker = Tracker(store, broker, final_states=settings.final_states)
+    tracker = Tracker(
+        store,
+        broker,
+        final_states=settings.final_states,
+        lost_final_seconds=settings.lost_final_seconds,
+        volatile_store=settings.volatile_store,
+    )
     submitter = Submitter(
         tracker,
         RedisSubmissionStore(records, keys=keys, retention=settings.retention),
@@ -44,7 +58,7 @@ def create_app(settings: Settings) -> Flask:
     )
     feed = Feed(
         store.publishers,
-        store.read_many,
+        tracker.read_many,
         tracker.version,
         keys=keys,
         limit=settings.watches,
@@ -52,6 +66,7 @@ def create_app(settings: Settings) -> Flask:
     )
     app = create_api(tracker, submitter, feed, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
+    app.extensions[CHECK_STORE] = tracker.check_store
     return app
 
 

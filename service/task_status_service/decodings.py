@@ -40,7 +40,8 @@ class Decodings:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
         digest = self._salt.copy()
         # Sorted: Redis gives the fields of a large hash in an order of its own. As msgpack every length is told.
-        read = (snapshot.task_id, sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta)
+        items = sorted(snapshot.record.items())
+        read = (snapshot.task_id, items, snapshot.wrong_type, snapshot.meta, snapshot.liveness)
         digest.update(msgspec.msgpack.encode(read))
         return digest.hexdigest()
 

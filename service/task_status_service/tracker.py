@@ -12,10 +12,12 @@ import msgspec
 from task_status_worker.record import Note
 
 from task_status_service.decodings import Decoded, Decodings
+from task_status_service.durability import StoreReport, VolatileStore
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
     NoResult,
+    StoreVolatile,
     TaskDone,
     TaskExpired,
     TaskNotDone,
@@ -23,6 +25,7 @@ from task_status_service.errors import (
     Unavailable,
 )
 from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
+from task_status_service.lost import LostTasks
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -35,6 +38,7 @@ from task_status_service.status import (
 
 #: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
+_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     broker: str | None = None
     #: without one that was seen there is nothing that may be submitted, and nobody to run it
     worker: str | None = None
+    #: names the time since which the store has kept its data, if that is known
+    store_epoch: str | None = None
+    #: what an operator should know, though the service works
+    warnings: Sequence[str] = ()
 
     @property
     def faults(self) -> list[Fault]:
@@ -89,8 +97,12 @@ class Store(Protocol):
         """Delete all that is kept of a task that was seen to be done; false if it may not be any more."""
         ...
 
-    def worker_seen_seconds(self) -> float | None:
-        """Tell how long ago a worker was last seen."""
+    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+        """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
+        ...
+
+    def report(self) -> StoreReport:
+        """Find out how the store is."""
         ...
 
 
@@ -109,24 +121,39 @@ class Broker(Protocol):
 class Tracker:
     """Tell what became of tasks; cancel and forget them."""
 
-    def __init__(self, store: Store, broker: Broker, *, final_states: FinalStates) -> None:
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        *,
+        final_states: FinalStates,
+        lost_final_seconds: float | None = None,
+        volatile_store: VolatileStore = VolatileStore.WARN,
+    ) -> None:
+        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back."""
         self._store = store
         self._broker = broker
         self._final_states = final_states
+        self._volatile_store = volatile_store
         self._decodings = Decodings(final_states)
+        self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
 
     def read(self, task_id: str) -> Snapshot:
-        """Read what is stored about a task, in one round trip to the store.
+        """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
 
         Raises:
             TaskNotFound: nothing was ever heard of it.
             TaskExpired: it was known once.
             StoreUnavailable: not now.
         """
-        snapshot = self._store.read(task_id)
+        snapshot = self._lost.settle(self._store.read(task_id))
         if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
+
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+        """Read the same about some tasks, in their order, in one round trip; empty where there is nothing."""
+        return map(self._lost.settle, self._store.read_many(task_ids))
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
@@ -149,7 +176,7 @@ class Tracker:
         Raises:
             StoreUnavailable: not now.
         """
-        for snapshot in self._store.read_many(task_ids):
+        for snapshot in self.read_many(task_ids):
             decoded = self._decodings.decoded(snapshot, inline_size=inline_size)
             if decoded is not None:
                 yield decoded
@@ -252,9 +279,12 @@ class Tracker:
 
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""
-        store = broker = worker = None
+        store = broker = worker = epoch = None
+        warnings: Sequence[str] = ()
         try:
-            if self._store.worker_seen_seconds() is None:
+            report = self._store.report()
+            store, epoch, warnings = self._refusal(report), report.epoch, self._warnings(report)
+            if report.worker_seen_seconds is None:
                 worker = "none was ever seen"
         except Unavailable as error:
             store, worker = str(error), "not known without the store"
@@ -262,7 +292,27 @@ class Tracker:
             self._broker.check()
         except Unavailable:
             broker = "does not answer"
-        return Health(store=store, broker=broker, worker=worker)
+        return Health(store=store, broker=broker, worker=worker, store_epoch=epoch, warnings=warnings)
+
+    def check_store(self) -> Sequence[str]:
+        """Give what an operator should know of the store when the service starts.
+
+        Raises:
+            StoreVolatile: it may lose tasks, and the settings do not allow that.
+            StoreUnavailable: it cannot be known now; `health` finds out again each time.
+        """
+        report = self._store.report()
+        if refusal := self._refusal(report):
+            raise StoreVolatile(refusal)
+        return self._warnings(report)
+
+    def _refusal(self, report: StoreReport) -> str | None:
+        refuses = self._volatile_store is VolatileStore.REFUSE and report.weaknesses
+        return " ".join([*report.weaknesses, _REFUSED]) if refuses else None
+
+    def _warnings(self, report: StoreReport) -> Sequence[str]:
+        accepts = self._volatile_store is VolatileStore.ACCEPT
+        return report.warnings if accepts else [*report.weaknesses, *report.warnings]
 
 
 def _still_fits(status: TaskStatus, wanted: Filter) -> bool:
