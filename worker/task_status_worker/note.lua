@@ -72,6 +72,8 @@ end
 if was_final and fact ~= '' then
   redis.call('HINCRBY', record, 'late', 1)
 end
+-- Also one that comes late: what it put back may have been received again by now.
+if fact == 'REQUEUED' and not was_final then redis.call('HINCRBY', record, 'requeues', 1) end
 if not was_final then
   for i = first, first + describes - 1, 2 do
     redis.call('HSETNX', record, ARGV[i], ARGV[i + 1])
@@ -89,10 +91,7 @@ if advanced then
   if fact ~= '' then
     set('fact', fact); set('rank', ARGV[2]); set('final', is_final)
     if stamp ~= '' then set(stamp, now_ms) end
-    if fact == 'REQUEUED' then
-      redis.call('HINCRBY', record, 'requeues', 1)
-      set('starts', 0)
-    end
+    if fact == 'REQUEUED' then set('starts', 0) end
     -- What the attempt before left behind does not hold for this one.
     redis.call('HDEL', record, 'next_retry_at')
     if fact == 'STARTED' then
