@@ -66,7 +66,7 @@ class Keys(msgspec.Struct, frozen=True):
 
     @property
     def workers(self) -> str:
-        """Name the sorted set of workers that were seen: host name by Redis time in seconds."""
+        """Name the sorted set of worker instances that were seen: by Redis's time in seconds, with a fraction."""
         return f"{self.prefix}task-status:workers"
 
     @property
