@@ -4,7 +4,8 @@ Rule 1: `PRECEDENCE` says whose word decides the state.
 Rule 2: a cancel that is requested makes whatever has not ended `canceling`.
 Rule 3: the meta gives result and failure only where it agrees with the state; else the record does.
 Rule 4: while the worker that runs a task is there, the end of the task is what its record says. The record follows the
-meta within milliseconds, and until then the task may overwrite what it stored: `update_state("FAILURE", …)`, then a result.
+meta within milliseconds, and until then the task may overwrite what it stored: `update_state("FAILURE", …)`, then a
+result.
 """
 
 from collections.abc import Mapping
