@@ -33,6 +33,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     # A result backend would be subscribed to before each send, and that waits 19 s when Redis refuses connections
     # (celery/app/base.py send_task, celery#6166). We read results ourselves.
     "result_backend": None,
+    # Nor is one made, to do nothing, in every thread.
+    "result_backend_thread_safe": True,
     "task_serializer": "json",
     "accept_content": ["json"],
     "task_ignore_result": False,
@@ -44,6 +46,9 @@ _SETTINGS: Final[dict[str, Any]] = {
     "task_publish_retry_policy": _PUBLISH_POLICY,
 }
 
+#: names of queues that are remembered; clients may make up as many as they like
+_MAX_DECLARED: Final = 1_000
+
 
 class CeleryBroker:
     """Send tasks to the workers of any Celery app that reads this broker."""
@@ -53,6 +58,8 @@ class CeleryBroker:
         options = dict(_AMQP_OPTIONS if url.startswith("amqp") else _REDIS_OPTIONS)
         if url.startswith("sentinel:"):
             options["master_name"] = sentinel_master
+        #: kombu takes as long to see that a queue is declared as to send
+        self._declared: set[str] = set()
         self._app.conf.update(_SETTINGS, task_default_queue=default_queue, broker_transport_options=options)
 
     def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
@@ -71,10 +78,19 @@ class CeleryBroker:
                 expires=submission.expires_at,
                 queue=queue,
                 priority=submission.priority,
+                declare=() if queue in self._declared else None,
             )
+            self._remember_declared(queue)
         except (KombuError, OSError) as error:
+            # The broker may have lost its queues.
+            self._declared.clear()
             # kombu reraises what its transports raise as its own OperationalError.
             raise BrokerUnavailable from error
+
+    def _remember_declared(self, queue: str) -> None:
+        if len(self._declared) >= _MAX_DECLARED:
+            self._declared.clear()
+        self._declared.add(queue)
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
         """Broadcast Celery's `revoke`, once, and wait for no reply; with `worker` only that one obeys.

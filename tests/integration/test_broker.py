@@ -1,6 +1,7 @@
 """Sending through a real Redis: what the message says, and how long it takes to learn that there is no broker."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -179,6 +180,18 @@ def test_restarted(tmp_path: Path) -> None:
         server.start()
         broker.send("t-2", SUBMISSION, queue="celery")
         broker.close()
+
+
+def test_emptied(broker: CeleryBroker, redis_url: str) -> None:
+    """A broker that has lost its queues is told of them again, and nothing that was accepted is lost."""
+    broker.send("t-1", SUBMISSION, queue="celery")
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        with contextlib.suppress(BrokerUnavailable):
+            broker.send("t-2", SUBMISSION, queue="celery")
+            assert client.llen("celery") == 1
+        broker.send("t-3", SUBMISSION, queue="celery")
+        assert client.llen("celery") in (1, 2)
 
 
 def test_full(redis_server: RedisServer, broker: CeleryBroker) -> None:
