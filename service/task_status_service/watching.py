@@ -126,9 +126,9 @@ class Watcher:
     def stream(self, watch: Watch, decoded: Sequence[Decoded], known: Mapping[str, str]) -> Iterator[Seen | None]:
         """Give each status of which `known` does not name the beginning of the version, until all are done.
 
-        None now and then if there is nothing to say. A task that is gone, forgotten or lost, is watched no more. It ends
-        after `STREAM_SECONDS` too, and when the process is about to end. Who reads slowly gets the latest status and not
-        those in between.
+        None now and then if there is nothing to say. A task that is gone, forgotten or lost, is watched no more. It
+        ends after `STREAM_SECONDS` too, and when the process is about to end. Who reads slowly gets the latest status
+        and not those in between.
         """
         deadline = self._clock() + STREAM_SECONDS
         versions = dict(known)
