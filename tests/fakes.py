@@ -85,7 +85,7 @@ class MemoryStore:
     def note(self, note: Note) -> datetime:
         self._trip()
         now_ms = round(self.time.timestamp() * 1000)
-        self.records[note.task_id] = note_model.apply(self.records.get(note.task_id, {}), note, now_ms)
+        self.records[note.task_id], _ = note_model.apply(self.records.get(note.task_id, {}), note, now_ms)
         self.known.add(note.task_id)
         return self.time
 

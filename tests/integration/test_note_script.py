@@ -15,7 +15,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import RedisServer
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import FINAL_FACTS, NOTE_SCRIPT, RANKS, Fact, Note, Record, note_call
+from task_status_worker.record import (
+    FINAL_FACTS,
+    NOTE_SCRIPT,
+    RANKS,
+    Fact,
+    Note,
+    Noted,
+    Record,
+    Refusal,
+    StartRequest,
+    note_call,
+)
 from task_status_worker.record import unpack as unpack_record
 
 #: what differs from run to run
@@ -35,13 +46,13 @@ class Store:
         self.retention = Retention(record_seconds=ONE_DAY, known_seconds=ONE_DAY)
         self._script = client.register_script(NOTE_SCRIPT)
 
-    def note(self, fact: Fact | None, *, age_seconds: float = 0.0, **fields: Any) -> list[int]:
+    def note(self, fact: Fact | None, *, age_seconds: float = 0.0, **fields: Any) -> Noted:
         """Write one note about the task `t`."""
         return self.write(Note(task_id="t", fact=fact, **fields), age_seconds=age_seconds)
 
-    def write(self, note: Note, *, age_seconds: float = 0.0, retention: Retention | None = None) -> list[int]:
+    def write(self, note: Note, *, age_seconds: float = 0.0, retention: Retention | None = None) -> Noted:
         keys, args = note_call(note, keys=self.keys, retention=retention or self.retention, age_seconds=age_seconds)
-        return list(self._script(keys=keys, args=args))
+        return Noted.of(self._script(keys=keys, args=args))
 
     def stored(self) -> dict[bytes, bytes]:
         return dict(self.client.hgetall(self.keys.record("t")))
@@ -89,7 +100,7 @@ def test_a_late_submission_fills_in_what_is_missing(store: Store) -> None:
     store.note(Fact.STARTED, run="1", name="from-the-worker")
     answer = store.note(Fact.SUBMITTED, name="from-the-api", labels={"a": "b"})
 
-    assert answer[0] == 0
+    assert not answer.advanced
     assert (store.record.fact, store.record.name, store.record.labels) == (Fact.STARTED, "from-the-worker", {"a": "b"})
     assert store.record.submitted_at is None
 
@@ -104,7 +115,7 @@ def test_nothing_follows_the_end(store: Store, end: Fact, later: Fact | None) ->
 
     answer = store.note(later, generation=3, attempt=3, run="2", name="x", outcome="FAILURE", progress={"a": 1})
 
-    assert (answer[0], answer[3]) == (0, 1)
+    assert (answer.advanced, answer.final) == (False, True)
     assert msgspec.structs.replace(store.record, seq=0, executions=0, late=0) == before
     assert store.record.late == (later is not None)
     assert store.record.executions == 1 + (later is Fact.STARTED)
@@ -132,7 +143,7 @@ def test_requeued_goes_back_on_purpose(store: Store) -> None:
     """A rejected task waits again, and its second run advances the same attempt."""
     store.note(Fact.RECEIVED)
     store.note(Fact.STARTED, run="1")
-    assert store.note(Fact.REQUEUED, run="1")[0] == 1
+    assert store.note(Fact.REQUEUED, run="1").advanced
     assert (store.record.fact, store.record.requeues) == (Fact.REQUEUED, 1)
 
     store.note(Fact.RECEIVED)
@@ -145,7 +156,7 @@ def test_requeued_of_a_run_that_is_over_is_late(store: Store) -> None:
     """The next run may have started before the note of the one before arrives."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2")
-    assert store.note(Fact.REQUEUED, run="1")[0] == 0
+    assert not store.note(Fact.REQUEUED, run="1").advanced
     assert store.record.fact is Fact.STARTED
 
 
@@ -177,14 +188,153 @@ def test_a_retry_starts_afresh(store: Store) -> None:
     store.note(Fact.STARTED, run="2", attempt=1)
     record = store.record
     assert (record.attempt, record.next_retry_at, record.progress, record.outcome) == (1, None, None, None)
-    assert store.note(Fact.FINISHED, run="1", attempt=0)[0] == 0, "the attempt before has no say any more"
+    assert not store.note(Fact.FINISHED, run="1").advanced, "the attempt before has no say any more"
 
 
-def test_the_answer_tells_of_a_cancel(store: Store) -> None:
-    """Who notes learns whether a cancel was asked for."""
-    assert store.note(Fact.STARTED, run="1")[2] == 0
-    store.client.hset(store.keys.record("t"), "cancel_requested", "1")
-    assert store.note(None, run="1", progress={"done": 1})[2] == 1
+def test_a_cancel_is_recorded(store: Store) -> None:
+    """Whichever attempt is running, by a note without a fact; who notes anything later learns of it."""
+    store.note(Fact.STARTED, run="1", attempt=2)
+    before = store.record
+    answer = store.note(None, cancel_requested=True)
+    assert (answer.cancel_requested, answer.terminate, answer.final) == (True, False, False)
+    after = store.record
+    assert (after.cancel_requested, after.fact, after.attempt) == (True, Fact.STARTED, 2)
+    assert after.updated_at is not None
+    assert before.updated_at is not None
+    assert after.updated_at >= before.updated_at
+
+    assert store.note(None, run="1", attempt=2, progress={"done": 1}).cancel_requested
+    answer = store.note(None, cancel_requested=True, terminate=True)
+    assert (answer.cancel_requested, answer.terminate) == (True, True)
+    assert store.note(None, cancel_requested=True).terminate, "nothing takes it back"
+
+
+def test_a_cancel_moves_the_time_of_the_last_change(store: Store) -> None:
+    """Once: the second one changes nothing."""
+    store.note(Fact.STARTED, attempt=1, age_seconds=30)
+    store.note(None, cancel_requested=True, age_seconds=10)
+    updated_at = store.record.updated_at
+    assert updated_at is not None
+    assert timedelta(seconds=9) < store.now - updated_at < timedelta(seconds=15)
+    store.note(None, cancel_requested=True)
+    assert store.record.updated_at == updated_at
+
+
+def test_a_cancel_after_the_end_changes_nothing(store: Store) -> None:
+    """And who asks for it is told that the task has ended."""
+    store.note(Fact.FINISHED, outcome="SUCCESS")
+    before = msgspec.structs.replace(store.record, seq=0)
+    answer = store.note(None, cancel_requested=True, terminate=True)
+    assert (answer.final, answer.cancel_requested, answer.terminate) == (True, False, False)
+    assert msgspec.structs.replace(store.record, seq=0) == before
+
+
+ASKS = StartRequest()
+ASKS_AGAIN = StartRequest(redelivered=True)
+
+
+def test_who_may_start_is_written_as_started(store: Store) -> None:
+    """Asking and telling are one."""
+    store.note(Fact.RECEIVED)
+    answer = store.note(Fact.STARTED, run="1", asks=ASKS, instance="w@h/1")
+    assert (answer.refusal, answer.advanced) == (None, True)
+    record = store.record
+    assert (record.fact, record.executions, record.starts, record.instance) == (Fact.STARTED, 1, 1, "w@h/1")
+
+
+@pytest.mark.parametrize(
+    ("end", "refusal", "late"),
+    [
+        (Note(task_id="t", fact=Fact.FINISHED, outcome="FAILURE"), Refusal.ENDED, 1),
+        (Note(task_id="t", cancel_requested=True), Refusal.CANCELED, 0),
+    ],
+)
+@pytest.mark.parametrize("redelivered", [True, False])
+def test_what_is_over_is_not_started(store: Store, end: Note, refusal: Refusal, late: int, redelivered: bool) -> None:
+    """Neither after its end nor after a cancel, in no attempt; and it does not count as started."""
+    store.note(Fact.SUBMITTED)
+    store.write(end)
+    before = msgspec.structs.replace(store.record, seq=0)
+    asks = StartRequest(redelivered=redelivered)
+    for attempt in (0, 1):
+        answer = store.note(Fact.STARTED, run="1", attempt=attempt, asks=asks, instance="w@h/1")
+        assert (answer.refusal, answer.advanced) == (refusal, False)
+    assert msgspec.structs.replace(store.record, seq=0) == msgspec.structs.replace(before, late=2 * late)
+
+
+@pytest.mark.parametrize("later", [None, Fact.RETRYING])
+def test_a_copy_is_not_started(store: Store, later: Fact | None) -> None:
+    """A second message of an attempt that has begun leaves no trace on the run that has begun it."""
+    store.note(Fact.STARTED, run="1", asks=ASKS, instance="w@h/1")
+    store.note(later, run="1")
+    before = msgspec.structs.replace(store.record, seq=0)
+
+    assert store.note(Fact.STARTED, run="2", asks=ASKS, instance="w@h/2").refusal is Refusal.COPY
+    assert msgspec.structs.replace(store.record, seq=0) == before
+    assert store.note(Fact.STARTED, run="1", asks=ASKS).refusal is None or later, "no run is a copy of itself"
+
+
+@pytest.mark.parametrize("asks", [ASKS, ASKS_AGAIN])
+@pytest.mark.parametrize("ahead", [{"attempt": 1}, {"generation": 1}])
+def test_an_attempt_that_is_over_is_not_started(store: Store, asks: StartRequest, ahead: dict[str, int]) -> None:
+    """The next one is on its way or has begun: also what the broker delivers again has nothing left to do."""
+    store.note(Fact.STARTED, run="1")
+    store.note(Fact.STARTED, run="2", **ahead)
+    assert store.note(Fact.STARTED, run="3", asks=asks).refusal is Refusal.COPY
+    assert store.record.executions == 2
+
+
+def test_what_goes_back_or_on_is_no_copy(store: Store) -> None:
+    """A requeued task, a retry and a replacement start with messages of their own."""
+    store.note(Fact.STARTED, run="1", asks=ASKS)
+    store.note(Fact.REQUEUED, run="1")
+    assert store.note(Fact.STARTED, run="2", asks=ASKS).refusal is None
+    store.note(Fact.RETRYING, run="2")
+    assert store.note(Fact.STARTED, run="3", attempt=1, asks=ASKS).refusal is None
+    assert store.note(Fact.STARTED, run="4", generation=1, asks=ASKS).refusal is None
+    assert store.record.executions == 4
+
+
+def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) -> None:
+    """Each start counts, until the task is put back on purpose or goes on to its next attempt."""
+    asks = StartRequest(redelivered=True, delivery_limit=3)
+
+    runs = map(str, itertools.count())
+
+    def starts(**fields: Any) -> list[Refusal | None]:
+        return [store.note(Fact.STARTED, run=next(runs), asks=asks, **fields).refusal for _ in range(4)]
+
+    up_to_three = [None, None, None, Refusal.DELIVERY_LIMIT]
+    assert starts() == up_to_three
+    assert (store.record.starts, store.record.executions) == (3, 3)
+    store.note(Fact.REQUEUED, run="2")
+    assert store.record.starts == 0
+    assert starts() == up_to_three
+    assert starts(attempt=1) == up_to_three
+    assert starts(generation=1) == up_to_three
+    assert store.record.executions == 12
+
+
+def test_without_a_limit_it_starts_as_often_as_it_is_delivered(store: Store) -> None:
+    """None is none."""
+    assert {store.note(Fact.STARTED, run=str(n), asks=ASKS_AGAIN).refusal for n in range(20)} == {None}
+
+
+def test_who_tells_of_a_start_is_believed(store: Store) -> None:
+    """A run that could not ask has begun: canceled, copy or not, it counts."""
+    store.note(Fact.STARTED, run="1")
+    store.note(None, cancel_requested=True)
+    answer = store.note(Fact.STARTED, run="2", instance="w@h/2")
+    assert (answer.refusal, answer.advanced) == (None, True)
+    record = store.record
+    assert (record.executions, record.instance, record.cancel_requested) == (2, "w@h/2", True)
+
+
+def test_a_start_of_an_older_kit_has_no_instance(store: Store) -> None:
+    """The one of the run before says nothing about it."""
+    store.note(Fact.STARTED, run="1", instance="w@h/1")
+    store.note(Fact.STARTED, run="2")
+    assert store.record.instance is None
 
 
 def test_a_note_counts_from_when_it_was_taken(store: Store) -> None:
@@ -273,12 +423,11 @@ def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
 
 
 def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
-    """From the next note on the task is found as `canceling`, until it has ended."""
-    store.note(Fact.STARTED)
-    store.client.hset(store.keys.record("t"), "cancel_requested", "1")
-    store.note(None, progress={"done": 1})
+    """From then on the task is found as `canceling`, until it has ended."""
+    store.note(Fact.STARTED, attempt=1)
+    store.note(None, cancel_requested=True)
     assert index_of(store).keys() == {b"state:canceling", b"expiry"}
-    store.note(Fact.REVOKED, outcome="REVOKED")
+    store.note(Fact.REVOKED, attempt=1, outcome="REVOKED")
     assert index_of(store).keys() == {b"state:canceled", b"expiry"}
 
 
@@ -331,7 +480,7 @@ def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
     expire(store, "broken", "demo.add")
     store.client.set(store.keys.record("broken"), "text")
 
-    assert store.note(Fact.STARTED, name="demo.mul")[0] == 1
+    assert store.note(Fact.STARTED, name="demo.mul").advanced
     index = index_of(store)
     assert b"name:demo.add" not in index
     assert index[b"expiry"].keys() == {b"t\0demo.mul"}
@@ -366,6 +515,10 @@ def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from(["a", "b"]),
     "worker": st.sampled_from(["w1", "w2"]),
+    "instance": st.sampled_from(["w1/1", "w2/2"]),
+    "cancel_requested": st.booleans(),
+    "terminate": st.booleans(),
+    "asks": st.builds(StartRequest, redelivered=st.booleans(), delivery_limit=st.integers(0, 2)),
     "outcome": st.sampled_from(["SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "PARTIAL"]),
     "progress": st.fixed_dictionaries({"done": st.integers(0, 9)}),
     "send_unconfirmed": st.booleans(),
@@ -391,7 +544,7 @@ def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) ->
     for note in notes:
         before = unpack_record(expected)
         answer = store.write(note)
-        expected = note_model.apply(expected, note, now_ms=0)
+        expected, answered = note_model.apply(expected, note, now_ms=0)
         stored = store.stored()
         after = unpack_record(stored)
 
@@ -402,12 +555,14 @@ def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) ->
         del index[b"expiry"]
         assert index == {name: {b"t": at_ms} for name in names}
         assert after is not None
-        assert (answer[1], bool(answer[3])) == (after.seq, after.final)
+        assert msgspec.structs.replace(answer, at=answered.at) == answered
+        assert (answer.seq, answer.final) == (after.seq, after.final)
         assert after.seq == (before.seq if before else 0) + 1
         if before is not None:
             assert _place(after) >= _place(before) or after.fact is Fact.REQUEUED
             assert after.final >= before.final
             assert after.executions >= before.executions
+            assert after.cancel_requested >= before.cancel_requested
 
 
 def test_racing_writers_agree(store: Store, redis_server: RedisServer) -> None:

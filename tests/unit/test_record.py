@@ -14,8 +14,11 @@ from task_status_worker.record import (
     RANKS,
     Fact,
     Note,
+    Noted,
     Record,
     RecordedFailure,
+    Refusal,
+    StartRequest,
     note_call,
     unpack,
 )
@@ -25,7 +28,7 @@ NOW_MS = round(NOW.timestamp() * 1000)
 KEYS = Keys()
 RETENTION = Retention(record_seconds=100, known_seconds=1000)
 #: where the fields of a note begin in ARGV
-FIRST_FIELD = 15
+FIRST_FIELD = 18
 
 
 def arguments_of(note, **options):
@@ -124,6 +127,9 @@ def test_call_of_a_note():
         "x",
         "task-status:record:",
         "task-status:index:",
+        0,
+        0,
+        0,
         6,
     ]
     assert arguments[FIRST_FIELD:] == [
@@ -146,6 +152,47 @@ def test_call_of_a_note_without_a_fact():
 
     assert arguments[:11] == ["", -1, 0, 0, 0, "", "", 0, 0, 100, 1000]
     assert arguments[FIRST_FIELD - 1 :] == [0, "progress", b'{"done":1}']
+
+
+@pytest.mark.parametrize(
+    ("asks", "arguments"),
+    [
+        (None, [0, 0, 0]),
+        (StartRequest(), [1, 0, 0]),
+        (StartRequest(redelivered=True, delivery_limit=5), [1, 1, 5]),
+    ],
+)
+def test_call_of_a_run_that_asks(asks, arguments):
+    """Whether it asks at all, and what the answer depends on."""
+    assert arguments_of(Note(task_id="x", fact=Fact.STARTED, asks=asks))[FIRST_FIELD - 4 : FIRST_FIELD - 1] == arguments
+
+
+def test_a_cancel_is_only_ever_asked_for():
+    """Who does not ask for it does not take it back."""
+    asked = Note(task_id="x", cancel_requested=True, terminate=True)
+    assert arguments_of(asked)[FIRST_FIELD:] == ["cancel_requested", b"1", "terminate", b"1"]
+    not_asked = Note(task_id="x", cancel_requested=False, terminate=False)
+    assert arguments_of(not_asked)[FIRST_FIELD:] == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "noted"),
+    [
+        (
+            [1, 7, 0, 0, 0, b"", NOW_MS],
+            Noted(advanced=True, seq=7, cancel_requested=False, terminate=False, final=False, refusal=None, at=NOW),
+        ),
+        (
+            [0, 8, 1, 1, 1, b"COPY", NOW_MS],
+            Noted(
+                advanced=False, seq=8, cancel_requested=True, terminate=True, final=True, refusal=Refusal.COPY, at=NOW
+            ),
+        ),
+    ],
+)
+def test_reads_the_answer(answer, noted):
+    """As redis-py gives it."""
+    assert Noted.of(answer) == noted
 
 
 @pytest.mark.parametrize("fact", Fact)
@@ -198,7 +245,10 @@ def test_unpacks_what_the_script_stores():
         scheduled_for=NOW,
         expires_at=NOW + timedelta(days=1),
         send_unconfirmed=True,
+        cancel_requested=True,
+        terminate=True,
         worker="w@h",
+        instance="w@h/1234abcd",
         outcome="RETRY",
         result_stored=False,
         progress={"done": 1, "total": [2.5, None, "x"]},
@@ -211,12 +261,15 @@ def test_unpacks_what_the_script_stores():
         seq=1,
         generation=1,
         attempt=2,
+        cancel_requested=True,
+        terminate=True,
         send_unconfirmed=True,
         outcome="RETRY",
         result_stored=False,
         name="demo.ż",
         queue="q",
         worker="w@h",
+        instance="w@h/1234abcd",
         labels={"a": "b"},
         parent_id="p",
         root_id="o",

@@ -3,10 +3,12 @@
 import logging
 from typing import Any
 
+from celery import states
 from celery.backends.base import BaseKeyValueStoreBackend
 
 from task_status_worker.failure import TaskFailed
 from task_status_worker.guard import readable_meta
+from task_status_worker.run import run_of
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +19,16 @@ class UnreadableResult(ValueError):
 
 class GuardedBackend:
     """Mix into a Celery result backend."""
+
+    def store_result(self, task_id: str, result: Any, state: str, *args: Any, **options: Any) -> Any:
+        """Store, but not that a run starts which may not: it would stand over how the task really ended.
+
+        Celery stores STARTED before the task could object (celery/app/trace.py, build_tracer).
+        """
+        run = run_of(options.get("request"))
+        if state == states.STARTED and run is not None and run.refusal is not None:
+            return result
+        return super().store_result(task_id, result, state, *args, **options)  # type: ignore[misc]  # the backend's
 
     def encode_result(self, result: Any, state: str) -> Any:
         """Complete what Celery could not read back, and store what `fail` was given beside its message."""

@@ -1,4 +1,4 @@
-"""The heartbeat: this worker is alive, and these are its task types. A thread of the worker's main process."""
+"""The heartbeat: this worker instance is alive, and these are its task types. A thread of its main process."""
 
 import logging
 import threading
@@ -11,11 +11,15 @@ from celery import signals
 from task_status_worker.announce import announcements
 from task_status_worker.kit import kit_of
 from task_status_worker.recorder import Recorder
+from task_status_worker.termination import terminate_canceled
 
 logger = logging.getLogger(__name__)
 
 #: seconds between two signs of life
 BEAT_SECONDS: Final = 5.0
+
+#: ... and to the next attempt, where Redis has not taken one
+RETRY_SECONDS: Final = 1.0
 
 #: how many beats lie between two announcements of the task types: a minute
 _BEATS_PER_ANNOUNCEMENT: Final = 12
@@ -25,12 +29,21 @@ class Heartbeat:
     """Beat in a thread of its own, so that a solo pool's long task does not silence the worker."""
 
     def __init__(
-        self, recorder: Recorder, hostname: str, announce: Callable[[], None], *, beat_seconds: float = BEAT_SECONDS
+        self,
+        recorder: Recorder,
+        instance: str,
+        *,
+        terminate: Callable[[], None],
+        announce: Callable[[], None],
+        beat_seconds: float = BEAT_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         self._recorder = recorder
-        self._hostname = hostname
+        self._instance = instance
+        self._terminate = terminate
         self._announce = announce
         self._beat_seconds = beat_seconds
+        self._retry_seconds = retry_seconds
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat_until_stopped, name="task-status-heartbeat", daemon=True)
 
@@ -45,35 +58,45 @@ class Heartbeat:
     def _beat_until_stopped(self) -> None:
         beats = 0
         while True:
-            try:
-                self._beat(announces=beats % _BEATS_PER_ANNOUNCEMENT == 0)
-            except Exception:
-                logger.exception("a heartbeat of task-status failed")
-            beats += 1
-            if self._stopped.wait(self._beat_seconds):
+            # First of all: nothing else may keep a worker that is alive from saying so.
+            was_seen = self._recorder.see_worker(self._instance)
+            if was_seen:
+                _try(self._terminate)
+                if beats % _BEATS_PER_ANNOUNCEMENT == 0:
+                    _try(self._announce)
+                beats += 1
+            if self._stopped.wait(self._beat_seconds if was_seen else self._retry_seconds):
                 return
 
-    def _beat(self, *, announces: bool) -> None:
-        if not self._recorder.flush():
-            return
-        self._recorder.see_worker(self._hostname)
-        if announces:
-            self._announce()
+
+def _try(duty: Callable[[], None]) -> None:
+    try:
+        duty()
+    except Exception:
+        logger.exception("a heartbeat of task-status failed in part")
 
 
 #: by consumer's app: the heartbeat of the worker that runs in this process
 _RUNNING: weakref.WeakKeyDictionary[Any, Heartbeat] = weakref.WeakKeyDictionary()
 
 
-def on_worker_ready(sender: Any, **_: Any) -> None:
-    """Start the heartbeat of a worker; `sender` is its consumer."""
+def on_worker_init(sender: Any, **_: Any) -> None:
+    """Name the worker instance; `sender` is the worker, which has not started its pool yet."""
     kit = kit_of(sender.app)
-    if kit is None or sender.app in _RUNNING:
+    if kit is not None:
+        kit.begin_instance(sender.hostname)
+
+
+def on_worker_ready(sender: Any, **_: Any) -> None:
+    """Start the heartbeat of a worker; `sender` is its consumer. Celery says so again after each reconnect."""
+    kit = kit_of(sender.app)
+    if kit is None or kit.instance is None or sender.app in _RUNNING:
         return
     heartbeat = Heartbeat(
         kit.recorder,
-        sender.hostname,
-        lambda: kit.recorder.announce(lambda now: announcements(sender.app, now=now)),
+        kit.instance,
+        terminate=lambda: terminate_canceled(sender, kit.recorder),
+        announce=lambda: kit.recorder.announce(lambda now: announcements(sender.app, now=now)),
     )
     _RUNNING[sender.app] = heartbeat
     heartbeat.start()
@@ -88,5 +111,6 @@ def on_worker_shutdown(sender: Any, **_: Any) -> None:
 
 def connect() -> None:
     """Connect the receivers; a second time changes nothing."""
+    signals.worker_init.connect(on_worker_init, weak=False)
     signals.worker_ready.connect(on_worker_ready, weak=False)
     signals.worker_shutdown.connect(on_worker_shutdown, weak=False)

@@ -23,9 +23,11 @@ from task_status_worker.task import StatusTask
 SETTINGS: Final[Mapping[str, Any]] = {
     "task_track_started": True,
     # A result that cannot be stored at once is stored later; else a task that succeeded is stored as FAILURE with a
-    # ConnectionError (celery#8588). Half an hour or so, with Celery's backoff of up to 10 s.
+    # ConnectionError (celery#8588). Half an hour or so, with a backoff of up to 2 s instead of 10, so that results are
+    # there soon after Redis is.
     "result_backend_always_retry": True,
-    "result_backend_max_retries": 360,
+    "result_backend_max_retries": 1_800,
+    "result_backend_max_sleep_between_retries_ms": 2_000,
     # Seconds. Celery waits 120 for an answer, and for a connection for ever.
     "redis_socket_timeout": 5.0,
     "redis_socket_connect_timeout": 1.0,
@@ -37,7 +39,13 @@ SETTINGS: Final[Mapping[str, Any]] = {
 _DEFAULT_RETENTION: Final = Retention()
 
 
-def install(app: Any, *, record_url: str | None = None, retention: Retention = _DEFAULT_RETENTION) -> None:
+def install(
+    app: Any,
+    *,
+    record_url: str | None = None,
+    retention: Retention = _DEFAULT_RETENTION,
+    delivery_limit: int = 5,
+) -> None:
     """Make an app's workers tell what happens to its tasks. Call it once the app is configured; twice is harmless.
 
     Settings that the app makes itself are left alone. Tasks may exist already, or come later.
@@ -46,6 +54,8 @@ def install(app: Any, *, record_url: str | None = None, retention: Retention = _
         app: the `celery.Celery` app
         record_url: the Redis of the records; the app's Redis result backend, else its Redis broker, unless given
         retention: how long records are kept
+        delivery_limit: how often an attempt may be started whose message is delivered again and again, as with
+            `task_reject_on_worker_lost`, before the task ends as failed; 0 for any number of times
 
     Raises:
         celery.exceptions.ImproperlyConfigured: if there is no Redis to keep records in
@@ -56,7 +66,7 @@ def install(app: Any, *, record_url: str | None = None, retention: Retention = _
     options = app.conf.result_backend_transport_options or {}
     client_of_process = _client_factory(url, options.get("master_name"))
     recorder = Recorder(client_of_process, keys=Keys.under(options.get("global_keyprefix")), retention=retention)
-    remember(app, Kit(recorder=recorder))
+    remember(app, Kit(recorder=recorder, delivery_limit=delivery_limit))
 
     # Again whenever the app reads its configuration anew, which drops what was set before.
     app.on_after_configure.connect(_configure_sender, weak=False)

@@ -1,12 +1,15 @@
 -- Advance one record by one note. The only writer of a record; record.py gives KEYS and ARGV (note_call).
--- Runs on Redis 6.2 to 8 and Valkey. Returns {advanced, seq, cancel requested, final, time of the note in ms}.
+-- Runs on Redis 6.2 to 8 and Valkey. Returns {advanced, seq, cancel requested, final, terminate, refusal, time of the
+-- note in ms}; record.py reads it (Noted).
 --
 -- Rule 1: a record only advances, by (generation, attempt, rank). Equal advances, so that a redelivered task may start again.
 -- Rule 2: after a final fact nothing changes but the counters.
 -- Rule 3: a note that does not advance still fills in what describes the task and is missing.
 -- Rule 4: a run is counted once, however often its start is written.
 -- Rule 5: REQUEUED goes back on purpose: the next RECEIVED and STARTED of the same attempt advance again.
--- Rule 6: a task is in the index once by state and once by name, from its first note until its record expires.
+-- Rule 6: who asks to start is refused if the task has ended, is canceled, or is another run's; then nothing is written
+--         of the start. Who only tells of a start is never refused: it has happened.
+-- Rule 7: a task is in the index once by state and once by name, from its first note until its record expires.
 
 -- Redis before 7 replicates scripts as text unless told otherwise, and then refuses to write after TIME.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -17,7 +20,8 @@ local generation, attempt, run = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local stamp, age_ms = ARGV[7], tonumber(ARGV[8])
 local scheduled_ms, record_seconds, known_seconds = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local id, records, index = ARGV[12], ARGV[13], ARGV[14]
-local describes, first = tonumber(ARGV[15]), 16
+local asks, redelivered, delivery_limit = ARGV[15] == '1', ARGV[16] == '1', tonumber(ARGV[17])
+local describes, first = tonumber(ARGV[18]), 19
 
 local time = redis.call('TIME')
 local seconds = tonumber(time[1])
@@ -25,26 +29,44 @@ local now_ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2
 -- What waits for its time is kept that much longer.
 record_seconds = record_seconds + math.max(0, math.ceil(scheduled_ms / 1000) - seconds)
 
-local old = redis.call('HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name')
+local old = redis.call(
+  'HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name', 'starts'
+)
 local is_new = not old[7]
 local old_generation, old_attempt = tonumber(old[1] or 0), tonumber(old[2] or 0)
-local old_rank, old_run = tonumber(old[3] or -1), old[4] or ''
-local was_final, canceled = old[5] == '1', old[6] == '1' and 1 or 0
+local old_rank, old_run, old_starts = tonumber(old[3] or -1), old[4] or '', tonumber(old[9] or 0)
+local was_final, was_canceled = old[5] == '1', old[6] == '1'
+local is_same_run = run ~= '' and run == old_run
+-- Whether the note is about an attempt before (below 0), that (0) or after the one of the record.
+local ahead = generation ~= old_generation and generation - old_generation or attempt - old_attempt
+
+local function refusal_of_start()
+  if not asks then return '' end
+  if was_final then return 'ENDED' end
+  if was_canceled then return 'CANCELED' end
+  if ahead > 0 or is_same_run then return '' end
+  if ahead < 0 or old_rank > rank then return 'COPY' end
+  if old_rank < rank then return '' end
+  -- Another run has started this attempt. The broker delivers a message again that nobody has acknowledged.
+  if not redelivered then return 'COPY' end
+  return delivery_limit > 0 and old_starts >= delivery_limit and 'DELIVERY_LIMIT' or ''
+end
+
+local refusal = refusal_of_start()
 
 local function advances()
-  if was_final then return false end
-  if generation ~= old_generation then return generation > old_generation end
-  if attempt ~= old_attempt then return attempt > old_attempt end
+  if was_final or refusal ~= '' then return false end
+  if ahead ~= 0 then return ahead > 0 end
   if fact == '' then return true end
   if fact == 'REQUEUED' then return run == old_run or rank >= old_rank end
-  if fact == 'STARTED' and run ~= '' and run == old_run then return false end
+  if fact == 'STARTED' and is_same_run then return false end
   return rank >= old_rank
 end
 
 local advanced = advances()
 local seq = redis.call('HINCRBY', record, 'seq', 1)
 
-if fact == 'STARTED' and (run == '' or run ~= old_run) then
+if fact == 'STARTED' and refusal == '' and not is_same_run then
   redis.call('HINCRBY', record, 'executions', 1)
 end
 if was_final and fact ~= '' then
@@ -56,16 +78,27 @@ if not was_final then
   end
 end
 
+local requests = redis.call('HMGET', record, 'cancel_requested', 'terminate')
+local canceled, terminate = requests[1] == '1', requests[2] == '1'
+-- A cancel is news, whichever attempt it was noted for.
+if canceled and not was_canceled then redis.call('HSET', record, 'updated_at', now_ms) end
+
 if advanced then
   local fields = {'updated_at', now_ms, 'generation', ARGV[4], 'attempt', ARGV[5]}
   local function set(name, value) fields[#fields + 1] = name; fields[#fields + 1] = value end
   if fact ~= '' then
     set('fact', fact); set('rank', ARGV[2]); set('final', is_final)
     if stamp ~= '' then set(stamp, now_ms) end
-    if fact == 'REQUEUED' then redis.call('HINCRBY', record, 'requeues', 1) end
+    if fact == 'REQUEUED' then
+      redis.call('HINCRBY', record, 'requeues', 1)
+      set('starts', 0)
+    end
     -- What the attempt before left behind does not hold for this one.
     redis.call('HDEL', record, 'next_retry_at')
-    if fact == 'STARTED' then redis.call('HDEL', record, 'outcome', 'failure', 'progress', 'progress_at') end
+    if fact == 'STARTED' then
+      redis.call('HDEL', record, 'outcome', 'failure', 'progress', 'progress_at', 'instance')
+      set('starts', ahead > 0 and 1 or old_starts + 1)
+    end
   end
   if run ~= '' then set('run', run) end
   for i = first + describes, #ARGV, 2 do
@@ -89,7 +122,7 @@ local OF_FACT = {
 local OF_OUTCOME = {SUCCESS = 'succeeded', FAILURE = 'failed', REVOKED = 'canceled'}
 
 local function state_of(last, outcome, again, has_ended)
-  if canceled == 1 and not has_ended then return 'canceling' end
+  if canceled and not has_ended then return 'canceling' end
   if not last then return (redis.call('HGET', record, 'progress') or 'null') ~= 'null' and 'running' or 'unknown' end
   if last == 'REVOKED' and outcome == 'EXPIRED' then return 'expired' end
   if last == 'RECEIVED' and tonumber(again or 0) > 0 then return 'retrying' end
@@ -143,4 +176,7 @@ drop_expired()
 
 if is_new or (advanced and is_final == '1') then redis.call('SET', known, '', 'EX', record_seconds + known_seconds) end
 redis.call('PUBLISH', record, seq .. ':' .. fact)
-return {advanced and 1 or 0, seq, canceled, (was_final or (advanced and is_final == '1')) and 1 or 0, tonumber(now_ms)}
+local final = was_final or (advanced and is_final == '1')
+return {
+  advanced and 1 or 0, seq, canceled and 1 or 0, final and 1 or 0, terminate and 1 or 0, refusal, tonumber(now_ms),
+}

@@ -6,7 +6,7 @@ runs `NOTE_SCRIPT`, the only writer of a record.
 
 import enum
 import importlib.resources
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -72,6 +72,28 @@ _STAMPS: Final[Mapping[Fact, str]] = {
 }
 
 
+class Refusal(enum.StrEnum):
+    """Say why a run may not start."""
+
+    #: the task has ended
+    ENDED = "ENDED"
+    #: a cancel is recorded
+    CANCELED = "CANCELED"
+    #: its message is a copy: another run has started this attempt, or a later one
+    COPY = "COPY"
+    #: its message was delivered again, and this attempt was started as often as it may be
+    DELIVERY_LIMIT = "DELIVERY_LIMIT"
+
+
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Ask, with STARTED, whether a run may start; what is refused is not written."""
+
+    #: the broker says that it has delivered this message before
+    redelivered: bool = False
+    #: how often an attempt may be started before one that was delivered again is refused; 0: any number
+    delivery_limit: int = 0
+
+
 class RecordedFailure(msgspec.Struct, frozen=True, kw_only=True):
     """Keep what an attempt died of, for tasks whose meta does not or no longer says it."""
 
@@ -94,6 +116,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     attempt: int = 0
     run: str | None = None
+    #: without it a STARTED tells that the run has begun, which cannot be refused
+    asks: StartRequest | None = None
 
     # What describes the task: also a note that comes late fills in what is missing.
     name: str | None = None
@@ -106,9 +130,15 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     #: the message may or may not have reached the broker
     send_unconfirmed: bool | None = None
+    #: a cancel was asked for; only true is written, and nothing takes it back
+    cancel_requested: bool | None = None
+    #: ... and a run that does not stop by itself is to be killed; as above
+    terminate: bool | None = None
 
     # What holds now: only a note that advances the record writes it.
     worker: str | None = None
+    #: which worker instance runs it
+    instance: str | None = None
     #: the Celery state in which the task ended, or which it stored itself before `Ignore`
     outcome: str | None = None
     #: whether Celery was to store the return value (not for `ignore_result`)
@@ -117,6 +147,37 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     progress: Any = None
     failure: RecordedFailure | None = None
     next_retry_at: datetime | None = None
+
+
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what the record holds after a note: the answer of `NOTE_SCRIPT`."""
+
+    #: the note is the latest word about the task
+    advanced: bool
+    seq: int
+    cancel_requested: bool
+    #: whether the cancel is to kill a run
+    terminate: bool
+    #: the task has ended, by this note or before it
+    final: bool
+    #: why the run that asked may not start; None if it may
+    refusal: Refusal | None
+    #: by the Redis clock
+    at: datetime
+
+    @classmethod
+    def of(cls, answer: Sequence[Any]) -> "Noted":
+        """Read the answer of the script as redis-py gives it."""
+        advanced, seq, cancel_requested, final, terminate, refusal, noted_ms = answer
+        return cls(
+            advanced=bool(advanced),
+            seq=seq,
+            cancel_requested=bool(cancel_requested),
+            terminate=bool(terminate),
+            final=bool(final),
+            refusal=Refusal(_text(refusal)) if refusal else None,
+            at=_time_of_ms(noted_ms),
+        )
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,12 +193,16 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     #: how often a worker started it
     executions: int = 0
+    #: how often this attempt was started since it was last put back into its queue on purpose
+    starts: int = 0
     #: how often it was put back into its queue
     requeues: int = 0
     #: notes that came after the end and changed nothing
     late: int = 0
     final: bool = False
     cancel_requested: bool = False
+    #: the cancel is to kill a run that does not stop by itself
+    terminate: bool = False
     send_unconfirmed: bool = False
     outcome: str | None = None
     result_stored: bool = True
@@ -145,6 +210,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     queue: str | None = None
     worker: str | None = None
+    #: the worker instance of the last start
+    instance: str | None = None
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     parent_id: str | None = None
     root_id: str | None = None
@@ -173,8 +240,12 @@ _DESCRIBES: Final = (
     "scheduled_for",
     "expires_at",
     "send_unconfirmed",
+    "cancel_requested",
+    "terminate",
 )
-_HOLDS_NOW: Final = ("worker", "outcome", "result_stored", "progress", "failure", "next_retry_at")
+#: of these only true is written: whoever does not ask for it does not take it back
+_ONLY_TRUE: Final = frozenset({"cancel_requested", "terminate"})
+_HOLDS_NOW: Final = ("worker", "instance", "outcome", "result_stored", "progress", "failure", "next_retry_at")
 
 
 def note_call(
@@ -200,6 +271,9 @@ def note_call(
             note.task_id,
             keys.record(""),
             keys.index,
+            int(note.asks is not None),
+            int(note.asks is not None and note.asks.redelivered),
+            note.asks.delivery_limit if note.asks else 0,
             len(describes),
             *describes,
             *holds_now,
@@ -212,7 +286,7 @@ def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | int | bytes
     fields: list[str | int | bytes] = []
     for name in names:
         value = getattr(note, name)
-        if value is None:
+        if value is None or (name in _ONLY_TRUE and not value):
             continue
         packed = _pack_json(value) if name == "progress" else _pack_value(value)
         if len(packed) <= MAX_FIELD_BYTES:
@@ -270,7 +344,11 @@ def _flag(packed: bytes) -> bool:
 
 
 def _time(packed: bytes) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(packed[:15]))
+    return _time_of_ms(int(packed[:15]))
+
+
+def _time_of_ms(since_epoch: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=since_epoch)
 
 
 def _fact(packed: bytes) -> Fact:
@@ -287,16 +365,19 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "generation": _count,
     "attempt": _count,
     "executions": _count,
+    "starts": _count,
     "requeues": _count,
     "late": _count,
     "final": _flag,
     "cancel_requested": _flag,
+    "terminate": _flag,
     "send_unconfirmed": _flag,
     "outcome": _text,
     "result_stored": _flag,
     "name": _text,
     "queue": _text,
     "worker": _text,
+    "instance": _text,
     "labels": msgspec.json.Decoder(dict[str, str]).decode,
     "parent_id": _text,
     "root_id": _text,

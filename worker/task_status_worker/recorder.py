@@ -12,13 +12,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Note, note_call
+from task_status_worker.record import Note, Noted, note_call
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ BUFFER_LIMIT: Final = 1_000
 
 #: seconds between two attempts to write the buffer
 FLUSH_INTERVAL_SECONDS: Final = 0.5
+
+#: for how many seconds a Redis that did not answer a question is not asked another one
+_SILENCE_SECONDS: Final = 1.0
 
 
 class Unreachable(Exception):
@@ -37,11 +40,15 @@ class Refused(Exception):
     """Redis will not write this, now or later."""
 
 
-class Noted(msgspec.Struct, frozen=True):
-    """Say what the record holds after a note was written."""
+class Flags(msgspec.Struct, frozen=True):
+    """Say what a worker asks of a record before and while it runs the task."""
 
-    cancel_requested: bool
-    final: bool
+    #: the task has ended
+    final: bool = False
+    #: a cancel is recorded
+    cancel_requested: bool = False
+    #: ... that is to kill a run
+    terminate: bool = False
 
 
 class RecordClient(Protocol):
@@ -51,8 +58,12 @@ class RecordClient(Protocol):
         """Run `NOTE_SCRIPT`."""
         ...
 
-    def see_worker(self, key: str, hostname: str) -> None:
-        """Write that a worker is there, by Redis's clock, and drop those that were not seen for a day."""
+    def flags(self, keys: Sequence[str]) -> list[Flags]:
+        """Read the flags of some records, in their order; what cannot be read raises none."""
+        ...
+
+    def see_worker(self, key: str, instance: str) -> None:
+        """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
         ...
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
@@ -78,6 +89,8 @@ class _Process:
         self.lock = threading.Lock()
         self.buffer: deque[_Taken] = deque()
         self.dropped = 0
+        #: until when Redis is not asked anything, in seconds by the recorder's clock
+        self.silent_until = float("-inf")
         self.flusher: threading.Thread | None = None
         #: held by the one who writes the buffer
         self.flushing = threading.Lock()
@@ -123,7 +136,11 @@ class Recorder:
         except Unreachable as error:
             with here.lock:
                 if not here.buffer:
-                    logger.warning("Redis does not take the records of tasks, keeping them for later: %s", error)
+                    logger.warning(
+                        "Redis does not take the records of tasks, keeping them for later. Tasks that may be canceled, "
+                        "or have ended, are run meanwhile: %s",
+                        error,
+                    )
                 self._keep(here, taken)
         except Refused:
             logger.exception("Redis refused to record %s of task %s", note.fact, note.task_id)
@@ -152,10 +169,25 @@ class Recorder:
                         logger.info("Redis takes the records of tasks again; %d were lost", here.dropped)
                         here.dropped = 0
 
-    def see_worker(self, hostname: str) -> None:
-        """Write that a worker is there, if Redis answers."""
-        with contextlib.suppress(Unreachable, Refused):
-            self._here().client.see_worker(self.keys.workers, hostname)
+    def flags(self, task_ids: Sequence[str]) -> list[Flags] | None:
+        """Read the flags of some tasks, in their order; None if Redis does not answer, or has not just now."""
+        here = self._here()
+        if here.buffer or self._clock() < here.silent_until:
+            return None
+        try:
+            return here.client.flags([self.keys.record(task_id) for task_id in task_ids])
+        except (Unreachable, Refused) as error:
+            here.silent_until = self._clock() + _SILENCE_SECONDS
+            logger.warning("Redis does not tell which tasks are canceled or have ended, running them: %s", error)
+            return None
+
+    def see_worker(self, instance: str) -> bool:
+        """Write that a worker instance is there; false if Redis does not take it."""
+        try:
+            self._here().client.see_worker(self.keys.workers, instance)
+        except (Unreachable, Refused):
+            return False
+        return True
 
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the task types that a worker knows, if Redis answers."""
@@ -184,7 +216,9 @@ class Recorder:
         if len(here.buffer) >= self._buffer_limit:
             here.buffer.popleft()
             here.dropped += 1
-        here.buffer.append(taken)
+        # Whoever asked could not wait for the answer: by the time this is written, the run has begun.
+        told = msgspec.structs.replace(taken.note, asks=None)
+        here.buffer.append(msgspec.structs.replace(taken, note=told))
         if here.flusher is None:
             here.flusher = threading.Thread(
                 target=self._flush_until_empty, args=(here,), name="task-status-flush", daemon=True

@@ -1,7 +1,7 @@
 """The recorder's Redis: short timeouts, no retries, every error one of two."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -9,17 +9,17 @@ import redis
 
 from task_status_worker.connection import connect
 from task_status_worker.keys import SEEN_SECONDS
-from task_status_worker.record import NOTE_SCRIPT
-from task_status_worker.recorder import Noted, Refused, Unreachable
+from task_status_worker.record import NOTE_SCRIPT, Noted
+from task_status_worker.recorder import Flags, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take
 TIMEOUT_SECONDS: Final = 0.4
 
 _SEE_WORKER_SCRIPT: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
-local now = tonumber(redis.call('TIME')[1])
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
+local time = redis.call('TIME')
+redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
+return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
 """
 
 #: Redis answered, and may take the same write a moment later: it is full, or has become a replica
@@ -44,13 +44,23 @@ class RedisRecordClient:
     def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
         with _two_errors():
-            _, _, cancel_requested, final, *_ = self._note(keys=keys, args=args)
-        return Noted(cancel_requested=bool(cancel_requested), final=bool(final))
+            answer = self._note(keys=keys, args=args)
+        return Noted.of(answer)
 
-    def see_worker(self, key: str, hostname: str) -> None:
-        """Write that a worker is there, by Redis's clock, and drop those that were not seen for a day."""
+    def flags(self, keys: Sequence[str]) -> list[Flags]:
+        """Read the flags of some records, in their order; what cannot be read raises none."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, Flags.__struct_fields__)
         with _two_errors():
-            self._see_worker(keys=[key], args=[hostname, SEEN_SECONDS])
+            # A key of another type must not hide the others.
+            answers = pipeline.execute(raise_on_error=False)
+        return [Flags(*map(_is_set, answer)) if isinstance(answer, list) else Flags() for answer in answers]
+
+    def see_worker(self, key: str, instance: str) -> None:
+        """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
+        with _two_errors():
+            self._see_worker(keys=[key], args=[instance, SEEN_SECONDS])
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the entries for the present second by Redis's clock, and drop those not refreshed for a day."""
@@ -63,6 +73,10 @@ class RedisRecordClient:
             old = [name for name, stored in client.hgetall(key).items() if _is_old(stored, now)]
             if old:
                 client.hdel(key, *old)
+
+
+def _is_set(stored: bytes | None) -> bool:
+    return stored == b"1"
 
 
 def _is_old(stored: bytes, now: int) -> bool:

@@ -17,25 +17,22 @@ from celery.app.task import Context
 from celery.exceptions import Reject
 
 from task_status_worker.failure import failure_in_meta, failure_of
-from task_status_worker.kit import all_kits, kit_of
+from task_status_worker.kit import all_kits, kit_of, kit_that_records
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record import Fact, Note, RecordedFailure
+from task_status_worker.record import Fact, Note, Noted, RecordedFailure, Refusal, StartRequest
 from task_status_worker.run import Run, run_of, start_run
-
-#: Celery's own chores; everything else that has an id may be asked for
-_UNRECORDED: Final = frozenset({"celery.backend_cleanup", "celery.chord_unlock"})
 
 #: on the request of the main process, once its failure is noted
 _NOTED: Final = "task_status_noted"
 
 
-def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
+def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> Noted | None:
     """Note a fact about the attempt that a request (celery.app.task.Context) is for."""
-    kit = kit_of(app)
-    if kit is None or request.get("task") in _UNRECORDED:
-        return
+    kit = kit_that_records(app, request.get("task"))
+    if kit is None:
+        return None
     run = run_of(request)
-    kit.recorder.note(
+    return kit.recorder.note(
         Note(
             task_id=request.id,
             fact=fact,
@@ -118,12 +115,22 @@ def on_invalid(sender: Any, message: Any, exc: Exception | None, **_: Any) -> No
 
 
 def on_prerun(sender: Any, task: Any, **_: Any) -> None:
-    """Note that a run has started."""
-    request = task.request
-    if request.is_eager or kit_of(sender.app) is None:
+    """Note that a run starts, unless its record says that it may not: then `StatusTask.before_start` ends it."""
+    request, kit = task.request, kit_of(sender.app)
+    if request.is_eager or kit is None:
         return
-    start_run(request)
-    _note(sender.app, request, Fact.STARTED, worker=request.hostname, **_description(request))
+    run = start_run(request)
+    redelivered = (request.delivery_info or {}).get("redelivered")
+    noted = _note(
+        sender.app,
+        request,
+        Fact.STARTED,
+        asks=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
+        worker=request.hostname,
+        instance=kit.instance,
+        **_description(request),
+    )
+    run.refusal = noted.refusal if noted is not None else None
 
 
 def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
@@ -171,7 +178,7 @@ def on_postrun(sender: Any, task: Any, retval: Any, state: str | None, **_: Any)
     if state is None:
         state, retval = _left_by_exit(task)
     ending = _ENDINGS.get(state or "")
-    if run is None or ending is None or run.replaced:
+    if run is None or ending is None or run.replaced or run.refusal in _NOT_OURS_TO_END:
         return
     fact, fields = ending(task, run, retval)
     _note(sender.app, task.request, fact, progress=run.custom_meta, **fields)
@@ -236,6 +243,10 @@ _ENDINGS: Final[dict[str, Callable[[Any, Run, Any], _Ending]]] = {
     states.IGNORED: _ignored,
     states.REJECTED: _rejected,
 }
+
+
+#: somebody else says, or has said, how the task ends
+_NOT_OURS_TO_END: Final = frozenset({Refusal.ENDED, Refusal.COPY})
 
 
 def on_process_end(**_: Any) -> None:

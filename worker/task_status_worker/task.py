@@ -5,6 +5,7 @@ from typing import Any
 from celery.app.task import Task
 from celery.exceptions import Ignore
 
+from task_status_worker import gate
 from task_status_worker.failure import TaskFailed
 from task_status_worker.guard import readable_meta
 from task_status_worker.kit import kit_of
@@ -16,6 +17,13 @@ class StatusTask(Task):
     """Come before the user's task class; every method ends in the user's own or Celery's."""
 
     abstract = True
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """End a run here that may not start; Celery has just said that it starts (celery/app/trace.py)."""
+        run = run_of(self.request)
+        if run is not None:
+            gate.check(run)
+        super().before_start(task_id, args, kwargs)
 
     def update_state(
         self, task_id: str | None = None, state: str | None = None, meta: Any = None, **kwargs: Any

@@ -13,6 +13,7 @@ _KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
     ("celery", "TimeLimitExceeded"): FailureKind.TIMEOUT,
     ("billiard", "WorkerLostError"): FailureKind.WORKER_LOST,
     ("celery", "WorkerLostError"): FailureKind.WORKER_LOST,
+    ("task_status_worker", "DeliveryLimitReached"): FailureKind.WORKER_LOST,
     ("celery", "Reject"): FailureKind.REJECTED,
     ("celery", "NotRegistered"): FailureKind.NOT_REGISTERED,
     ("celery", "TaskRevokedError"): FailureKind.CANCELED,

@@ -18,7 +18,7 @@ from servers import wait_until
 from task_status_worker import install
 from task_status_worker.keys import Keys
 from task_status_worker.kit import kit_of
-from task_status_worker.record import Record, unpack
+from task_status_worker.record import Note, Record, unpack
 
 #: Celery calls what redis-py calls deprecated, and leaves sockets to the garbage collector
 CELERYS_OWN_WARNINGS = [
@@ -55,11 +55,13 @@ class Bench:
 
     @contextlib.contextmanager
     def working(self, pool: str = "solo") -> Iterator[Any]:
-        """Run a worker in this process; give its consumer's app."""
+        """Run a worker in this process; give it."""
         root = logging.getLogger()
         level, handlers = root.level, list(root.handlers)
         try:
-            with start_worker(self.app, pool=pool, perform_ping_check=False, shutdown_timeout=30) as worker:
+            with start_worker(
+                self.app, pool=pool, concurrency=2, perform_ping_check=False, shutdown_timeout=30
+            ) as worker:
                 yield worker
         finally:
             # A worker makes the process's logging its own.
@@ -83,6 +85,10 @@ class Bench:
         record = wait_until(look, what=f"task {task_id}")
         assert isinstance(record, Record)
         return record
+
+    def cancel(self, task_id: str, *, terminate: bool = False) -> None:
+        """Record a cancel, as the service does."""
+        self.recorder.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate))
 
     def run(self, task: Any, *args: Any, **options: Any) -> tuple[str, Record]:
         """Send a task, and give its id and its record when it is over."""

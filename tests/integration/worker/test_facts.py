@@ -299,7 +299,7 @@ def test_cancel_at_a_checkpoint(running: Running) -> None:
     go_on.clear()
     task_id = running.tasks["checkpointed"].delay().id
     running.bench.wait(task_id, lambda record: record.progress is not None)
-    running.bench.client.hset(running.bench.keys.record(task_id), "cancel_requested", "1")
+    running.bench.cancel(task_id)
     go_on.set()
 
     record = running.bench.wait(task_id)

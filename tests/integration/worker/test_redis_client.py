@@ -11,7 +11,7 @@ from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.connection import is_redis_url
 from task_status_worker.keys import SEEN_SECONDS, Keys, Retention
 from task_status_worker.record import Fact, Note, unpack
-from task_status_worker.recorder import Recorder, Refused, Unreachable
+from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 
 KEYS = Keys("kit:")
@@ -37,7 +37,7 @@ def test_a_note_reaches_the_record(redis_url: str, redis_server: RedisServer) ->
         record = unpack(client.hgetall(KEYS.record("t")))  # type: ignore[arg-type]  # redis-py types it as sync or async
         assert record is not None
         assert (record.fact, record.worker) == (Fact.STARTED, "w@h")
-        client.hset(KEYS.record("t"), "cancel_requested", "1")
+        recorder.note(Note(task_id="t", cancel_requested=True))
         client.script_flush()
     noted = recorder.note(Note(task_id="t", fact=Fact.FINISHED, outcome="SUCCESS"))
     assert noted is not None
@@ -108,15 +108,37 @@ def test_a_full_redis_is_worth_another_attempt(redis_server: RedisServer, redis_
         assert client.exists(KEYS.record("t"))
 
 
+def test_flags(redis_server: RedisServer, redis_url: str) -> None:
+    """Of each record in turn; what is no record, or of another type, raises none."""
+    recorder = recorder_for(redis_url)
+    recorder.note(Note(task_id="canceled", cancel_requested=True))
+    recorder.note(Note(task_id="killed", cancel_requested=True, terminate=True))
+    recorder.note(Note(task_id="ended", fact=Fact.FINISHED))
+    with redis_server.client() as client:
+        client.set(KEYS.record("bad"), "mine")
+    assert recorder.flags(["never was", "canceled", "bad", "killed", "ended"]) == [
+        Flags(),
+        Flags(cancel_requested=True),
+        Flags(),
+        Flags(cancel_requested=True, terminate=True),
+        Flags(final=True),
+    ]
+
+
 def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
     """By Redis's clock, for a day."""
     with redis_server.client() as client:
         now = float(client.time()[0])  # type: ignore[index]  # redis-py types it as sync or async
         client.zadd(KEYS.workers, {"gone": now - SEEN_SECONDS - 5, "quiet": now - 100})
-        recorder_for(redis_url).see_worker("w@h")
-        seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
-        assert set(seen) == {b"quiet", b"w@h"}
-        assert abs(seen[b"w@h"] - now) < 5
+        recorder = recorder_for(redis_url)
+        scores = []
+        for _ in range(5):
+            assert recorder.see_worker("w@h/1")
+            seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
+            assert set(seen) == {b"quiet", b"w@h/1"}
+            scores.append(seen[b"w@h/1"])
+        assert scores == sorted(set(scores)), "to less than a second"
+        assert all(abs(score - now) < 5 for score in scores)
 
 
 def test_task_types_are_announced_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:

@@ -1,12 +1,13 @@
 """A Redis as the recorder sees it, that comes and goes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note
-from task_status_worker.recorder import Noted, Recorder, Refused, Unreachable
+from task_status_worker.record import Fact, Note, Noted, Refusal
+from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
 
 #: a flush interval, in seconds, that no test lives to see
 NEVER = 3_600.0
@@ -21,6 +22,9 @@ class FakeClient:
         self.attempts = 0
         #: task id and age in milliseconds, as written
         self.written: list[tuple[str, int]] = []
+        #: whether each of them asked to start
+        self.asked: list[bool] = []
+        self.flags_of: dict[str, Flags] = {}
         self.workers: list[str] = []
         self.announced: dict[str, bytes] = {}
 
@@ -28,11 +32,16 @@ class FakeClient:
         task_id = keys[0].rsplit(":", 1)[1]
         self._answer(task_id)
         self.written.append((task_id, int(args[7])))
-        return Noted(cancel_requested=task_id == "canceled", final=False)
+        self.asked.append(args[14] == 1)
+        return noted(cancel_requested=task_id == "canceled")
 
-    def see_worker(self, key: str, hostname: str) -> None:
-        self._answer(hostname)
-        self.workers.append(f"{key} {hostname}")
+    def flags(self, keys: Sequence[str]) -> list[Flags]:
+        self._answer("flags")
+        return [self.flags_of.get(key.rsplit(":", 1)[1], Flags()) for key in keys]
+
+    def see_worker(self, key: str, instance: str) -> None:
+        self._answer(instance)
+        self.workers.append(f"{key} {instance}")
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         self._answer(key)
@@ -70,6 +79,19 @@ def client() -> FakeClient:
 def clock() -> Clock:
     """Give a clock to move by hand."""
     return Clock()
+
+
+def noted(*, cancel_requested: bool = False, refusal: Refusal | None = None) -> Noted:
+    """Make the answer to a note."""
+    return Noted(
+        advanced=refusal is None,
+        seq=1,
+        cancel_requested=cancel_requested,
+        terminate=False,
+        final=False,
+        refusal=refusal,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
 
 
 def recorder_of(client: FakeClient, **options: Any) -> Recorder:

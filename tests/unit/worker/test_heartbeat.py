@@ -1,66 +1,88 @@
-"""The heartbeat: a worker is seen for as long as it lives, and its task types with it."""
+"""The heartbeat: a worker instance is seen for as long as it lives, and its task types with it."""
 
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from celery import Celery, signals
+from celery.concurrency.base import BasePool
 from servers import wait_until
 from task_status_worker import heartbeat
 from task_status_worker.heartbeat import Heartbeat
-from task_status_worker.kit import Kit, remember
+from task_status_worker.kit import Kit, kit_of, remember
 
-from .conftest import FakeClient, note, recorder_of
+from .conftest import NEVER, FakeClient, recorder_of
 
 
-class Consumer(NamedTuple):
-    """What a worker is to the signals."""
+class Worker(NamedTuple):
+    """What a worker, and its consumer, are to the signals."""
 
     app: Celery
     hostname: str = "w@h"
+    pool: BasePool = BasePool()
 
 
-def test_it_beats_and_announces_now_and_then(client: FakeClient) -> None:
+def nothing() -> None:
+    """Do nothing."""
+
+
+@pytest.fixture
+def beating(client: FakeClient) -> Iterator[Callable[..., Heartbeat]]:
+    """Give what makes a heartbeat of a worker instance beat, until the end of the test."""
+    started: list[Heartbeat] = []
+
+    def beat(**options: Any) -> Heartbeat:
+        options = {"terminate": nothing, "announce": nothing, "beat_seconds": 0.001, "retry_seconds": NEVER, **options}
+        started.append(Heartbeat(recorder_of(client), "w@h/1", **options))
+        started[-1].start()
+        return started[-1]
+
+    yield beat
+    for each in started:
+        each.stop()
+
+
+def test_it_beats_and_announces_now_and_then(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:
     """Each beat says that the worker is there; the task types come a dozen times less often."""
     announced: list[int] = []
-    beat = Heartbeat(recorder_of(client), "w@h", lambda: announced.append(len(client.workers)), beat_seconds=0.001)
-    beat.start()
+    beating(announce=lambda: announced.append(len(client.workers)))
     wait_until(lambda: len(announced) >= 3, what="three announcements")
-    beat.stop()
     assert announced[:3] == [1, 13, 25]
-    assert set(client.workers) == {"task-status:workers w@h"}
+    assert set(client.workers) == {"task-status:workers w@h/1"}
 
 
-def test_a_beat_writes_what_is_kept_first(client: FakeClient) -> None:
-    """And says nothing of the worker while Redis does not take it."""
-    recorder = recorder_of(client)
+def test_a_beat_that_redis_does_not_take_is_soon_tried_again(
+    client: FakeClient, beating: Callable[..., Heartbeat]
+) -> None:
+    """It does not wait for the next one, and nothing else is done before Redis answers."""
+    announced: list[int] = []
     client.away = True
-    recorder.note(note("a"))
-    beat = Heartbeat(recorder, "w@h", lambda: None, beat_seconds=0.001)
-    beat.start()
-    wait_until(lambda: client.attempts > 3, what="some beats")
-    assert client.workers == []
+    beating(announce=lambda: announced.append(1), beat_seconds=NEVER, retry_seconds=0.001)
+    wait_until(lambda: client.attempts > 3, what="some attempts")
+    assert (client.workers, announced) == ([], [])
     client.away = False
-    wait_until(lambda: client.workers, what="a beat")
-    beat.stop()
-    assert client.ids == ["a"]
+    wait_until(lambda: announced, what="a beat")
+    assert (len(client.workers), announced) == (1, [1])
 
 
-def test_a_beat_that_fails_is_not_the_last(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("duty", ["announce", "terminate"])
+def test_a_duty_that_fails_silences_nobody(
+    client: FakeClient, beating: Callable[..., Heartbeat], caplog: pytest.LogCaptureFixture, duty: str
+) -> None:
     """What an author's code raises while it is announced is logged, and the worker stays alive."""
 
-    def announce() -> None:
+    def fail() -> None:
         raise RuntimeError("author's code")
 
-    beat = Heartbeat(recorder_of(client), "w@h", announce, beat_seconds=0.001)
-    beat.start()
+    beating(**{duty: fail})
     wait_until(lambda: len(client.workers) > 3, what="some beats")
-    beat.stop()
     assert "author's code" in caplog.text
 
 
 def test_a_worker_beats_from_ready_to_shutdown(client: FakeClient) -> None:
-    """Each worker once; an app without the kit never."""
+    """Each worker once, under a name of its own for each start; an app without the kit never."""
     app: Any = Celery(broker="memory://", set_as_current=False)
 
     @app.task(name="known", shared=False)
@@ -68,12 +90,23 @@ def test_a_worker_beats_from_ready_to_shutdown(client: FakeClient) -> None:
         return x
 
     heartbeat.connect()
-    signals.worker_ready.send(sender=Consumer(app))
+    for signal in (signals.worker_init, signals.worker_ready):
+        signal.send(sender=Worker(app))
     remember(app, Kit(recorder=recorder_of(client)))
-    for _ in range(2):
-        signals.worker_ready.send(sender=Consumer(app))
+    signals.worker_ready.send(sender=Worker(app))
+    assert client.workers == [], "a worker that was not named does not run here"
+
+    for starts in (1, 2):
+        signals.worker_init.send(sender=Worker(app))
+        for _ in range(2):
+            signals.worker_ready.send(sender=Worker(app))
+        wait_until(lambda: len(client.workers) == starts, what="a beat")  # noqa: B023  # called at once
+        kit = kit_of(app)
+        assert kit is not None
+        assert client.workers[-1] == f"task-status:workers {kit.instance}"
+        for _ in range(2):
+            signals.worker_shutdown.send(sender=Worker(app))
     wait_until(lambda: "known" in client.announced, what="the announcement")
     assert msgspec.json.decode(client.announced["known"])["announced_at"] == 7
-    for _ in range(2):
-        signals.worker_shutdown.send(sender=Consumer(app))
-    assert client.workers == ["task-status:workers w@h"]
+    assert len(set(client.workers)) == 2
+    assert all(re.fullmatch(r"task-status:workers w@h/[0-9a-f]{8}", seen) for seen in client.workers)

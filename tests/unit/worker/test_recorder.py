@@ -3,18 +3,20 @@
 import logging
 import os
 
+import msgspec
 import pytest
 from servers import wait_until
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.recorder import Noted, Recorder
+from task_status_worker.record import StartRequest
+from task_status_worker.recorder import Flags, Recorder
 
-from .conftest import NEVER, Clock, FakeClient, note, recorder_of
+from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of
 
 
 def test_a_note_is_written_at_once(client: FakeClient) -> None:
     """One call, and the answer comes back."""
     recorder = recorder_of(client)
-    assert recorder.note(note("canceled")) == Noted(cancel_requested=True, final=False)
+    assert recorder.note(note("canceled")) == noted(cancel_requested=True)
     assert (client.attempts, client.ids, recorder.buffered) == (1, ["canceled"], 0)
 
 
@@ -116,14 +118,48 @@ def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
     assert (recorder.buffered, len(clients)) == (1, 1)
 
 
+def test_who_asks_and_cannot_wait_only_tells(client: FakeClient) -> None:
+    """A start that is written later has happened: it cannot be refused any more."""
+    recorder = recorder_of(client)
+    asking = msgspec.structs.replace(note("t"), asks=StartRequest())
+    client.away = True
+    assert recorder.note(asking) is None
+    client.away = False
+    assert recorder.flush()
+    assert recorder.note(asking) is not None
+    assert client.asked == [False, True]
+
+
+def test_flags(client: FakeClient, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """Asked in one trip; a Redis that does not answer is not asked again for a second, nor while notes wait for it."""
+    recorder = recorder_of(client, clock=clock)
+    canceled = client.flags_of["b"] = Flags(cancel_requested=True)
+    assert recorder.flags(["a", "b"]) == [Flags(), canceled]
+
+    client.away = True
+    assert [recorder.flags(["b"]) for _ in range(5)] == [None] * 5
+    assert client.attempts == 2
+    assert "running them" in caplog.text
+    client.away = False
+    clock.now += 1
+    assert recorder.flags(["b"]) == [canceled]
+
+    client.away = True
+    recorder.note(note("t"))
+    client.away = False
+    assert recorder.flags(["b"]) is None
+    assert recorder.flush()
+    assert recorder.flags(["b"]) == [canceled]
+
+
 def test_workers_and_task_types(client: FakeClient) -> None:
     """Written if Redis answers, and else let be: the next beat comes."""
     recorder = recorder_of(client)
-    recorder.see_worker("w@h")
+    assert recorder.see_worker("w@h")
     recorder.announce(lambda now: {"demo.add": str(now).encode()})
     assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b"7"})
 
     client.away = True
-    recorder.see_worker("w@h")
+    assert not recorder.see_worker("w@h")
     recorder.announce(lambda _: {})
     assert len(client.workers) == 1

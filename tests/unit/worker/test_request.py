@@ -1,0 +1,95 @@
+"""The Request of the kit: when it asks the record, and what it makes of the answer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.worker import state
+from task_status_worker.kit import Kit, remember
+from task_status_worker.recorder import Flags
+from task_status_worker.request import StatusRequest
+
+from .conftest import FakeClient, recorder_of
+
+
+class CelerysRequest:
+    """As much of Celery's as is asked for, with what Celery would do in its log."""
+
+    def __init__(self, app: Celery, task_name: str, *, expired: bool) -> None:
+        self.app, self.type, self.name, self.id = app, task_name, task_name, "t"
+        self._already_revoked = False
+        self._expired = expired
+        self.acknowledged = False
+
+    def maybe_expire(self) -> bool:
+        return self._expired
+
+    def acknowledge(self) -> None:
+        self.acknowledged = True
+
+    def revoked(self) -> bool:
+        return self._already_revoked or self.id in state.revoked or self._expired
+
+
+class SomeRequest(StatusRequest, CelerysRequest):
+    """As the worker makes it."""
+
+
+@pytest.fixture
+def make(client: FakeClient) -> Iterator[Any]:
+    """Give what makes a request of an app with the kit."""
+    app = Celery(broker="memory://", set_as_current=False)
+    remember(app, Kit(recorder=recorder_of(client)))
+
+    def make(task_name: str = "some.task", *, expired: bool = False, reserved: bool = True) -> SomeRequest:
+        made = SomeRequest(app, task_name, expired=expired)
+        made.app = app  # held: the kit goes with it
+        if reserved:
+            state.task_reserved(made)
+        return made
+
+    yield make
+    state.reset_state()
+
+
+@pytest.mark.parametrize(
+    ("flags", "revoked", "acknowledged"),
+    [
+        (Flags(), False, False),
+        (Flags(cancel_requested=True), True, False),
+        (Flags(final=True), True, True),
+        (Flags(final=True, cancel_requested=True), True, True),
+    ],
+)
+def test_before_the_pool(client: FakeClient, make: Any, flags: Flags, revoked: bool, acknowledged: bool) -> None:
+    """One question. What is canceled is Celery's to discard; what has ended is only acknowledged."""
+    client.flags_of = {"t": flags}
+    request = make()
+    assert (request.revoked(), request.acknowledged) == (revoked, acknowledged)
+    assert client.attempts == 1
+    assert ("t" in state.revoked) == (revoked and not acknowledged)
+    assert ("t" in state.requests) != acknowledged
+    assert (request.revoked(), client.attempts) == (revoked, 1 if acknowledged else 2)
+
+
+def test_when_it_is_received(client: FakeClient, make: Any) -> None:
+    """Celery asks early for what has a time to expire; the record is asked only if it is to be discarded."""
+    client.flags_of = {"t": Flags(final=True)}
+    assert not make(reserved=False).revoked()
+    assert client.attempts == 0
+    request = make(reserved=False, expired=True)
+    assert (request.revoked(), request.acknowledged, client.attempts) == (True, True, 1)
+    state.revoked.add("t")
+    request = make(reserved=False)
+    assert (request.revoked(), request.acknowledged, client.attempts) == (True, True, 2)
+
+
+def test_nobody_to_ask(client: FakeClient, make: Any) -> None:
+    """Redis is away: it runs. Celery's own chores have no record."""
+    client.flags_of = {"t": Flags(cancel_requested=True)}
+    client.away = True
+    assert not make().revoked()
+    client.away = False
+    assert not make("celery.chord_unlock").revoked()
+    assert client.attempts == 1
