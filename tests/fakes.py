@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 import note_model
-from task_status_service.errors import BrokerUnavailable, StoreUnavailable, TooManyWatches
+from task_status_service.durability import StoreReport
+from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyWatches
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import MAX_STORED_BYTES, Snapshot
 from task_status_service.tracker import Submission
@@ -22,9 +23,15 @@ class MemoryStore:
         self.metas: dict[str, bytes | list[bytes]] = {}
         self.announced: dict[bytes, bytes] = {}
         self.worker_seen: float | None = None
+        self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
+        self.weaknesses: list[str] = []
+        self.warnings: list[str] = []
         self.time = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         self.down = False
+        self.full = False
         self.trips = 0
+        #: how long the instances of all tasks that run are silent
+        self.silence_seconds: float | None = None
 
     def _trip(self) -> None:
         if self.down:
@@ -80,10 +87,26 @@ class MemoryStore:
             meta=meta[: MAX_STORED_BYTES + 1] or None if isinstance(meta, bytes) else None,
             wrong_type=isinstance(meta, list),
             known=task_id in self.known,
+            silence_seconds=self.silence_seconds if self._is_run(task_id) else None,
         )
+
+    def _is_run(self, task_id: str) -> bool:
+        record = self.records.get(task_id, {})
+        return record.get(b"fact") == b"STARTED" and b"instance" in record
+
+    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+        now = self._snapshot(note.task_id)
+        has_moved_on = (now.record.get(b"seq"), now.meta) != (found.record.get(b"seq"), found.meta)
+        if has_moved_on or (now.silence_seconds or 0.0) < silent_seconds:
+            self._trip()
+            return False
+        self.note(note)
+        return True
 
     def note(self, note: Note) -> datetime:
         self._trip()
+        if self.full:
+            raise StoreFull
         now_ms = round(self.time.timestamp() * 1000)
         self.records[note.task_id], _ = note_model.apply(self.records.get(note.task_id, {}), note, now_ms)
         self.known.add(note.task_id)
@@ -93,9 +116,14 @@ class MemoryStore:
         self._trip()
         return self.time.timestamp(), self.announced
 
-    def worker_seen_seconds(self) -> float | None:
+    def report(self) -> StoreReport:
         self._trip()
-        return self.worker_seen
+        return StoreReport(
+            worker_seen_seconds=self.worker_seen,
+            epoch=self.epoch,
+            weaknesses=self.weaknesses,
+            warnings=self.warnings,
+        )
 
 
 class Indexed(msgspec.Struct, frozen=True):

@@ -12,12 +12,15 @@ from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
+from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.tracker import Tracker
 
 #: where the app keeps its feed, for the server to close
 FEED: Final = "task-status-feed"
+#: and what it is to find out when it starts
+CHECK_STORE: Final = "task-status-check-store"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -30,6 +33,7 @@ def create_app(settings: Settings) -> Flask:
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
         keys=keys,
         retention=settings.retention,
+        pulse=Pulse(keys, window_seconds=settings.lost_final_seconds or 0),
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     atexit.register(store.close)
@@ -40,10 +44,12 @@ def create_app(settings: Settings) -> Flask:
         Catalog(store.announcements, allowed=settings.tasks),
         final_states=settings.final_states,
         default_queue=settings.default_queue,
+        lost_final_seconds=settings.lost_final_seconds,
+        volatile_store=settings.volatile_store,
     )
     feed = Feed(
         store.publishers,
-        store.read_many,
+        tracker.read_many,
         tracker.version,
         keys=keys,
         limit=settings.watches,
@@ -51,6 +57,7 @@ def create_app(settings: Settings) -> Flask:
     )
     app = create_api(tracker, feed, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
+    app.extensions[CHECK_STORE] = tracker.check_store
     return app
 
 

@@ -13,6 +13,7 @@ TaskStatusError
 |  |  +- StoreFull
 |  +- BrokerUnavailable
 |  +- NotReady
++- StoreVolatile
 +- SettingInvalid
 +- RedisServerMissing
 """
@@ -86,6 +87,10 @@ class BrokerUnavailable(Unavailable):
 
 class NotReady(Unavailable):
     """A part that this service needs is missing."""
+
+
+class StoreVolatile(TaskStatusError):
+    """The store may lose what it was told, and the settings do not allow that."""
 
 
 class SettingInvalid(TaskStatusError):

@@ -5,6 +5,7 @@ import time
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.errors import AppImportError
 
 from task_status_service.settings import Settings
 
@@ -45,7 +46,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self.cfg.set("workers", self.settings.workers)
         # Those who wait and watch, and room for those who do not.
         self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
-        self.cfg.set("post_worker_init", _end_streams_with)
+        self.cfg.set("post_worker_init", _begin)
 
     def load(self) -> Any:
         """Make the app, in each worker process."""
@@ -54,6 +55,33 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         from task_status_service.app import create_app  # noqa: PLC0415
 
         return create_app(self.settings)
+
+
+def _begin(worker: Any) -> None:
+    _check_store(worker)
+    _end_streams_with(worker)
+
+
+def _check_store(worker: Any) -> None:
+    """Say how the store may lose tasks, or end the server for it; once, when the server starts.
+
+    In the first worker process, because the master may import nothing that gevent is still to patch. One that replaces
+    another does not ask: `/readyz` does, each time, also after a store that was away has come back.
+    """
+    if worker.age > 1:
+        return
+    from task_status_service.app import CHECK_STORE  # noqa: PLC0415 - as in load
+    from task_status_service.errors import StoreUnavailable, StoreVolatile  # noqa: PLC0415
+
+    try:
+        warnings = worker.wsgi.extensions[CHECK_STORE]()
+    except StoreUnavailable:
+        warnings = ["Redis does not answer, so whether it keeps its data was not checked; /readyz will say."]
+    except StoreVolatile as error:
+        # The one exception that makes gunicorn print its text and end for good.
+        raise AppImportError(str(error)) from error
+    for warning in warnings:
+        worker.log.warning(warning)
 
 
 def _end_streams_with(worker: Any) -> None:

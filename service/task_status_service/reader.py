@@ -18,6 +18,8 @@ from typing import Any, Final
 import hiredis
 import redis
 
+from task_status_service.pulse import Command, Pulse
+
 #: two attempts of `store.SOCKET_SECONDS`, and a little for what was sent before
 ANSWER_SECONDS: Final = 0.9
 #: reads of one trip: so many that a trip is cheap, so few that its last reply is not late
@@ -25,8 +27,6 @@ MAX_READS: Final = 64
 
 _RECEIVE_BYTES: Final = 65_536
 _INCOMPLETE: Final = object()
-
-Command = tuple[str | int, ...]
 
 
 class _Read:
@@ -49,12 +49,34 @@ class _Read:
     def is_waited_for(self) -> bool:
         return self.replies is None and not self.is_abandoned
 
+    def take(self, replies: list[Any]) -> None:
+        self.replies = replies
+        self.answered.release()
+
+
+class _Ride(_Read):
+    """What the pulse asks for."""
+
+    __slots__ = ("_pulse",)
+
+    def __init__(self, commands: Sequence[Command], pulse: Pulse) -> None:
+        super().__init__(commands)
+        self._pulse = pulse
+
+    def take(self, replies: list[Any]) -> None:
+        super().take(replies)
+        self._pulse.hear(replies)
+
 
 class Reader:
     """Gather the concurrent reads of one process. Opens nothing until it is used."""
 
-    def __init__(self, client: redis.Redis) -> None:
-        """Take the client from whose pool the one connection comes: by TCP, TLS, Unix socket or Sentinel."""
+    def __init__(self, client: redis.Redis, *, pulse: Pulse | None = None) -> None:
+        """Take the client from whose pool the one connection comes: by TCP, TLS, Unix socket or Sentinel.
+
+        `pulse` rides on its trips.
+        """
+        self._pulse = pulse
         self._pool = client.connection_pool
         self._connection = _Connection(self._pool)
         self._waiting: deque[_Read] = deque()
@@ -66,7 +88,7 @@ class Reader:
     def read(self, *commands: Command) -> list[Any]:
         """Give the replies to one caller's commands, in order; an error that Redis replies is given, not raised.
 
-        The commands must not write: they may be sent twice.
+        The commands may be sent twice.
 
         Raises:
             redis.RedisError: no answer, within 0.9 s at most.
@@ -120,6 +142,9 @@ class Reader:
         return reads
 
     def _answer(self, reads: list[_Read]) -> None:
+        if self._pulse is not None and (asked := self._pulse.commands()):
+            # First, so that it is heard before the reads are answered.
+            reads = [_Ride(asked, self._pulse), *reads]
         for is_last in (False, True):
             try:
                 self._connection.exchange(reads)
@@ -148,8 +173,7 @@ class _Connection:
             self._parser = hiredis.Reader(replyError=redis.ResponseError, notEnoughData=_INCOMPLETE)
         self._connection.send_packed_command([b"".join([read.packed for read in reads])], check_health=False)
         for read in reads:
-            read.replies = [self._reply() for _ in range(read.count)]
-            read.answered.release()
+            read.take([self._reply() for _ in range(read.count)])
 
     def _reply(self) -> Any:
         while True:

@@ -7,11 +7,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from task_status_worker.keys import Retention
+from task_status_worker.keys import SEEN_SECONDS, Retention
 
 from task_status_service.catalog import TaskNames
+from task_status_service.durability import VolatileStore
 from task_status_service.errors import SettingInvalid
-from task_status_service.status.model import FinalStates, TaskState
+from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
 
 PREFIX: Final = "TASK_STATUS_"
 
@@ -51,6 +52,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: how many clients of one process may wait for or watch tasks at a time, and how many of one caller
     watches: int = 10_000
     watches_per_caller: int = 500
+    #: how long nothing is heard of the worker of a task that has then failed; None: it may still come back
+    lost_final_seconds: int | None = None
+    #: what to do about a store that may lose tasks
+    volatile_store: VolatileStore = VolatileStore.WARN
     #: the largest request body, in bytes
     max_body_bytes: int = 1_048_576
 
@@ -125,6 +130,12 @@ def _final_states(text: str) -> FinalStates:
     return states
 
 
+def _volatile_store(text: str) -> VolatileStore:
+    if text not in {choice.value for choice in VolatileStore}:
+        raise ValueError(f"it must be one of {', '.join(VolatileStore)}")
+    return VolatileStore(text)
+
+
 #: every variable, without its prefix: the field it sets, and how its text is read
 VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "REDIS_URL": ("", _url(_REDIS_SCHEMES)),
@@ -140,6 +151,9 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "DEFAULT_QUEUE": ("default_queue", str),
     "RECORD_SECONDS": ("record_seconds", _number(60, 10 * 366 * 86_400)),
     "KNOWN_SECONDS": ("known_seconds", _number(0, 10 * 366 * 86_400)),
+    # Who is silent for less is not lost. Workers that were not seen for a day are forgotten.
+    "LOST_FINAL_SECONDS": ("lost_final_seconds", _number(int(LOST_SECONDS), SEEN_SECONDS // 2)),
+    "VOLATILE_STORE": ("volatile_store", _volatile_store),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),

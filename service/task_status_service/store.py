@@ -1,5 +1,6 @@
 """Redis: records and Celery's results, read in one round trip, written by one script. Nothing here decodes."""
 
+import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
+from task_status_service.durability import StoreReport, doubts_of, weaknesses_of
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.pulse import Pulse
 from task_status_service.reader import Reader
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
@@ -26,6 +29,10 @@ MAX_CONNECTIONS: Final = 64
 #: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
 GATHERED_BYTES: Final = 65_536
 
+#: notes the end of what is lost; the rest of it is what every note is written by
+_SETTLE_SCRIPT: Final = (
+    importlib.resources.files(__package__).joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
+)
 #: reads one page of the index that note.lua keeps
 _PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
 
@@ -44,15 +51,25 @@ def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
 class RedisStore:
     """Keep records in one Redis, and read Celery's results from the same or another one."""
 
-    def __init__(self, records: redis.Redis, *, results: redis.Redis | None, keys: Keys, retention: Retention) -> None:
+    def __init__(
+        self,
+        records: redis.Redis,
+        *,
+        results: redis.Redis | None,
+        keys: Keys,
+        retention: Retention,
+        pulse: Pulse | None = None,
+    ) -> None:
         """Take the client for records, and one for results if they are elsewhere: reading then takes two trips."""
         self._records = records
         self._results = results
         self._keys = keys
         self._retention = retention
-        self._reader = Reader(records)
+        self._pulse = pulse or Pulse(keys)
+        self._reader = Reader(records, pulse=self._pulse)
         self._results_reader = Reader(results) if results is not None else None
         self._note_script = records.register_script(NOTE_SCRIPT)
+        self._settle_script = records.register_script(_SETTLE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
@@ -64,7 +81,7 @@ class RedisStore:
         known_command = ("EXISTS", self._keys.known(task_id))
         # GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
         meta_command = ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
-        with _named_errors():
+        with self._named_errors():
             if self._results_reader is None:
                 record, known, meta = self._reader.read(record_command, known_command, meta_command)
             else:
@@ -73,7 +90,7 @@ class RedisStore:
             _raise_unless_wrong_type(record, known, meta)
             if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES:
                 meta = self._read_large(task_id)
-        return _snapshot(task_id, record, meta, known=bool(known))
+        return self._snapshot(task_id, record, meta, known=bool(known))
 
     def _read_large(self, task_id: str) -> Any:
         """Read a large meta over a connection of its own: one byte more than is decoded, to see what is too large."""
@@ -90,8 +107,11 @@ class RedisStore:
         """
         if not task_ids:
             return iter(())
-        with _named_errors():
-            pipeline = self._records.pipeline(transaction=False)
+        with self._named_errors():
+            pipeline: Any = self._records.pipeline(transaction=False)
+            asked = self._pulse.commands()
+            for command in asked:
+                pipeline.execute_command(*command)
             for task_id in task_ids:
                 pipeline.hgetall(self._keys.record(task_id))
             metas = pipeline if self._results is None else self._results.pipeline(transaction=False)
@@ -100,12 +120,15 @@ class RedisStore:
             answers = pipeline.execute(raise_on_error=False)
             if metas is not pipeline:
                 answers += metas.execute(raise_on_error=False)
+            if asked:
+                self._pulse.hear(answers[: len(asked)])
+                del answers[: len(asked)]
             _raise_unless_wrong_type(*answers)
         count = len(task_ids)
         return (
             self.read(task_id)
             if isinstance(meta, bytes) and len(meta) > MAX_LISTED_BYTES
-            else _snapshot(task_id, record, meta, known=bool(record))
+            else self._snapshot(task_id, record, meta, known=bool(record))
             for task_id, record, meta in zip(task_ids, answers[:count], answers[count:], strict=True)
         )
 
@@ -131,7 +154,7 @@ class RedisStore:
             at=str(after.at_ms) if after else None,
             id=after.task_id if after else None,
         )
-        with _named_errors():
+        with self._named_errors():
             at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
         return IndexPage(
             [task_id.decode("utf-8", "replace") for task_id in ids],
@@ -145,34 +168,95 @@ class RedisStore:
         """
         return pipeline.getrange(self._keys.meta(task_id), 0, limit)
 
+    def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
+        # Only we write records; a key of that name that is none holds no record.
+        fields = {} if isinstance(record, Exception) else _fields(record)
+        return Snapshot(
+            task_id=task_id,
+            record=fields,
+            meta=None if isinstance(meta, Exception) else meta or None,
+            wrong_type=isinstance(meta, Exception),
+            known=known,
+            silence_seconds=self._pulse.silence_seconds(fields),
+        )
+
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; give its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
-        with _named_errors():
+        with self._named_errors():
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
 
+    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+        """Write a note, unless something has happened since the task was found; false if so.
+
+        That is any other note, a sign of life of its worker within `silent_seconds`, or another result of Celery's.
+        """
+        keys, args = note_call(note, keys=self._keys, retention=self._retention)
+        keys.append(self._keys.workers)
+        if self._results is None:
+            keys.append(self._keys.meta(note.task_id))
+        args += [
+            found.record.get(b"seq", b""),
+            found.record.get(b"instance", b""),
+            round(silent_seconds),
+            # Not for secrecy: it is what Redis's scripts have.
+            hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
+            MAX_STORED_BYTES,
+        ]
+        with self._named_errors():
+            return self._settle_script(keys=keys, args=args) is not None
+
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         """Read what task types the workers announced, and the time by the Redis clock, in seconds."""
-        with _named_errors():
+        with self._named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
             pipeline.hgetall(self._keys.task_types)
             (seconds, _), announced = pipeline.execute()
         return float(seconds), announced
 
-    def worker_seen_seconds(self) -> float | None:
-        """Tell how long ago a worker was last seen, by the Redis clock; None if never."""
-        with _named_errors():
-            pipeline = self._records.pipeline(transaction=False)
+    def report(self) -> StoreReport:
+        """Find out how the store is, in one trip: who was seen, and whether it keeps what it is told."""
+        with self._named_errors():
+            pipeline: Any = self._records.pipeline(transaction=False)
+            asked = self._pulse.commands(at_once=True)
+            for command in asked:
+                pipeline.execute_command(*command)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
-            (seconds, _), newest = pipeline.execute()
-        return max(0.0, seconds - newest[0][1]) if newest else None
+            pipeline.config_get("save")
+            *heard, time_, newest, config = pipeline.execute(raise_on_error=False)
+            self._pulse.hear(heard)
+            for answer in (time_, newest):
+                if isinstance(answer, Exception):
+                    raise answer
+        # Managed ones forbid CONFIG.
+        save = None if isinstance(config, Exception) else config.get("save")
+        info = self._pulse.info
+        return StoreReport(
+            worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
+            epoch=self._pulse.epoch,
+            weaknesses=weaknesses_of(info, save=save),
+            warnings=[*self._pulse.warnings, *doubts_of(info, save=save)],
+        )
 
     def publishers(self) -> list[redis.Redis]:
         """Give the clients of each Redis that publishes what happens to tasks."""
         return [self._records] if self._results is None else [self._records, self._results]
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Turn whatever redis-py raises into the errors that this service names."""
+        try:
+            yield
+        except redis.OutOfMemoryError as error:
+            raise StoreFull from error
+        except (redis.RedisError, OSError) as error:
+            if "OOM" in str(error):
+                raise StoreFull from error
+            self._pulse.lose_contact()
+            raise StoreUnavailable from error
 
     def close(self) -> None:
         """Close every connection."""
@@ -202,17 +286,6 @@ def _milliseconds(moment: datetime | None) -> str | None:
     return str(round(moment.timestamp() * 1000)) if moment else None
 
 
-def _snapshot(task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
-    return Snapshot(
-        task_id=task_id,
-        # Only we write records; a key of that name that is none holds no record.
-        record={} if isinstance(record, Exception) else _fields(record),
-        meta=None if isinstance(meta, Exception) else meta or None,
-        wrong_type=isinstance(meta, Exception),
-        known=known,
-    )
-
-
 def _fields(record: Any) -> Mapping[bytes, bytes]:
     """Give a record's fields, in whichever protocol Redis answered."""
     return record if isinstance(record, dict) else dict(zip(record[::2], record[1::2], strict=True))
@@ -226,14 +299,3 @@ def _raise_unless_wrong_type(*answers: Any) -> None:
 
 def _is_wrong_type(answer: Exception) -> bool:
     return isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE")
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    """Turn whatever redis-py raises into the errors that this service names."""
-    try:
-        yield
-    except redis.OutOfMemoryError as error:
-        raise StoreFull from error
-    except (redis.RedisError, OSError) as error:
-        raise (StoreFull if "OOM" in str(error) else StoreUnavailable) from error

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -11,16 +11,19 @@ from task_status_worker.record import Fact, Note
 
 from task_status_service.arguments import check_arguments
 from task_status_service.catalog import Catalog
+from task_status_service.durability import StoreReport, VolatileStore
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
     NoResult,
+    StoreVolatile,
     TaskExpired,
     TaskNotDone,
     TaskNotFound,
     Unavailable,
 )
 from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
+from task_status_service.lost import LostTasks
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -31,6 +34,8 @@ from task_status_service.status import (
     decode,
 )
 from task_status_service.version import VERSION
+
+_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +71,10 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     broker: str | None = None
     #: without one that was seen there is nothing that may be submitted, and nobody to run it
     worker: str | None = None
+    #: names the time since which the store has kept its data, if that is known
+    store_epoch: str | None = None
+    #: what an operator should know, though the service works
+    warnings: Sequence[str] = ()
 
     @property
     def faults(self) -> list[Fault]:
@@ -96,8 +105,12 @@ class Store(Protocol):
         """Write one fact, in one round trip; give its time."""
         ...
 
-    def worker_seen_seconds(self) -> float | None:
-        """Tell how long ago a worker was last seen."""
+    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+        """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
+        ...
+
+    def report(self) -> StoreReport:
+        """Find out how the store is."""
         ...
 
 
@@ -124,14 +137,19 @@ class Tracker:
         *,
         final_states: FinalStates,
         default_queue: str,
+        lost_final_seconds: float | None = None,
+        volatile_store: VolatileStore = VolatileStore.WARN,
         new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
+        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back."""
         self._store = store
         self._broker = broker
         self._catalog = catalog
         self._final_states = final_states
         self._default_queue = default_queue
+        self._volatile_store = volatile_store
         self._new_id = new_id
+        self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
         # What a status is decoded by besides what was read: the settings, and this version of the code.
         self._version_salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
 
@@ -175,27 +193,28 @@ class Tracker:
             raise
 
     def read(self, task_id: str) -> Snapshot:
-        """Read what is stored about a task, in one round trip to the store.
+        """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
 
         Raises:
             TaskNotFound: nothing was ever heard of it.
             TaskExpired: it was known once.
             StoreUnavailable: not now.
         """
-        snapshot = self._store.read(task_id)
+        snapshot = self._lost.settle(self._store.read(task_id))
         if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read what is stored about some tasks, in their order, in one round trip; empty where there is nothing."""
-        return self._store.read_many(task_ids)
+        """Read the same about some tasks, in their order, in one round trip; empty where there is nothing."""
+        return map(self._lost.settle, self._store.read_many(task_ids))
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
         digest = self._version_salt.copy()
         # Sorted: Redis gives the fields of a large hash in an order of its own. As msgpack every length is told.
-        digest.update(msgspec.msgpack.encode((sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta)))
+        read = (sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta, snapshot.liveness)
+        digest.update(msgspec.msgpack.encode(read))
         return digest.hexdigest()
 
     def status(self, snapshot: Snapshot) -> TaskStatus:
@@ -257,7 +276,7 @@ class Tracker:
 
     def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
         """Read and decode, without those of which nothing is stored, and without results that are long."""
-        snapshots = self._store.read_many(task_ids)
+        snapshots = self.read_many(task_ids)
         return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
 
     def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
@@ -268,9 +287,12 @@ class Tracker:
 
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""
-        store = broker = worker = None
+        store = broker = worker = epoch = None
+        warnings: Sequence[str] = ()
         try:
-            if self._store.worker_seen_seconds() is None:
+            report = self._store.report()
+            store, epoch, warnings = self._refusal(report), report.epoch, self._warnings(report)
+            if report.worker_seen_seconds is None:
                 worker = "none was ever seen"
         except Unavailable as error:
             store, worker = str(error), "not known without the store"
@@ -278,7 +300,27 @@ class Tracker:
             self._broker.check()
         except Unavailable:
             broker = "does not answer"
-        return Health(store=store, broker=broker, worker=worker)
+        return Health(store=store, broker=broker, worker=worker, store_epoch=epoch, warnings=warnings)
+
+    def check_store(self) -> Sequence[str]:
+        """Give what an operator should know of the store when the service starts.
+
+        Raises:
+            StoreVolatile: it may lose tasks, and the settings do not allow that.
+            StoreUnavailable: it cannot be known now; `health` finds out again each time.
+        """
+        report = self._store.report()
+        if refusal := self._refusal(report):
+            raise StoreVolatile(refusal)
+        return self._warnings(report)
+
+    def _refusal(self, report: StoreReport) -> str | None:
+        refuses = self._volatile_store is VolatileStore.REFUSE and report.weaknesses
+        return " ".join([*report.weaknesses, _REFUSED]) if refuses else None
+
+    def _warnings(self, report: StoreReport) -> Sequence[str]:
+        accepts = self._volatile_store is VolatileStore.ACCEPT
+        return report.warnings if accepts else [*report.weaknesses, *report.warnings]
 
 
 def _still_fits(status: TaskStatus, wanted: Filter) -> bool:

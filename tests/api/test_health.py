@@ -1,5 +1,12 @@
 """`/livez` and `/readyz`."""
 
+import pytest
+from task_status_service.app import create_api
+from task_status_service.catalog import Catalog
+from task_status_service.durability import VolatileStore
+from task_status_service.errors import StoreVolatile
+from task_status_service.tracker import Tracker
+
 from api.problems import problem_of
 
 
@@ -16,7 +23,33 @@ def test_ready(client):
     """Ready: Redis and the broker answer, and a worker was seen."""
     response = client.get("/readyz")
 
-    assert (response.status_code, response.get_json()) == (200, {"status": "ready"})
+    assert response.status_code == 200
+    assert response.get_json() == {"status": "ready", "store_epoch": "2026-01-02T03:04:05Z/9f2c61ab", "warnings": []}
+
+
+@pytest.mark.parametrize(
+    ("volatile_store", "told"),
+    [
+        (VolatileStore.WARN, ["keeps nothing", "has lost its data"]),
+        (VolatileStore.ACCEPT, ["has lost its data"]),
+        (VolatileStore.REFUSE, None),
+    ],
+)
+def test_a_store_that_may_lose_tasks(store, broker, feed, volatile_store, told):
+    """It is told, or not, or is no store to serve with, as the settings say; data that is lost is told in any case."""
+    store.weaknesses, store.warnings = ["keeps nothing"], ["has lost its data"]
+    catalog = Catalog(store.announcements)
+    tracker = Tracker(store, broker, catalog, final_states={}, default_queue="celery", volatile_store=volatile_store)
+    response = create_api(tracker, feed).test_client().get("/readyz")
+
+    assert response.get_json().get("warnings") == told
+    if told is None:
+        [error] = problem_of(response, 503, "not-ready")["errors"]
+        assert error["detail"].startswith("store: keeps nothing `TASK_STATUS_VOLATILE_STORE=refuse`")
+        with pytest.raises(StoreVolatile, match="keeps nothing"):
+            tracker.check_store()
+    else:
+        assert tracker.check_store() == told
 
 
 def test_says_what_is_missing(client, store, broker):

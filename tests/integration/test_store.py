@@ -308,9 +308,9 @@ def test_announcements(arranged: Arranged) -> None:
 
 def test_workers_seen(arranged: Arranged) -> None:
     """It is told how long ago a worker was seen."""
-    assert arranged.store.worker_seen_seconds() is None
+    assert arranged.store.report().worker_seen_seconds is None
     arranged.see_worker()
-    assert arranged.store.worker_seen_seconds() < 5
+    assert arranged.store.report().worker_seen_seconds < 5
 
 
 class CountingConnection(redis.Connection):

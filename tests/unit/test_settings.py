@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from task_status_service.durability import VolatileStore
 from task_status_service.errors import SettingInvalid
 from task_status_service.settings import PREFIX, VARIABLES, Settings, from_env
 from task_status_service.status import TaskState
@@ -34,6 +35,8 @@ def test_every_kind_of_value():
             "TASK_STATUS_GLOBAL_KEYPREFIX": "app",
             "TASK_STATUS_RECORD_SECONDS": "3600",
             "TASK_STATUS_KNOWN_SECONDS": "0",
+            "TASK_STATUS_LOST_FINAL_SECONDS": "60",
+            "TASK_STATUS_VOLATILE_STORE": "refuse",
         }
     )
 
@@ -45,6 +48,7 @@ def test_every_kind_of_value():
         True,
         False,
     ]
+    assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
     assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
 
 
@@ -67,6 +71,9 @@ def test_every_kind_of_value():
         ("FINAL_STATES", "PARTIAL"),
         ("FINAL_STATES", "PARTIAL=running"),
         ("RECORD_SECONDS", "-1"),
+        ("LOST_FINAL_SECONDS", "59"),
+        ("LOST_FINAL_SECONDS", "86400"),
+        ("VOLATILE_STORE", "ignore"),
     ],
 )
 def test_wrong_ones_name_themselves(name, text):

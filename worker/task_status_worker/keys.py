@@ -59,6 +59,11 @@ class Keys(msgspec.Struct, frozen=True):
         """Name the sorted set of workers that were seen: host name by Redis time in seconds."""
         return f"{self.prefix}task-status:workers"
 
+    @property
+    def epoch(self) -> str:
+        """Name what says since when the store has kept its data: a time and a random part."""
+        return f"{self.prefix}task-status:epoch"
+
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Say how long records are kept, in seconds; no write ever shortens it."""

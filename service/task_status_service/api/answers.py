@@ -33,6 +33,16 @@ class Ready(msgspec.Struct, frozen=True):
     """Redis and the broker answer, and a worker was seen."""
 
     status: Annotated[str, Meta(description="Always `ready`.")] = "ready"
+    store_epoch: Annotated[
+        str | None,
+        Meta(
+            description="Since when the store has kept its data: a time and a random part. Another one than before: it "
+            "has lost what it held. Null if it may not be asked."
+        ),
+    ] = None
+    warnings: Annotated[
+        Sequence[str], Meta(description="What an operator should know, though the service works; empty on a good day.")
+    ] = ()
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):

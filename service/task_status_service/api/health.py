@@ -36,7 +36,10 @@ def get_liveness() -> Response:
         200: {
             "description": "Ready.",
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/Ready"}, "example": {"status": "ready"}}
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Ready"},
+                    "example": {"status": "ready", "store_epoch": "2026-01-02T03:04:05Z/9f2c61ab", "warnings": []},
+                }
             },
         },
         503: "SERVICE_UNAVAILABLE",
@@ -44,6 +47,7 @@ def get_liveness() -> Response:
 )
 def get_readiness() -> Response:
     """Tell whether Redis and the broker answer and a worker was seen; the problem lists what is missing."""
-    if faults := tracker().health().faults:
-        raise NotReady(faults=faults)
-    return json_response(Ready())
+    health = tracker().health()
+    if health.faults:
+        raise NotReady(faults=health.faults)
+    return json_response(Ready(store_epoch=health.store_epoch, warnings=health.warnings))

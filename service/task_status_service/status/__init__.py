@@ -3,6 +3,8 @@
 from task_status_service.status.decode import decode
 from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_RESULT_SIZE, MAX_STORED_BYTES
 from task_status_service.status.model import (
+    LOST_SECONDS,
+    STALLED_SECONDS,
     Diagnostic,
     Failure,
     FailureKind,
@@ -16,10 +18,12 @@ from task_status_service.status.model import (
 from task_status_service.status.precedence import PRECEDENCE
 
 __all__ = [
+    "LOST_SECONDS",
     "MAX_INLINE_SIZE",
     "MAX_RESULT_SIZE",
     "MAX_STORED_BYTES",
     "PRECEDENCE",
+    "STALLED_SECONDS",
     "Diagnostic",
     "Failure",
     "FailureKind",

@@ -21,6 +21,7 @@ from task_status_service.status.model import (
     Failure,
     FailureKind,
     FinalStates,
+    Liveness,
     Progress,
     Snapshot,
     TaskState,
@@ -103,6 +104,8 @@ def decode(
         result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
         meta=_custom_meta(meta) if has_begun else None,
+        # Both final and STARTED: Celery's meta has ended and the record has not.
+        liveness=Liveness.UNKNOWN if done or record.fact is not Fact.STARTED else snapshot.liveness,
         next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
         children=meta.children,
         # The record's first: all its times come from one clock, so no task ends before it starts.

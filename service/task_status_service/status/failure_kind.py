@@ -14,6 +14,8 @@ _KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
     ("billiard", "WorkerLostError"): FailureKind.WORKER_LOST,
     ("celery", "WorkerLostError"): FailureKind.WORKER_LOST,
     ("task_status_worker", "DeliveryLimitReached"): FailureKind.WORKER_LOST,
+    # Settled by this service (lost.py): nothing was raised.
+    ("", "WorkerLost"): FailureKind.WORKER_LOST,
     ("celery", "Reject"): FailureKind.REJECTED,
     ("celery", "NotRegistered"): FailureKind.NOT_REGISTERED,
     ("celery", "TaskRevokedError"): FailureKind.CANCELED,

@@ -7,10 +7,14 @@ component of the OpenAPI document. Every key is always present; what is absent i
 import enum
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+
+#: silence from which on a worker instance is stalled, and lost: three heartbeats missed, and a dozen
+STALLED_SECONDS: Final = 15.0
+LOST_SECONDS: Final = 60.0
 
 #: aware, UTC
 Time = Annotated[datetime, Meta(tz=True)]
@@ -160,6 +164,17 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     wrong_type: bool = False
     #: a record was written for this id once
     known: bool = False
+    #: for how long nothing was heard of the worker instance that runs it; None if none does, or if it is not known
+    silence_seconds: float | None = None
+
+    @property
+    def liveness(self) -> Liveness:
+        """Say whether the instance that runs the task is still there; a status of a task that is done says no more."""
+        if self.silence_seconds is None:
+            return Liveness.UNKNOWN
+        if self.silence_seconds < STALLED_SECONDS:
+            return Liveness.ALIVE
+        return Liveness.STALLED if self.silence_seconds < LOST_SECONDS else Liveness.LOST
 
     @property
     def is_empty(self) -> bool:

@@ -1,0 +1,64 @@
+"""Does the store keep what it was told? What it says of itself, read as sentences that name the remedy."""
+
+import enum
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+
+class VolatileStore(enum.StrEnum):
+    """Say what to do about a store that may lose tasks."""
+
+    #: say so at the start and in `/readyz`
+    WARN = "warn"
+    #: do not start, and do not be ready
+    REFUSE = "refuse"
+    #: say nothing
+    ACCEPT = "accept"
+
+
+class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how the store is; it answers."""
+
+    #: how long ago a worker was last seen; None if none was within a day
+    worker_seen_seconds: float | None
+    #: names the time since which it has kept its data; None if it may not be asked
+    epoch: str | None
+    #: how it may lose what it was told, each with its remedy
+    weaknesses: list[str] = []
+    #: what else an operator should know, such as that it has lost its data
+    warnings: list[str] = []
+
+
+_NOTHING_KEPT: Final = (
+    "Redis keeps nothing across a restart: neither its append-only file nor its snapshots are on. To mend it: "
+    "`CONFIG SET appendonly yes`, and `appendonly yes` in redis.conf."
+)
+_EVICTS: Final = (
+    "Redis drops tasks when its memory is full: `maxmemory` is set, and `maxmemory-policy` is {}. To mend it: "
+    "`CONFIG SET maxmemory-policy noeviction`, and the same in redis.conf."
+)
+_UNSEEN: Final = (
+    "Whether Redis keeps its data across a restart cannot be seen: its append-only file is off, and it does not tell "
+    "whether it takes snapshots, because CONFIG is forbidden."
+)
+_SILENT: Final = "Whether Redis keeps its data cannot be seen, because INFO is forbidden."
+
+
+def weaknesses_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
+    """List how a Redis may lose what it was told; `save` is the setting of that name, None if it is not known."""
+    found = []
+    if info.get("aof_enabled") == "0" and save == "":
+        found.append(_NOTHING_KEPT)
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory", "0") != "0" and policy != "noeviction":
+        found.append(_EVICTS.format(policy))
+    return found
+
+
+def doubts_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
+    """List what could not be found out."""
+    if "aof_enabled" not in info:
+        return [_SILENT]
+    return [_UNSEEN] if info["aof_enabled"] == "0" and save is None else []
