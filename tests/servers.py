@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +69,11 @@ class RedisServer:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def forget(self) -> None:
+        """Delete the data of a server that is stopped."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)  # since Redis 7
+        (self.folder / "appendonly.aof").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

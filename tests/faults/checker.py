@@ -22,6 +22,8 @@ _UNCERTAIN_KINDS: Final = frozenset({"worker_lost", "timeout"})
 #: what is counted or made exact after the end: executions of a copy that came late; times by Redis's clock, which
 #: replace those of the worker when its last word arrives
 _MAY_SETTLE: Final = frozenset({"executions", "updated_at", "finished_at"})
+#: what is null after the end until the notes arrive that a worker kept while Redis was away: Celery's result came first
+_MAY_BE_FILLED: Final = frozenset({"worker", "queue", "received_at", "started_at"})
 _ENDS_WELL: Final = frozenset({"succeeded", "finished"})
 _GONE: Final = frozenset({404, 410})
 _LIFELESS: Final = frozenset({"stalled", "lost"})
@@ -184,7 +186,13 @@ def _changes(before: Seen, after: Seen) -> str | None:
     if before.whole is None or after.whole is None:
         return f"{before.state} -> {after.state}"
     one, other = msgspec.json.decode(before.whole), msgspec.json.decode(after.whole)
-    names = [name for name in one if one[name] != other.get(name) and name not in _MAY_SETTLE]
+    names = [
+        name
+        for name in one
+        if one[name] != other.get(name)
+        and name not in _MAY_SETTLE
+        and not (one[name] is None and name in _MAY_BE_FILLED)
+    ]
     return ", ".join(f"{name} {one[name]!r} -> {other.get(name)!r}" for name in names) or None
 
 

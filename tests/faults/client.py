@@ -23,6 +23,11 @@ class _Problem(msgspec.Struct, frozen=True):
     errors: list[dict[str, Any]] = []
 
 
+class _Ready(msgspec.Struct, frozen=True):
+    store_epoch: str | None = None
+    warnings: list[str] = []
+
+
 class _Batch(msgspec.Struct, frozen=True):
     items: list[msgspec.Raw]
     missing: list[str]
@@ -152,6 +157,9 @@ def _contents(operation: Operation, status: int, text: bytes) -> dict[str, Any]:
             slug = problem.type.removeprefix("/problems/") or None
             return {"problem": slug, "faults": [str(fault.get("detail")) for fault in problem.errors]}
         return {}
+    if operation == "ready":
+        ready = msgspec.json.decode(text, type=_Ready)
+        return {"epoch": ready.store_epoch, "warnings": ready.warnings}
     if operation == "batch":
         batch = msgspec.json.decode(text, type=_Batch)
         return {"seen": [_seen(item) for item in batch.items], "missing": batch.missing}

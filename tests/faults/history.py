@@ -52,6 +52,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     problem: str | None = None
     #: what a problem says is wrong, one by one
     faults: list[str] = []
+    #: what /readyz says besides: since when the store has kept its data, and what an operator should know
+    epoch: str | None = None
+    warnings: list[str] = []
     #: it says when to ask again
     retry_after: bool = False
     task_id: str | None = None

@@ -19,12 +19,14 @@ class Nemesis:
 
     def __init__(self, recorder: Recorder, *, seed: int = 4) -> None:
         self._recorder = recorder
+        #: when it last did something that is not undone
+        self.struck_at = 0.0
         self.random = random.Random(seed)  # noqa: S311  # to be the same each time
 
     @contextlib.contextmanager
     def redis_down(self, server: RedisServer) -> Iterator[None]:
         """Kill Redis, and start it again with its data at the end of a `with` block."""
-        self._recorder.fault("redis killed")
+        self.struck_at = self._recorder.fault("redis killed")
         server.stop()
         try:
             yield
@@ -82,7 +84,7 @@ class Nemesis:
 
     def redis_forgets(self, server: RedisServer) -> None:
         """Throw all data away."""
-        self._recorder.fault("redis emptied")
+        self.struck_at = self._recorder.fault("redis emptied")
         with server.client() as client:
             client.flushall()
 
