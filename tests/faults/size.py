@@ -29,8 +29,8 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
     redelivered: int
     #: seconds of full load in which no worker may be taken for dead
     full_load_seconds: float
-    #: whether to wait until a silent worker's tasks are `lost`: a minute
-    waits_for_lost: bool
+    #: whether to wait for what takes a minute: silent workers that are lost, task types that are announced again
+    is_patient: bool
     #: what a busy machine may add to the bound of an answer, in seconds
     slack_seconds: float
 
@@ -51,7 +51,7 @@ _SIZES: Final = {
             crashed=6,
             redelivered=4,
             full_load_seconds=20,
-            waits_for_lost=False,
+            is_patient=False,
             slack_seconds=0.5,
         ),
         Size(
@@ -67,7 +67,7 @@ _SIZES: Final = {
             crashed=100,
             redelivered=40,
             full_load_seconds=600,
-            waits_for_lost=True,
+            is_patient=True,
             slack_seconds=0.0,
         ),
     )

@@ -67,19 +67,19 @@ def test_killed_and_stopped(site: Site, client: Client, nemesis: Nemesis, count:
         site.wait_for_deeds("finished", of["well"] + of["stopped"])
         count("tasks of workers that were killed or hang: the last was `stalled` after", f"{stalled:.1f} s", "≤ 20 s")
         count("- tasks of the one that hung: `alive` again after it goes on", f"{alive:.1f} s")
-        if SIZE.waits_for_lost:
+        if SIZE.is_patient:
             lost = _wait_for_liveness(client, of["killed"], "lost", since=since, seconds=LOST_SECONDS + 10)
             count("- tasks of the one that was killed: the last was `lost` after", f"{lost:.1f} s", "≤ 65 s")
         wait_until(lambda: all(status.done for status in _seen(client, of["well"] + of["stopped"])), what="the others")
         succeeded = sum(status.state == "succeeded" for status in _seen(client, of["well"] + of["stopped"]))
         count("- tasks of the others that are `succeeded`", succeeded, 2 * SIZE.orphans)
-    violations = site.violations(promised(orphaned=() if SIZE.waits_for_lost else of["killed"]))
+    violations = site.violations(promised(orphaned=() if SIZE.is_patient else of["killed"]))
     assert not violations, explain(violations)
     assert succeeded == 2 * SIZE.orphans
     assert stalled < STALLED_SECONDS + SIZE.slack_seconds
 
 
-@pytest.mark.skipif(not SIZE.waits_for_lost, reason="takes more than a minute")
+@pytest.mark.skipif(not SIZE.is_patient, reason="takes more than a minute")
 @pytest.mark.parametrize("site", [{"TASK_STATUS_LOST_FINAL_SECONDS": "60"}], indirect=True)
 def test_lost_is_final(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
     """Where that is set, a task whose worker is lost reads `failed`, and stays so."""
