@@ -19,11 +19,11 @@ BOUND_SECONDS: Final = 2.0
 _RANKS: Final[Mapping[str, int]] = {"queued": 0, "running": 1, "retrying": 2}
 #: what a failed task may have died of although its code came to its end: whoever ran it could not say so any more
 _UNCERTAIN_KINDS: Final = frozenset({"worker_lost", "timeout"})
-#: what is counted or made exact after the end: executions of a copy that came late; times by Redis's clock, which
-#: replace those of the worker when its last word arrives
-_MAY_SETTLE: Final = frozenset({"executions", "updated_at", "finished_at"})
+#: what is counted or made exact after the end: a message that came again, and was dropped; times by Redis's clock,
+#: which replace those of the worker when its last word arrives
+_MAY_SETTLE: Final = frozenset({"executions", "received_at", "updated_at", "finished_at"})
 #: what is null after the end until the notes arrive that a worker kept while Redis was away: Celery's result came first
-_MAY_BE_FILLED: Final = frozenset({"worker", "queue", "received_at", "started_at"})
+_MAY_BE_FILLED: Final = frozenset({"worker", "queue", "started_at"})
 _ENDS_WELL: Final = frozenset({"succeeded", "finished"})
 _GONE: Final = frozenset({404, 410})
 _LIFELESS: Final = frozenset({"stalled", "lost"})

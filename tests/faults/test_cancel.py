@@ -7,6 +7,7 @@ from servers import wait_until
 from faults.checker import Promise, explain
 from faults.client import Client
 from faults.history import Seen
+from faults.load import settle
 from faults.nemesis import Nemesis
 from faults.report import Counter
 from faults.site import Site, promised
@@ -32,7 +33,7 @@ def test_without_a_worker(site: Site, client: Client, count: Counter) -> None:
     task_ids = _submitted(client, SIZE.canceled // 2)
     assert {status.state for status in _cancel(client, task_ids)} == {"canceling"}
     with site.worker("second", "--concurrency", "2"):
-        site.settle(client, seconds=60)
+        settle(client, task_ids, seconds=60)
         count("tasks canceled while no worker was there that ran", _ran(site, task_ids), f"0 of {len(task_ids):,}")
         _check_none_ran(site, client, task_ids, promised())
 
@@ -47,7 +48,7 @@ def test_worker_killed_since(site: Site, client: Client, nemesis: Nemesis, count
         _cancel(client, task_ids)
         nemesis.kill_worker(worker)
     with site.worker("second", "--concurrency", "2", environ=environ):
-        site.settle(client, seconds=60)
+        settle(client, task_ids, seconds=60)
         count("tasks canceled before their worker was killed that ran", _ran(site, task_ids), f"0 of {len(task_ids):,}")
         _check_none_ran(site, client, task_ids, promised(orphaned=busy))
 
