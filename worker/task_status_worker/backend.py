@@ -8,6 +8,7 @@ from celery.backends.base import BaseKeyValueStoreBackend
 
 from task_status_worker.failure import TaskFailed
 from task_status_worker.guard import readable_meta
+from task_status_worker.kit import kit_of
 from task_status_worker.run import run_of
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,8 @@ class UnreadableResult(ValueError):
 class GuardedBackend:
     """Mix into a Celery result backend."""
 
+    app: Any
+
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **options: Any) -> Any:
         """Store, but not that a run starts which may not: it would stand over how the task really ended.
 
@@ -29,6 +32,18 @@ class GuardedBackend:
         if state == states.STARTED and run is not None and run.refusal is not None:
             return result
         return super().store_result(task_id, result, state, *args, **options)  # type: ignore[misc]  # the backend's
+
+    def mark_as_revoked(self, task_id: str, reason: str = "", request: Any = None, **options: Any) -> None:
+        """Store that a task is revoked, but not of one that runs or has run, for whoever does not know.
+
+        Celery's command `revoke` comes to every worker, without a request, and takes what has no stored state for a
+        task that waits (celery/worker/control.py, _revoke): with `ignore_result` also one that another worker runs.
+        """
+        kit = kit_of(self.app)
+        flags = kit.recorder.flags([task_id]) if request is None and kit is not None else None
+        if flags and (flags[0].running or flags[0].final):
+            return
+        super().mark_as_revoked(task_id, reason, request, **options)  # type: ignore[misc]  # the backend's
 
     def encode_result(self, result: Any, state: str) -> Any:
         """Complete what Celery could not read back, and store what `fail` was given beside its message."""

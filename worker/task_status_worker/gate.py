@@ -1,9 +1,11 @@
-"""The gate: what a run that may not start ends with, raised where the task's own code would have begun."""
+"""The gate: a run asks its record whether it may start, and ends where the task's own code would have begun if not."""
 
+import msgspec
 from celery.exceptions import Ignore
 
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record import Refusal
+from task_status_worker.recorder import Recorder
 from task_status_worker.run import Run
 
 
@@ -15,14 +17,28 @@ class DeliveryLimitReached(Exception):
     """The task's message was delivered again and again, and no run has lived to say how it ended."""
 
 
-def check(run: Run) -> None:
-    """Let a run go on unless the record refused its start.
+def ask(recorder: Recorder, run: Run, *, insists: bool = False) -> None:
+    """Ask the record whether a run may start; the question stays open if Redis does not answer."""
+    if run.question is None:
+        return
+    noted = recorder.ask(run.question, insists=insists)
+    if noted is not None:
+        run.question, run.refusal = None, noted.refusal
+
+
+def enter(recorder: Recorder, run: Run) -> None:
+    """Let a run begin, unless its record refuses it. Without an answer it begins, and the record is told later.
 
     Raises:
         TaskCanceled: a cancel is recorded; the task ends as REVOKED
         DeliveryLimitReached: the task ends as FAILURE
         NothingToDo: somebody else says, or has said, how it ends
     """
+    # Since the first time Celery has stored STARTED, for which it waits for as long as Redis is away.
+    ask(recorder, run, insists=True)
+    if run.question is not None:
+        recorder.keep(msgspec.structs.replace(run.question, asks=None))
+        run.question = None
     match run.refusal:
         case None:
             return

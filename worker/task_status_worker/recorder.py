@@ -4,6 +4,7 @@ Rule 1: a note is one round trip, bounded by short timeouts and never retried in
 Rule 2: what cannot be written goes into a bounded buffer; from then on nothing touches Redis but the flusher, so a dead
 Redis costs a process one timeout and not one per note.
 Rule 3: the notes of a process are written in the order in which they were taken, each with its age.
+Rule 4: a question is asked at once or not at all. Without an answer, tasks run.
 """
 
 import contextlib
@@ -43,6 +44,8 @@ class Refused(Exception):
 class Flags(msgspec.Struct, frozen=True):
     """Say what a worker asks of a record before and while it runs the task."""
 
+    #: the task is running
+    running: bool = False
     #: the task has ended
     final: bool = False
     #: a cancel is recorded
@@ -123,6 +126,20 @@ class Recorder:
         """Count the notes of this process that wait for Redis."""
         return len(self._here().buffer)
 
+    def ask(self, note: Note, *, insists: bool = False) -> Noted | None:
+        """Write a note now and give the answer; None if Redis does not take it, and then it is not kept.
+
+        A Redis that is known to be away is not tried, unless the caller insists.
+        """
+        here = self._here()
+        if here.buffer and not insists:
+            return None
+        try:
+            return self._write(here, _Taken(note, self._clock()))
+        except (Unreachable, Refused) as error:
+            logger.warning("Redis does not say whether task %s may start: %s", note.task_id, error)
+            return None
+
     def note(self, note: Note) -> Noted | None:
         """Write a note now, or keep it for later; None when it is kept or refused."""
         here = self._here()
@@ -136,15 +153,17 @@ class Recorder:
         except Unreachable as error:
             with here.lock:
                 if not here.buffer:
-                    logger.warning(
-                        "Redis does not take the records of tasks, keeping them for later. Tasks that may be canceled, "
-                        "or have ended, are run meanwhile: %s",
-                        error,
-                    )
+                    logger.warning("Redis does not take the records of tasks, keeping them for later: %s", error)
                 self._keep(here, taken)
         except Refused:
             logger.exception("Redis refused to record %s of task %s", note.fact, note.task_id)
         return None
+
+    def keep(self, note: Note) -> None:
+        """Keep a note for later that Redis has just not taken."""
+        here = self._here()
+        with here.lock:
+            self._keep(here, _Taken(note, self._clock()))
 
     def flush(self) -> bool:
         """Write what is kept, oldest first, until Redis fails; true if nothing is left."""
@@ -216,9 +235,7 @@ class Recorder:
         if len(here.buffer) >= self._buffer_limit:
             here.buffer.popleft()
             here.dropped += 1
-        # Whoever asked could not wait for the answer: by the time this is written, the run has begun.
-        told = msgspec.structs.replace(taken.note, asks=None)
-        here.buffer.append(msgspec.structs.replace(taken, note=told))
+        here.buffer.append(taken)
         if here.flusher is None:
             here.flusher = threading.Thread(
                 target=self._flush_until_empty, args=(here,), name="task-status-flush", daemon=True

@@ -9,7 +9,7 @@ import redis
 
 from task_status_worker.connection import connect
 from task_status_worker.keys import SEEN_SECONDS
-from task_status_worker.record import NOTE_SCRIPT, Noted
+from task_status_worker.record import NOTE_SCRIPT, Fact, Noted
 from task_status_worker.recorder import Flags, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take
@@ -51,11 +51,11 @@ class RedisRecordClient:
         """Read the flags of some records, in their order; what cannot be read raises none."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
-            pipeline.hmget(key, Flags.__struct_fields__)
+            pipeline.hmget(key, "fact", "final", "cancel_requested", "terminate")
         with _two_errors():
             # A key of another type must not hide the others.
             answers = pipeline.execute(raise_on_error=False)
-        return [Flags(*map(_is_set, answer)) if isinstance(answer, list) else Flags() for answer in answers]
+        return [_flags_of(answer) if isinstance(answer, list) else Flags() for answer in answers]
 
     def see_worker(self, key: str, instance: str) -> None:
         """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
@@ -75,8 +75,9 @@ class RedisRecordClient:
                 client.hdel(key, *old)
 
 
-def _is_set(stored: bytes | None) -> bool:
-    return stored == b"1"
+def _flags_of(stored: list[bytes | None]) -> Flags:
+    fact, *flags = stored
+    return Flags(fact == Fact.STARTED.value.encode(), *(flag == b"1" for flag in flags))
 
 
 def _is_old(stored: bytes, now: int) -> bool:

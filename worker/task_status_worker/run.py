@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Final
 
-from task_status_worker.record import Refusal
+from task_status_worker.record import Note, Refusal
 
 #: on `task.request`; Celery copies it along where a custom `__call__` pushes a request of its own
 _ATTRIBUTE: Final = "task_status_run"
@@ -24,6 +24,8 @@ class Run:
         self.custom_meta: Any = None
         #: when progress was last written, in seconds by a monotonic clock
         self.reported_at: float | None = None
+        #: what it asks its record before it starts, until that has answered
+        self.question: Note | None = None
         #: why it may not start, as the record said
         self.refusal: Refusal | None = None
         #: another task runs under this id now; what becomes of this run is of no interest

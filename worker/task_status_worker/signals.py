@@ -17,30 +17,32 @@ from celery.app.task import Context
 from celery.exceptions import Reject
 
 from task_status_worker.failure import failure_in_meta, failure_of
+from task_status_worker.gate import ask
 from task_status_worker.kit import all_kits, kit_of, kit_that_records
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record import Fact, Note, Noted, RecordedFailure, Refusal, StartRequest
+from task_status_worker.record import Fact, Note, RecordedFailure, Refusal, StartRequest
 from task_status_worker.run import Run, run_of, start_run
 
 #: on the request of the main process, once its failure is noted
 _NOTED: Final = "task_status_noted"
 
 
-def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> Noted | None:
+def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
     """Note a fact about the attempt that a request (celery.app.task.Context) is for."""
     kit = kit_that_records(app, request.get("task"))
-    if kit is None:
-        return None
+    if kit is not None:
+        kit.recorder.note(_note_of(request, fact, **fields))
+
+
+def _note_of(request: Any, fact: Fact, **fields: Any) -> Note:
     run = run_of(request)
-    return kit.recorder.note(
-        Note(
-            task_id=request.id,
-            fact=fact,
-            generation=request.replaced_task_nesting or 0,
-            attempt=request.retries or 0,
-            run=run.token if run is not None else None,
-            **fields,
-        )
+    return Note(
+        task_id=request.id,
+        fact=fact,
+        generation=request.replaced_task_nesting or 0,
+        attempt=request.retries or 0,
+        run=run.token if run is not None else None,
+        **fields,
     )
 
 
@@ -115,14 +117,15 @@ def on_invalid(sender: Any, message: Any, exc: Exception | None, **_: Any) -> No
 
 
 def on_prerun(sender: Any, task: Any, **_: Any) -> None:
-    """Note that a run starts, unless its record says that it may not: then `StatusTask.before_start` ends it."""
+    """Note that a run starts, if it may; `StatusTask.before_start` ends one that may not."""
     request, kit = task.request, kit_of(sender.app)
     if request.is_eager or kit is None:
         return
     run = start_run(request)
+    if kit_that_records(sender.app, task.name) is None:
+        return
     redelivered = (request.delivery_info or {}).get("redelivered")
-    noted = _note(
-        sender.app,
+    run.question = _note_of(
         request,
         Fact.STARTED,
         asks=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
@@ -130,7 +133,7 @@ def on_prerun(sender: Any, task: Any, **_: Any) -> None:
         instance=kit.instance,
         **_description(request),
     )
-    run.refusal = noted.refusal if noted is not None else None
+    ask(kit.recorder, run)
 
 
 def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:

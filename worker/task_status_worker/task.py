@@ -20,9 +20,9 @@ class StatusTask(Task):
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """End a run here that may not start; Celery has just said that it starts (celery/app/trace.py)."""
-        run = run_of(self.request)
-        if run is not None:
-            gate.check(run)
+        run, kit = run_of(self.request), kit_of(self.app)
+        if run is not None and kit is not None:
+            gate.enter(kit.recorder, run)
         super().before_start(task_id, args, kwargs)
 
     def update_state(

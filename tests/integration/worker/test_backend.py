@@ -1,14 +1,17 @@
 """The guarded result backend on a real Redis: what is stored can be read, and nothing stops a store."""
 
 import pickle
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from celery import Celery
+from celery.app.task import Context
 from celery.backends.base import BackendStoreError
+from celery.worker.control import revoke
 from kombu.exceptions import EncodeError
 from task_status_worker import TaskFailed, install
 from task_status_worker.backend import GuardedBackend, GuardedKeyValueBackend, UnreadableResult
+from task_status_worker.record import Fact, Note
 
 from .conftest import CELERYS_OWN_WARNINGS, Bench
 
@@ -67,6 +70,28 @@ def test_success_stays_final(backend: Any, bench: Bench) -> None:
     backend.store_result("t", 42, "SUCCESS")
     backend.store_result("t", ValueError("late"), "FAILURE")
     assert bench.meta("t")["result"] == 42
+
+
+@pytest.mark.parametrize(
+    ("fact", "stores"), [(None, True), (Fact.RECEIVED, True), (Fact.STARTED, False), (Fact.FINISHED, False)]
+)
+def test_a_revoke_that_comes_to_another_worker(bench: Bench, fact: Fact | None, stores: bool) -> None:
+    """Celery takes a task without a stored state for one that waits; the record knows that it runs, or has run."""
+    bench.install()
+    if fact is not None:
+        bench.recorder.note(Note(task_id="t", fact=fact))
+    panel = Panel(bench.app)
+    revoke(panel, "t")
+    assert (bench.meta("t") is not None) == stores
+
+    bench.app.backend.mark_as_revoked("t", "terminated", Context({"id": "t"}))
+    assert bench.meta("t")["status"] == "REVOKED", "by the worker that has it"
+
+
+class Panel(NamedTuple):
+    """What Celery's remote control knows of its worker."""
+
+    app: Celery
 
 
 def test_a_store_that_fails_by_itself_still_fails(backend: Any, bench: Bench) -> None:

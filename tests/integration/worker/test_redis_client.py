@@ -113,14 +113,16 @@ def test_flags(redis_server: RedisServer, redis_url: str) -> None:
     recorder = recorder_for(redis_url)
     recorder.note(Note(task_id="canceled", cancel_requested=True))
     recorder.note(Note(task_id="killed", cancel_requested=True, terminate=True))
+    recorder.note(Note(task_id="runs", fact=Fact.STARTED))
     recorder.note(Note(task_id="ended", fact=Fact.FINISHED))
     with redis_server.client() as client:
         client.set(KEYS.record("bad"), "mine")
-    assert recorder.flags(["never was", "canceled", "bad", "killed", "ended"]) == [
+    assert recorder.flags(["never was", "canceled", "bad", "killed", "runs", "ended"]) == [
         Flags(),
         Flags(cancel_requested=True),
         Flags(),
         Flags(cancel_requested=True, terminate=True),
+        Flags(running=True),
         Flags(final=True),
     ]
 

@@ -22,8 +22,9 @@ class FakeClient:
         self.attempts = 0
         #: task id and age in milliseconds, as written
         self.written: list[tuple[str, int]] = []
-        #: whether each of them asked to start
-        self.asked: list[bool] = []
+        #: the facts, and whether they were questions
+        self.facts: list[tuple[str, bool]] = []
+        self.refusal: Refusal | None = None
         self.flags_of: dict[str, Flags] = {}
         self.workers: list[str] = []
         self.announced: dict[str, bytes] = {}
@@ -32,8 +33,8 @@ class FakeClient:
         task_id = keys[0].rsplit(":", 1)[1]
         self._answer(task_id)
         self.written.append((task_id, int(args[7])))
-        self.asked.append(args[14] == 1)
-        return noted(cancel_requested=task_id == "canceled")
+        self.facts.append((str(args[0]), args[14] == 1))
+        return noted(cancel_requested=task_id == "canceled", refusal=self.refusal)
 
     def flags(self, keys: Sequence[str]) -> list[Flags]:
         self._answer("flags")

@@ -3,11 +3,9 @@
 import logging
 import os
 
-import msgspec
 import pytest
 from servers import wait_until
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import StartRequest
 from task_status_worker.recorder import Flags, Recorder
 
 from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of
@@ -118,16 +116,22 @@ def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
     assert (recorder.buffered, len(clients)) == (1, 1)
 
 
-def test_who_asks_and_cannot_wait_only_tells(client: FakeClient) -> None:
-    """A start that is written later has happened: it cannot be refused any more."""
+def test_a_question_is_asked_now_or_never(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """It is not kept; and a Redis that is known to be away is not tried again unless somebody insists."""
     recorder = recorder_of(client)
-    asking = msgspec.structs.replace(note("t"), asks=StartRequest())
+    assert recorder.ask(note("canceled")) == noted(cancel_requested=True)
     client.away = True
-    assert recorder.note(asking) is None
+    assert recorder.ask(note("a")) is None
+    assert (recorder.buffered, client.attempts) == (0, 2)
+    assert "may start" in caplog.text
+
+    recorder.keep(note("b"))
+    assert (recorder.ask(note("a")), client.attempts) == (None, 2)
+    assert (recorder.ask(note("a"), insists=True), client.attempts) == (None, 3)
     client.away = False
+    assert recorder.ask(note("a"), insists=True) == noted()
     assert recorder.flush()
-    assert recorder.note(asking) is not None
-    assert client.asked == [False, True]
+    assert client.ids == ["canceled", "a", "b"]
 
 
 def test_flags(client: FakeClient, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,67 @@
+"""The gate: asked at the start of a run, and once more where the task's own code begins."""
+
+import pytest
+from celery.exceptions import Ignore
+from task_status_worker.gate import DeliveryLimitReached, NothingToDo, ask, enter
+from task_status_worker.progress import TaskCanceled
+from task_status_worker.record import Fact, Note, Refusal, StartRequest
+from task_status_worker.run import Run
+
+from .conftest import FakeClient, recorder_of
+
+
+@pytest.fixture
+def run() -> Run:
+    """Give a run that has not asked yet."""
+    run = Run("t")
+    run.question = Note(task_id="t", fact=Fact.STARTED, run=run.token, asks=StartRequest())
+    return run
+
+
+def test_one_answer_is_enough(client: FakeClient, run: Run) -> None:
+    """The second time nothing is asked."""
+    recorder = recorder_of(client)
+    ask(recorder, run)
+    enter(recorder, run)
+    assert client.facts == [("STARTED", True)]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (Refusal.CANCELED, TaskCanceled),
+        (Refusal.DELIVERY_LIMIT, DeliveryLimitReached),
+        (Refusal.ENDED, NothingToDo),
+        (Refusal.COPY, NothingToDo),
+    ],
+)
+def test_what_a_refusal_ends_with(client: FakeClient, run: Run, refusal: Refusal, error: type[Exception]) -> None:
+    """All but one are an Ignore to Celery, which acknowledges the message and stores nothing."""
+    recorder = recorder_of(client)
+    client.refusal = refusal
+    ask(recorder, run)
+    with pytest.raises(error):
+        enter(recorder, run)
+    assert issubclass(error, Ignore) == (refusal is not Refusal.DELIVERY_LIMIT)
+
+
+def test_redis_comes_back_in_between(client: FakeClient, run: Run) -> None:
+    """Celery waits for it to store STARTED; what was canceled before does not run then."""
+    recorder = recorder_of(client)
+    client.away = True
+    ask(recorder, run)
+    client.away, client.refusal = False, Refusal.CANCELED
+    with pytest.raises(TaskCanceled):
+        enter(recorder, run)
+    assert (client.facts, recorder.buffered) == ([("STARTED", True)], 0)
+
+
+def test_without_an_answer_it_begins(client: FakeClient, run: Run) -> None:
+    """The record is told later, which cannot be refused."""
+    recorder = recorder_of(client)
+    client.away = True
+    ask(recorder, run)
+    enter(recorder, run)
+    client.away = False
+    assert recorder.flush()
+    assert client.facts == [("STARTED", False)]
