@@ -1,4 +1,4 @@
-"""Does the store keep what it was told? What it says of itself, read as sentences that name the remedy."""
+"""Does the store keep what it is told? What it says of itself, read as sentences that name the remedy."""
 
 import enum
 from collections.abc import Mapping
@@ -46,6 +46,31 @@ _UNSEEN: Final = (
 _SILENT: Final = "Whether Redis keeps its data cannot be seen, because INFO is forbidden."
 
 
+_REPLICA: Final = "Redis takes no writes, because it is a replica: nothing can be submitted, and no worker heard of."
+_FULL: Final = "Redis takes no writes, because its memory is full: nothing can be submitted, and no worker heard of."
+_DISK: Final = (
+    "Redis takes no writes, because it could not write its append-only file: nothing can be submitted, and no worker "
+    "heard of."
+)
+
+
+def number_of(info: Mapping[str, str], name: str, *, otherwise: float) -> float:
+    """Read a number of `INFO`."""
+    text = info.get(name, "")
+    return float(text) if text.isdecimal() else otherwise
+
+
+def hindrance_of(info: Mapping[str, str]) -> str | None:
+    """Say why a Redis takes no writes at present; None if it does, as far as it tells."""
+    if info.get("role") == "slave":
+        return _REPLICA
+    if info.get("aof_last_write_status") == "err":
+        return _DISK
+    limit = number_of(info, "maxmemory", otherwise=0)
+    is_full = 0 < limit <= number_of(info, "used_memory", otherwise=0)
+    return _FULL if is_full and info.get("maxmemory_policy") == "noeviction" else None
+
+
 def weaknesses_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
     """List how a Redis may lose what it was told; `save` is the setting of that name, None if it is not known."""
     found = []
@@ -57,8 +82,11 @@ def weaknesses_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
     return found
 
 
-def doubts_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
-    """List what could not be found out."""
+def warnings_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
+    """List what else an operator should know: that it takes no writes at present, and what could not be found out."""
+    found = [hindrance] if (hindrance := hindrance_of(info)) else []
     if "aof_enabled" not in info:
-        return [_SILENT]
-    return [_UNSEEN] if info["aof_enabled"] == "0" and save is None else []
+        found.append(_SILENT)
+    elif info["aof_enabled"] == "0" and save is None:
+        found.append(_UNSEEN)
+    return found

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 from task_status_worker.keys import Keys
 
+from task_status_service.durability import hindrance_of, number_of
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS
 
 log = logging.getLogger(__name__)
@@ -117,17 +118,18 @@ class Pulse:
         if not isinstance(epoch, Exception):
             self._hear_epoch(epoch.decode("utf-8", "replace") if epoch else None)
         heard_at = self._clock()
-        if isinstance(time_, Exception) or isinstance(instances, Exception) or not _takes_writes(self.info):
+        if isinstance(time_, Exception) or isinstance(instances, Exception) or hindrance_of(self.info) is not None:
             self._heard, self._listening_since = None, heard_at
             return
         at = float(time_[0]) + float(time_[1]) / 1e6
         if self._is_another_store(at, heard_at):
             self._listening_since = heard_at
         self._heard_at, self._run_id = heard_at, self.info.get("run_id")
+        uptime_seconds = number_of(self.info, "uptime_in_seconds", otherwise=math.inf)
         self._heard = _Heard(
             instances=dict(_pairs(instances)),
             at=at,
-            listened_seconds=min(_number(self.info, "uptime_in_seconds", math.inf), heard_at - self._listening_since),
+            listened_seconds=min(uptime_seconds, heard_at - self._listening_since),
         )
         if self._lost:
             self._lost = {
@@ -205,15 +207,3 @@ def _facts(info: Any) -> Mapping[str, str]:
         return {name: str(fact) for name, fact in info.items()}
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-
-
-def _number(info: Mapping[str, str], name: str, otherwise: float) -> float:
-    text = info.get(name, "")
-    return float(text) if text.isdecimal() else otherwise
-
-
-def _takes_writes(info: Mapping[str, str]) -> bool:
-    """Tell whether heartbeats can be written: not to a replica, a full store, or one whose disk is full."""
-    limit = _number(info, "maxmemory", 0.0)
-    is_full = 0 < limit <= _number(info, "used_memory", 0.0) and info.get("maxmemory_policy") == "noeviction"
-    return info.get("role") != "slave" and info.get("aof_last_write_status") != "err" and not is_full

@@ -13,7 +13,7 @@ from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
-from task_status_service.durability import StoreReport, doubts_of, weaknesses_of
+from task_status_service.durability import StoreReport, warnings_of, weaknesses_of
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.pulse import Pulse
@@ -238,7 +238,7 @@ class RedisStore:
             worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
             epoch=self._pulse.epoch,
             weaknesses=weaknesses_of(info, save=save),
-            warnings=[*self._pulse.warnings, *doubts_of(info, save=save)],
+            warnings=[*self._pulse.warnings, *warnings_of(info, save=save)],
         )
 
     def publishers(self) -> list[redis.Redis]:

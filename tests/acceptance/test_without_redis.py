@@ -2,18 +2,24 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
-from servers import RedisServer, running_redis, running_service, running_worker, wait_until
+from servers import RedisServer, free_port, running_redis, running_service, running_worker, wait_until
+from task_status_worker.keys import Keys
 
 from acceptance.conftest import Service
 
 #: no answer comes later, in seconds; and what a busy machine may add
 BOUND_SECONDS = 2.0
 SLACK_SECONDS = 0.5
+#: when Redis answers again, so does the service, as soon as this
+RECOVERY_SECONDS = 1.0
 
 SUBMISSION = {"name": "demo.add", "args": [2, 3]}
 
@@ -72,7 +78,7 @@ def test_stalled(alone: Service, redis_of_its_own: RedisServer) -> None:
         everything_is_unavailable(alone)
     finally:
         os.kill(process.pid, signal.SIGCONT)
-    wait_until(lambda: is_healthy(alone), timeout=2, what="recovery")
+    wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
 
 
 def test_refused_and_restarted(alone: Service, redis_of_its_own: RedisServer) -> None:
@@ -81,8 +87,33 @@ def test_refused_and_restarted(alone: Service, redis_of_its_own: RedisServer) ->
     redis_of_its_own.stop()
     everything_is_unavailable(alone)
     redis_of_its_own.start()
-    wait_until(lambda: is_healthy(alone), timeout=2, what="recovery")
+    wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
     assert alone.read(task_id)["state"] == "queued"
+
+
+def test_read_only(alone: Service, redis_of_its_own: RedisServer) -> None:
+    """A Redis that has become a replica: submitting is refused, reading goes on."""
+    task_id = alone.submit("demo.add", x=1, y=2)
+    with redis_of_its_own.client() as client:
+        client.replicaof("127.0.0.1", "1")
+        response = timed(alone, "POST", "/tasks", json=SUBMISSION)
+        assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
+        assert alone.read(task_id)["state"] == "queued"
+        [warning] = timed(alone, "GET", "/readyz").json()["warnings"]
+        assert "replica" in warning
+        client.replicaof("no", "one")
+    wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
+
+
+def test_paused(alone: Service, redis_of_its_own: RedisServer) -> None:
+    """A Redis that holds back its answers: nobody waits for longer than the bound, and then it is over."""
+    with redis_of_its_own.client() as client:
+        client.client_pause(2_000)
+        for method, path, options in (("GET", "/tasks/t-1", {}), ("POST", "/tasks", {"json": SUBMISSION})):
+            response = timed(alone, method, path, **options)
+            assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
+        client.ping()  # waits until the pause is over
+    wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
 
 
 def test_full(alone: Service, redis_of_its_own: RedisServer) -> None:
@@ -95,3 +126,36 @@ def test_full(alone: Service, redis_of_its_own: RedisServer) -> None:
         assert alone.read(task_id)["state"] == "queued"
         client.config_set("maxmemory", 0)
     assert is_healthy(alone)
+
+
+def test_emptied(alone: Service, redis_of_its_own: RedisServer) -> None:
+    """A Redis that has lost its data: what was accepted is unknown, not queued, and an operator is told."""
+    task_id = alone.submit("demo.add", x=1, y=2)
+    ready = alone.session.get(f"{alone.url}/readyz", timeout=5).json()
+    assert ready["warnings"] == []
+    with redis_of_its_own.client() as client:
+        client.flushall()
+        assert timed(alone, "GET", f"/tasks/{task_id}").status_code == 404
+        # As the next heartbeat of a worker does.
+        client.zadd(Keys().workers, {"celery@here": client.time()[0]})
+    response = timed(alone, "GET", "/readyz")
+    assert response.status_code == 200
+    assert response.json()["store_epoch"] != ready["store_epoch"]
+    [warning] = response.json()["warnings"]
+    assert ready["store_epoch"] in warning
+
+
+def test_volatile(tmp_path: Path) -> None:
+    """A Redis that keeps nothing: the start says so, or ends with the remedy where the setting says `refuse`."""
+    with running_redis(tmp_path) as server:
+        environ = {"TASK_STATUS_REDIS_URL": server.url}
+        with running_service(environ, folder=tmp_path):
+            log = tmp_path / "service.log"
+            wait_until(lambda: "Redis keeps nothing across a restart" in log.read_text(), what="the warning")
+        refusing = {**os.environ, **environ, "TASK_STATUS_VOLATILE_STORE": "refuse"}
+        command = [sys.executable, "-m", "task_status_service.cli", "serve"]
+        refusing["TASK_STATUS_BIND"] = f"127.0.0.1:{free_port()}"
+        ended = subprocess.run(command, env=refusing, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode != 0
+    assert "To mend it: `CONFIG SET appendonly yes`" in ended.stderr
+    assert "Traceback" not in ended.stderr

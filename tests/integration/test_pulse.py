@@ -14,7 +14,7 @@ from task_status_service.catalog import Catalog
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
-from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState
+from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState, decode
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
@@ -171,7 +171,7 @@ def test_lost_is_final(arranged: Arranged) -> None:
     """What was told to be lost stays so: neither its worker's notes nor Celery's result change it."""
     arranged.start(ago=FOR_LONG)
 
-    status = arranged.tracker.status(arranged.tracker.read("t-1"))
+    status = decode(arranged.tracker.read("t-1"))
 
     assert (status.state, status.done, status.failure.kind) == (TaskState.FAILED, True, "worker_lost")
     assert arranged.record().final
@@ -179,8 +179,8 @@ def test_lost_is_final(arranged: Arranged) -> None:
     for note in (STARTED, Note(task_id="t-1", fact=Fact.FINISHED, run="1", outcome="SUCCESS")):
         arranged.store.note(note)
     arranged.results.set(KEYS.meta("t-1"), json.dumps({"status": "SUCCESS", "result": 42, "task_id": "t-1"}))
-    assert arranged.tracker.status(arranged.tracker.read("t-1")) == status
-    assert arranged.tracker.statuses(["t-1"]).items == [status]
+    assert decode(arranged.tracker.read("t-1")) == status
+    assert [decode(one) for one in arranged.tracker.read_many(["t-1"])] == [status]
     assert arranged.record().late == 2
 
 
@@ -189,7 +189,7 @@ def test_many_settle_at_once(old_url: str) -> None:
     servers = [Arranged(old_url) for _ in range(8)]
     servers[0].start(ago=FOR_LONG)
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda one: one.tracker.status(one.tracker.read("t-1")), servers))
+        told = list(pool.map(lambda one: decode(one.tracker.read("t-1")), servers))
 
     assert told == [told[0]] * 8
     assert told[0].state is TaskState.FAILED

@@ -1,7 +1,7 @@
 """What is said of a Redis that may lose what it was told."""
 
 import pytest
-from task_status_service.durability import doubts_of, weaknesses_of
+from task_status_service.durability import warnings_of, weaknesses_of
 
 DURABLE = {"aof_enabled": "1", "maxmemory": "0", "maxmemory_policy": "noeviction"}
 
@@ -33,9 +33,26 @@ def test_weaknesses(info, save, named):
     assert all(remedy in weakness for remedy, weakness in zip(named, weaknesses, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("info", "word"),
+    [
+        ({"role": "slave"}, "replica"),
+        ({"aof_last_write_status": "err"}, "append-only file"),
+        ({"maxmemory": "100", "used_memory": "100"}, "memory"),
+    ],
+)
+def test_takes_no_writes(info, word):
+    """A Redis that takes no writes at present; which is no weakness."""
+    [warning] = warnings_of(DURABLE | info, save="")
+
+    assert warning.startswith("Redis takes no writes, because")
+    assert word in warning
+    assert weaknesses_of(DURABLE | info, save="") == []
+
+
 def test_what_is_not_known_is_no_weakness():
     """A Redis that does not tell is not accused; that it does not tell is said."""
     assert weaknesses_of({}, save=None) == []
-    assert "INFO" in doubts_of({}, save=None)[0]
-    assert "CONFIG" in doubts_of(DURABLE | {"aof_enabled": "0"}, save=None)[0]
-    assert doubts_of(DURABLE, save=None) == doubts_of(DURABLE | {"aof_enabled": "0"}, save="") == []
+    assert "INFO" in warnings_of({}, save=None)[0]
+    assert "CONFIG" in warnings_of(DURABLE | {"aof_enabled": "0"}, save=None)[0]
+    assert warnings_of(DURABLE, save=None) == warnings_of(DURABLE | {"aof_enabled": "0"}, save="") == []

@@ -7,7 +7,7 @@ import msgspec
 
 from task_status_service.api.cursor import to_cursor
 from task_status_service.listing import Position
-from task_status_service.status import Progress, TaskState, TaskStatus
+from task_status_service.status import Liveness, Progress, TaskState, TaskStatus
 
 _ID: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
 _SUBMITTED: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -35,6 +35,7 @@ RUNNING: Final[dict[str, Any]] = msgspec.to_builtins(
         celery_state="PROGRESS",
         progress=Progress(percent=30.0, current=3, total=10, message=None, stage=None, updated_at=_REPORTED),
         meta={"done": 3, "total": 10},
+        liveness=Liveness.ALIVE,
         executions=1,
         worker="celery@worker-1",
         received_at=_SUBMITTED,

@@ -99,6 +99,29 @@ def test_a_record_without_a_fact():
     assert codes_of(status) == {"no_fact"}
 
 
+@pytest.mark.parametrize(
+    ("silence", "liveness"),
+    [(None, "unknown"), (0.0, "alive"), (14.9, "alive"), (15.0, "stalled"), (59.9, "stalled"), (60.0, "lost")],
+)
+@pytest.mark.parametrize(
+    ("fact", "meta", "is_told"),
+    [
+        ("STARTED", None, True),
+        ("STARTED", meta_of("PROGRESS", {"done": 1}), True),
+        ("STARTED", b"garbage", True),
+        ("STARTED", meta_of("SUCCESS"), False),
+        ("RECEIVED", None, False),
+        ("FINISHED", None, False),
+        (None, meta_of("STARTED"), False),
+    ],
+)
+def test_liveness(silence, liveness, fact, meta, is_told):
+    """Of a task that runs, and of no other, the silence of its worker tells whether that is still there."""
+    status = decode(Snapshot(task_id="x", meta=meta, record=record_of(fact), silence_seconds=silence))
+
+    assert status.liveness == (liveness if is_told else "unknown")
+
+
 # A meta alone.
 
 
