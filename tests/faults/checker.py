@@ -5,7 +5,7 @@ An answer is later than another if it was asked for after the other had come: wh
 
 import collections
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,9 @@ from faults.truth import Deed
 
 #: seconds in which every request is answered that does not ask to wait
 BOUND_SECONDS: Final = 2.0
+
+#: the promise that is counted by itself
+NEVER_BACK: Final = "a state never goes back, done never changes"
 
 #: states in the order in which one attempt goes through them
 _RANKS: Final[Mapping[str, int]] = {"queued": 0, "running": 1, "retrying": 2}
@@ -55,6 +58,17 @@ class Violation(msgspec.Struct, frozen=True):
     promise: str
     subject: str
     detail: str
+
+
+class Totals(NamedTuple):
+    """Count what was checked in one scenario, and what was found."""
+
+    answers: int
+    statuses: int
+    slowest_seconds: float
+    #: statuses that changed after `done`, and states that went back
+    regressions: int
+    violations: int
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +122,18 @@ def explain(violations: Sequence[Violation]) -> str:
             lines.append(f"{name}: not kept {len(found)} times")
             lines += [f"    {violation.subject}: {violation.detail}" for violation in found[:_EXAMPLES]]
     return "\n".join(lines)
+
+
+def totals(history: Sequence[Event], violations: Sequence[Violation]) -> Totals:
+    """Count what was checked, and what was found."""
+    answers = [event for event in history if isinstance(event, Answer)]
+    return Totals(
+        answers=len(answers),
+        statuses=sum(len(answer.seen) for answer in answers),
+        slowest_seconds=max((answer.seconds for answer in answers if answer.status is not None), default=0.0),
+        regressions=sum(violation.promise == NEVER_BACK for violation in violations),
+        violations=len(violations),
+    )
 
 
 _Found = Iterator[tuple[str, str]]
@@ -310,7 +336,7 @@ def _lifeless_only_if_so(evidence: Evidence, _promise: Promise) -> _Found:
 PROMISES: Final[Mapping[str, Callable[[Evidence, Promise], _Found]]] = {
     "what is accepted is found": _readable,
     "what is accepted ends or is lost": _ends,
-    "a state never goes back, done never changes": _never_back,
+    NEVER_BACK: _never_back,
     "one key, one task": _one_task_per_key,
     "one task runs once": _runs_once,
     "succeeded if and only if it finished": _true_to_deeds,

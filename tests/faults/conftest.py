@@ -10,6 +10,7 @@ from servers import running_redis, server_process
 from task_status_service.embedded_redis import find_redis_server
 
 from faults import report
+from faults.checker import Totals
 from faults.client import Client
 from faults.history import Recorder
 from faults.nemesis import Nemesis
@@ -31,7 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+def site(
+    tmp_path: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Iterator[Site]:
     """Run a Redis and a service of this scenario's own; an indirect parameter is the service's settings."""
     settings = getattr(request, "param", {})
     with running_redis(tmp_path, durable=True) as redis:
@@ -39,7 +42,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
         with server_process(environ, folder=tmp_path, patience_seconds=PATIENCE_SECONDS) as server:
             recorder = Recorder(tmp_path / "history.jsonl")
             try:
-                yield Site(tmp_path, redis, server, recorder)
+                yield Site(tmp_path, redis, server, recorder, lambda found: record_property("checked", tuple(found)))
             finally:
                 recorder.close()
 
@@ -62,15 +65,9 @@ def count(record_property: Callable[[str, object], None]) -> Counter:
     """Give a function that puts one row into the table."""
 
     def put(what: str, found: object, wanted: object = "") -> None:
-        record_property("count", Count(what, str(found), str(wanted)))
+        record_property("count", (what, str(found), str(wanted)))
 
     return put
-
-
-def _counts_of(test_report: pytest.TestReport) -> list[Count]:
-    if test_report.when != "call":
-        return []
-    return [value for name, value in test_report.user_properties if name == "count"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -78,9 +75,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     stats = terminalreporter.stats
     reports = [found for name in ("passed", "failed") for found in stats.get(name, []) if found.when == "call"]
     reports.sort(key=lambda found: found.start)
-    counts = [counted for found in reports for counted in _counts_of(found)]
+    told = [told for found in reports for told in found.user_properties]
+    counts = [Count(*value) for name, value in told if name == "count"]
     if not counts:
         return
+    counts += report.sum_of([Totals(*value) for name, value in told if name == "checked"])
     terminalreporter.write_sep("=", f"counts of the {SIZE.name} form")
     terminalreporter.write_line(report.table(counts))
     ran = {config.rootpath / found.location[0] for found in reports}

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from faults.checker import Totals
+
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
 _BEGIN: Final = "<!-- begin: make faults -->"
 _END: Final = "<!-- end: make faults -->"
@@ -34,6 +36,22 @@ def table(counts: Sequence[Count]) -> str:
     lines = ["| what | found | wanted |", "|---|--:|--:|"]
     lines += [f"| {count.what} | {count.found} | {count.wanted} |" for count in counts]
     return "\n".join(lines)
+
+
+def sum_of(checked: Sequence[Totals]) -> list[Count]:
+    """Give the rows about all scenarios together."""
+    slowest = max(totals.slowest_seconds for totals in checked)
+    return [
+        Count("all scenarios together: answers", f"{sum(totals.answers for totals in checked):,}", ""),
+        Count("- the slowest after", f"{slowest:.2f} s", "≤ 2 s"),
+        Count("- statuses that they told", f"{sum(totals.statuses for totals in checked):,}", ""),
+        Count(
+            "- of these behind one that was told before, or changed after `done`",
+            str(sum(totals.regressions for totals in checked)),
+            "0",
+        ),
+        Count("- promises that were not kept", str(sum(totals.violations for totals in checked)), "0"),
+    ]
 
 
 def machine() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from servers import RedisServer, Server, Worker, wait_until, worker_process
 
-from faults.checker import BOUND_SECONDS, Promise, Violation, check
+from faults.checker import BOUND_SECONDS, Promise, Totals, Violation, check, totals
 from faults.client import Client
 from faults.history import Answer, Recorder
 from faults.load import settle
@@ -24,12 +24,16 @@ PATIENCE_SECONDS = 3.0
 class Site:
     """Where one scenario takes place."""
 
-    def __init__(self, folder: Path, redis: RedisServer, server: Server, recorder: Recorder) -> None:
+    def __init__(
+        self, folder: Path, redis: RedisServer, server: Server, recorder: Recorder, checked: Callable[[Totals], None]
+    ) -> None:
+        """Take the parts, and who is told what was checked."""
         self.folder = folder
         self.redis = redis
         self.server = server
         self.recorder = recorder
         self.truth = folder / "truth.jsonl"
+        self._checked = checked
         self._gates = 0
 
     def connect(self) -> Client:
@@ -122,7 +126,10 @@ class Site:
 
     def violations(self, promise: Promise | None = None) -> list[Violation]:
         """Check the whole scenario."""
-        return check(self.recorder.history(), self.deeds(), promise or promised())
+        history = self.recorder.history()
+        found = check(history, self.deeds(), promise or promised())
+        self._checked(totals(history, found))
+        return found
 
 
 def promised(**other: Any) -> Promise:

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from faults.checker import PROMISES, Promise, check, explain
+from faults.checker import NEVER_BACK, PROMISES, Promise, check, explain, totals
 from faults.history import Answer, Fault, Seen, SeenFailure
 from faults.truth import Deed
 
@@ -59,7 +59,6 @@ def test_good():
 
 FOUND = "what is accepted is found"
 ENDS = "what is accepted ends or is lost"
-NEVER_BACK = "a state never goes back, done never changes"
 ONE_TASK = "one key, one task"
 ONCE = "one task runs once"
 TRUE = "succeeded if and only if it finished"
@@ -296,3 +295,10 @@ def test_explained():
     lines = explain(check([*GOOD, *late], RAN, Promise())).splitlines()
     assert lines[0] == f"{IN_TIME}: not kept 10 times"
     assert len(lines) == 6
+
+
+def test_totals():
+    """What was checked is counted, and regressions by themselves."""
+    history = [*GOOD, answer(5, RUNNING, seconds=3), answer(9, SUCCEEDED)]
+    assert totals(history, check(history, RAN, Promise())) == (7, 7, 3.0, 1, 2)
+    assert totals([], []) == (0, 0, 0.0, 0, 0)
