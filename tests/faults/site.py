@@ -127,8 +127,9 @@ class Site:
     def violations(self, promise: Promise | None = None) -> list[Violation]:
         """Check the whole scenario."""
         history = self.recorder.history()
-        found = check(history, self.deeds(), promise or promised())
-        self._checked(totals(history, found))
+        promise = promise or promised()
+        found = check(history, self.deeds(), promise)
+        self._checked(totals(history, found, promise))
         return found
 
 

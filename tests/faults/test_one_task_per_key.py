@@ -18,7 +18,7 @@ from faults.size import SIZE
 #: keys that are under way at a time
 _KEYS_AT_ONCE = 3
 #: seconds for one submission to be accepted
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 120.0
 
 
 @pytest.mark.parametrize("site", [{"TASK_STATUS_WORKERS": "3"}], indirect=True)
@@ -45,7 +45,7 @@ def test_with_servers_killed(site: Site, client: Client, nemesis: Nemesis, count
             each.close()
         site.settle(client, seconds=90)
         recorded = client.names_of("faults.work")
-    violations = site.violations(promised(answers_may_be_missing=True))
+    violations = site.violations(promised(servers_were_killed=True))
     started = [deed.task_id for deed in site.deeds() if deed.what == "started"]
     answers = site.answers()
     killed = sum(answer.status is None for answer in answers)
@@ -68,7 +68,7 @@ def killing_servers(nemesis: Nemesis, server: Server) -> Iterator[None]:
     stopped = threading.Event()
 
     def kill() -> None:
-        while not stopped.wait(nemesis.random.uniform(0.5, 1.5)):
+        while not stopped.wait(nemesis.random.uniform(1.0, 2.0)):
             nemesis.kill_server_worker(server)
 
     thread = threading.Thread(target=kill, daemon=True)

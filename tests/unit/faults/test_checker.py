@@ -274,7 +274,7 @@ ALLOWED = {
     "no answer of a killed server": (
         [*GOOD, answer(5, http=None, error="reset")],
         RAN,
-        {"answers_may_be_missing": True},
+        {"servers_were_killed": True},
     ),
     "a message that came twice on purpose": (GOOD, [*RAN, deed(3, "started", run="r-2")], {"runs_once": False}),
     "deleted": ([*GOOD, answer(5, http=404, task_id=ID)], RAN, {"forgotten": [ID]}),
@@ -300,5 +300,6 @@ def test_explained():
 def test_totals():
     """What was checked is counted, and regressions by themselves."""
     history = [*GOOD, answer(5, RUNNING, seconds=3), answer(9, SUCCEEDED)]
-    assert totals(history, check(history, RAN, Promise())) == (7, 7, 3.0, 1, 2)
-    assert totals([], []) == (0, 0, 0.0, 0, 0)
+    assert totals(history, check(history, RAN, Promise()), Promise()) == (7, 7, 3.0, 1, 2)
+    assert totals(history, [], Promise(servers_were_killed=True)) == (7, 7, 0.0, 0, 0)
+    assert totals([], [], Promise()) == (0, 0, 0.0, 0, 0)
