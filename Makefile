@@ -8,6 +8,8 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 BENCH := .venv-bench
 PYTEST := $(BIN)/python -m pytest
+# Whole files side by side: real workers and servers mostly wait.
+PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
 	test-faults test-docker faults bench coverage lint format type openapi check clean
@@ -43,7 +45,7 @@ run: $(STAMP) ## start Redis, a worker with the demo tasks and the API on PORT (
 	@$(BIN)/task-status dev --port $(PORT)
 
 test: $(STAMP) ## every tier below, against a real Redis and real workers
-	@$(PYTEST) tests/unit tests/api tests/integration tests/acceptance --quiet
+	@$(PYTEST) tests/unit tests/api tests/integration tests/acceptance --quiet $(PARALLEL)
 
 test-unit: $(STAMP) ## pure code, in milliseconds
 	@$(PYTEST) tests/unit
@@ -55,8 +57,8 @@ test-integration: $(STAMP) ## our code against a real Redis
 	@$(PYTEST) tests/integration
 
 test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.2), then on the one of the PATH
-	@EMBEDDED=$$(cd $(BIN) && pwd); PATH="$$EMBEDDED:$$PATH" $(PYTEST) tests/integration --quiet
-	@redis-server --version && $(PYTEST) tests/integration --quiet
+	@EMBEDDED=$$(cd $(BIN) && pwd); PATH="$$EMBEDDED:$$PATH" $(PYTEST) tests/integration --quiet $(PARALLEL)
+	@redis-server --version && $(PYTEST) tests/integration --quiet $(PARALLEL)
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
@@ -72,7 +74,7 @@ faults: $(STAMP) ## kill, stop and pause real processes for half an hour, check 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs
 
-bench: $(BENCH)/.ready ## run it beside what one would use instead, in three minutes; needs wrk
+bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run
 
 $(BENCH)/.ready: $(STAMP) requirements/bench.txt
@@ -83,7 +85,7 @@ $(BENCH)/.ready: $(STAMP) requirements/bench.txt
 	@touch $@
 
 coverage: $(STAMP) ## the tests again, with branch coverage; 100 % of the pure core
-	@$(PYTEST) tests/unit tests/api tests/integration --quiet --cov --cov-report=term:skip-covered
+	@$(PYTEST) tests/unit tests/api tests/integration --quiet $(PARALLEL) --cov --cov-report=term:skip-covered
 	@$(BIN)/coverage report --include='*/task_status_service/status/*,*/task_status_worker/record.py,*/task_status_worker/keys.py' --fail-under=100
 
 lint: $(STAMP) ## ruff, and who may import whom

@@ -14,8 +14,10 @@ from task_status_worker.record import Fact, Note
 from bench.celery_app import app as celery
 
 TASK_ID: Final = "5f0c2f0e-2b1c-4c6a-9d54-4f3f6f1f8a10"
-#: copies of it, under its id and a number: four times what the service remembers, so that it has to decode each
+#: copies of it, under its id and a number: four times what `Decodings` remembers, so that it decodes each
 COPIES: Final = 16_384
+#: ids of one batch: as many as may be asked for
+BATCH: Final = 100
 _PATH: Final = f"/tasks/{TASK_ID}"
 _POST: Final = Path(__file__).with_name("post.lua")
 _ROTATE: Final = Path(__file__).with_name("rotate.lua")
@@ -32,6 +34,8 @@ class Contender(NamedTuple):
     script: Path | None = None
     #: send the ETag of the first answer, so that every answer is a 304
     with_etag: bool = False
+    #: in one answer
+    statuses: int = 1
 
 
 _OURS: Final = ["task_status_service.cli", "serve"]
@@ -43,6 +47,12 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
     "get": Contender("task-status, `GET /tasks/{id}`", _OURS),
     "not_modified": Contender("task-status, the same as 304", _OURS, with_etag=True),
     "get_other": Contender("task-status, `GET` of another task each time", _OURS, script=_ROTATE),
+    "batch": Contender(
+        f"task-status, `GET /tasks?id=…` with {BATCH} ids",
+        _OURS,
+        path="/tasks?" + "&".join(f"id={TASK_ID}-{number}" for number in range(BATCH)),
+        statuses=BATCH,
+    ),
     "flask": Contender("Flask, `AsyncResult`", [*_GUNICORN, "async_result", "127.0.0.1:{port}"]),
     "fastapi": Contender("FastAPI, `AsyncResult`", _UVICORN),
     "flower": Contender("Flower, `/api/task/result/{id}`", _FLOWER, path=f"/api/task/result/{TASK_ID}"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import redis
 from task_status_service.embedded_redis import find_redis_server, redis_command
@@ -21,6 +22,26 @@ SERVER_CORE, LOAD_CORE = sorted(os.sched_getaffinity(0))[:2]
 _START_SECONDS: Final = 20.0
 
 
+class Server(NamedTuple):
+    """One server that answers."""
+
+    url: str
+    process_id: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Tell what it and its children have in memory: what is shared is told once."""
+        process_ids = [self.process_id, *_children(self.process_id)]
+        rollups = (Path(f"/proc/{process_id}/smaps_rollup").read_text(encoding="utf-8") for process_id in process_ids)
+        found = (re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE) for rollup in rollups)
+        return sum(int(match[1]) * 1024 for match in found if match)
+
+
+def _children(process_id: int) -> list[int]:
+    children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text(encoding="utf-8")
+    return [int(child) for child in children.split()]
+
+
 def free_port() -> int:
     """Give a TCP port on 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
@@ -29,8 +50,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], *, core: int, environ: Mapping[str, str], log: Path) -> Iterator[None]:
-    """Run a process on one core for the length of a `with` block, its output in a file."""
+def running(command: list[str], *, core: int, environ: Mapping[str, str], log: Path) -> Iterator[int]:
+    """Run a process on one core for the length of a `with` block, its output in a file; give its id."""
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603  # our own commands
             ["taskset", "--cpu-list", str(core), *command],  # noqa: S607  # run.py looks for it first
@@ -39,7 +60,7 @@ def running(command: list[str], *, core: int, environ: Mapping[str, str], log: P
             env={**os.environ, **environ},
         )
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -62,18 +83,19 @@ def running_redis(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_server(name: str, arguments: list[str], *, environ: Mapping[str, str], folder: Path) -> Iterator[str]:
-    """Run one server from when it answers anything; give its URL. `{port}` in the arguments is its port."""
+def running_server(name: str, arguments: list[str], *, environ: Mapping[str, str], folder: Path) -> Iterator[Server]:
+    """Run one server from when it answers anything. `{port}` in the arguments is its port."""
     port = free_port()
     command = [sys.executable, "-m", *(argument.format(port=port) for argument in arguments)]
     log = folder / f"{name}.log"
-    with running(command, core=SERVER_CORE, environ={**environ, "TASK_STATUS_BIND": f"127.0.0.1:{port}"}, log=log):
+    environ = {**environ, "TASK_STATUS_BIND": f"127.0.0.1:{port}"}
+    with running(command, core=SERVER_CORE, environ=environ, log=log) as process_id:
         url = f"http://127.0.0.1:{port}"
         try:
             wait_until_answers(lambda: _get(url), what=name)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; its log ends:\n{log.read_text()[-2000:]}") from None
-        yield url
+        yield Server(url, process_id)
 
 
 def _get(url: str) -> None:

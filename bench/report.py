@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from bench.contenders import CONTENDERS
 from bench.load import CONNECTIONS, Measured
+from bench.pages import FEW, LIMIT, MANY
+from bench.streams import STREAMS, StreamsMeasured
 
 #: ours, what it is compared with, and the ratio that it must reach
 TARGETS: Final = (
@@ -22,31 +24,79 @@ TARGETS: Final = (
     ("get_other", "flask", None),
     ("get", "flower", 1.7),
     ("get", "fastapi", None),
+    ("batch", "get", 8.0),
     ("post", "send_task", 0.8),
     ("post", "send_only", None),
 )
 #: p99 of `GET /tasks/{id}` in medians of its own
 MAX_TAIL: Final = 4.0
+#: a page of the list of many tasks, in pages of that of few
+MAX_GROWTH: Final = 2.0
+#: memory of one stream, and p99 of a plain read beside all of them
+MAX_KILOBYTES: Final = 50.0
+MAX_READ_MS: Final = 100.0
 
 _PACKAGES: Final = ("flask", "gunicorn", "gevent", "redis", "hiredis", "celery", "fastapi", "uvicorn", "flower")
 Rounds = Mapping[str, Sequence[Measured]]
 
 
-def tables(rounds: Rounds) -> str:
-    """Give the rates and the ratios as Markdown. A ratio is the median of the ratios of each round."""
+class Findings(NamedTuple):
+    """All that one run has found."""
+
+    rounds: Rounds
+    #: by the number of recorded tasks
+    pages: Mapping[int, Sequence[Measured]]
+    streams: StreamsMeasured
+
+
+def tables(found: Findings) -> str:
+    """Give rates, ratios and what else was found as Markdown. A ratio is the median of the ratios of each round."""
+    return "\n".join([*_rates(found.rounds), *_ratios(found.rounds), *_pages(found.pages), *_streams(found.streams)])
+
+
+def _rates(rounds: Rounds) -> list[str]:
     lines = ["| what | requests/s | p50 ms | p99 ms |", "|---|--:|--:|--:|"]
     for name, found in rounds.items():
         rate, p50, p99 = (statistics.median(column) for column in zip(*found, strict=True))
         lines.append(f"| {CONTENDERS[name].title} | {rate:,.0f} | {p50:.1f} | {p99:.1f} |")
-    lines += ["", "| ratio | found | lowest and highest round | wanted |", "|---|--:|--:|--:|"]
+    return lines
+
+
+def _ratios(rounds: Rounds) -> list[str]:
+    lines = ["", "| ratio | found | lowest and highest round | wanted |", "|---|--:|--:|--:|"]
     for ours, other, wanted in TARGETS:
         pairs = zip(rounds[ours], rounds[other], strict=True)
-        ratios = [one.requests_per_second / its.requests_per_second for one, its in pairs]
+        per_answer = CONTENDERS[ours].statuses / CONTENDERS[other].statuses
+        ratios = [per_answer * one.requests_per_second / its.requests_per_second for one, its in pairs]
         title = f"{CONTENDERS[ours].title} : {CONTENDERS[other].title}"
         lines.append(_ratio_line(title, ratios, f"≥ {wanted}" if wanted else ""))
     tails = [measured.p99_ms / measured.p50_ms for measured in rounds["get"]]
     lines.append(_ratio_line(f"{CONTENDERS['get'].title}, p99 : p50", tails, f"< {MAX_TAIL:g}"))
-    return "\n".join(lines)
+    return lines
+
+
+def _pages(pages: Mapping[int, Sequence[Measured]]) -> list[str]:
+    few, many = (statistics.median(measured.p50_ms for measured in pages[count]) for count in (FEW, MANY))
+    return [
+        "",
+        f"| a page of {LIMIT} failed tasks | p50 ms |",
+        "|---|--:|",
+        f"| {FEW:,} tasks recorded | {few:.1f} |",
+        f"| {MANY:,} tasks recorded | {many:.1f} |",
+        f"| ratio; wanted: ≤ {MAX_GROWTH:g} | {many / few:.2f} |",
+    ]
+
+
+def _streams(streams: StreamsMeasured) -> list[str]:
+    return [
+        "",
+        f"| {STREAMS:,} event streams of one process, opened at the same instant | found | wanted |",
+        "|---|--:|--:|",
+        f"| opened | {streams.opened:,} | {STREAMS:,} |",
+        f"| seconds until the last one had its first event | {streams.seconds:.1f} | |",
+        f"| memory of each, KB | {streams.kilobytes_each:.1f} | < {MAX_KILOBYTES:g} |",
+        f"| a plain read beside them, p99 ms | {streams.read_p99_ms:.1f} | < {MAX_READ_MS:g} |",
+    ]
 
 
 def _ratio_line(title: str, ratios: Sequence[float], wanted: str) -> str:
@@ -64,13 +114,13 @@ def machine() -> str:
     )
 
 
-def write(page: Path, rounds: Rounds, *, seconds: int, redis_version: str) -> None:
+def write(page: Path, found: Findings, *, seconds: int, redis_version: str) -> None:
     """Put machine and tables between the page's two markers; the words around them stay."""
-    how = f"{len(rounds['get'])} rounds of {seconds} s each, {CONNECTIONS} connections, medians"
+    how = f"{len(found.rounds['get'])} rounds of {seconds} s each, {CONNECTIONS} connections, medians"
     measured = f"{machine()}, Redis {redis_version}; {how}."
     before, _, rest = page.read_text(encoding="utf-8").partition("<!-- begin: make bench -->")
     _, _, after = rest.partition("<!-- end: make bench -->")
     page.write_text(
-        f"{before}<!-- begin: make bench -->\n\n{measured}\n\n{tables(rounds)}\n\n<!-- end: make bench -->{after}",
+        f"{before}<!-- begin: make bench -->\n\n{measured}\n\n{tables(found)}\n\n<!-- end: make bench -->{after}",
         encoding="utf-8",
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import note_model
@@ -10,17 +10,39 @@ from task_status_service.durability import StoreReport
 from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyWatches
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import MAX_STORED_BYTES, Snapshot
-from task_status_service.tracker import Submission
+from task_status_service.submission import (
+    CLAIM_SECONDS,
+    LEASE_SECONDS,
+    Call,
+    Claim,
+    Claimed,
+    Interrupted,
+    Recorded,
+    Submission,
+)
 from task_status_worker.record import Note
 
 
+class Kept(msgspec.Struct):
+    """What a store keeps of a claim."""
+
+    task_id: str
+    fingerprint: str
+    holder: str
+    leased_until: datetime
+    until: datetime
+    answer: bytes | None = None
+
+
 class MemoryStore:
-    """Keep records and results in memory; `note` runs the model of note.lua."""
+    """Keep records, results and submissions in memory; `note` runs the model of note.lua."""
 
     def __init__(self) -> None:
         self.records: dict[str, dict[bytes, bytes]] = {}
         self.known: set[str] = set()
         self.metas: dict[str, bytes | list[bytes]] = {}
+        self.calls: dict[str, Call] = {}
+        self.claims: dict[tuple[str, str], Kept] = {}
         self.announced: dict[bytes, bytes] = {}
         self.worker_seen: float | None = None
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
@@ -105,12 +127,62 @@ class MemoryStore:
 
     def note(self, note: Note) -> datetime:
         self._trip()
+        return self._note(note)
+
+    def _note(self, note: Note) -> datetime:
         if self.full:
             raise StoreFull
         now_ms = round(self.time.timestamp() * 1000)
         self.records[note.task_id], _ = note_model.apply(self.records.get(note.task_id, {}), note, now_ms)
         self.known.add(note.task_id)
         return self.time
+
+    def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
+        self._trip()
+        if claim:
+            kept = self._kept(claim)
+            leased_until = self.time + timedelta(seconds=LEASE_SECONDS)
+            if kept:
+                is_same = kept.fingerprint == claim.fingerprint
+                if not is_same or kept.answer or kept.leased_until > self.time:
+                    return Claimed(is_same, kept.answer)
+                kept.holder, kept.leased_until = submitted.task_id, leased_until
+                return Interrupted(kept.task_id)
+            until = self.time + timedelta(seconds=CLAIM_SECONDS)
+            self.claims[claim.owner, claim.key] = Kept(
+                submitted.task_id, claim.fingerprint, submitted.task_id, leased_until, until
+            )
+        self.calls[submitted.task_id] = call
+        return Recorded(self._note(submitted))
+
+    def _kept(self, claim: Claim) -> Kept | None:
+        kept = self.claims.get((claim.owner, claim.key))
+        return kept if kept and kept.until > self.time else None
+
+    def claimed(self, claim: Claim) -> Claimed | None:
+        self._trip()
+        kept = self._kept(claim)
+        return Claimed(kept.fingerprint == claim.fingerprint, kept.answer) if kept else None
+
+    def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
+        self._trip()
+        kept = self._kept(claim)
+        if kept and kept.holder == holder:
+            kept.leased_until, kept.answer = self.time, answer or kept.answer
+
+    def call(self, task_id: str) -> Call | None:
+        self._trip()
+        return self.calls.get(task_id)
+
+    def forget(self, done: Snapshot) -> bool:
+        self._trip()
+        record = self.records.get(done.task_id, {})
+        if record.get(b"final") != b"1" and record.get(b"seq") != done.record.get(b"seq"):
+            return False
+        for kept in (self.records, self.metas, self.calls):
+            kept.pop(done.task_id, None)
+        self.known.discard(done.task_id)
+        return True
 
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         self._trip()
@@ -156,12 +228,18 @@ class MemoryBroker:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Submission, str]] = []
+        self.canceled: list[tuple[str, bool, str | None]] = []
         self.down = False
 
     def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
         if self.down:
             raise BrokerUnavailable
         self.sent.append((task_id, submission, queue))
+
+    def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
+        if self.down:
+            raise BrokerUnavailable
+        self.canceled.append((task_id, terminate, worker))
 
     def check(self) -> None:
         if self.down:

@@ -7,7 +7,8 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import context, docs, document, events, health, problems, tasks
+from task_status_service.api import actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
@@ -15,6 +16,8 @@ from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
+from task_status_service.submission_store import RedisSubmissionStore
+from task_status_service.submitting import Submitter
 from task_status_service.tracker import Tracker
 
 #: where the app keeps its feed, for the server to close
@@ -28,8 +31,9 @@ def create_app(settings: Settings) -> Flask:
     keys = Keys.under(settings.global_keyprefix)
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
+    records = connect_to(settings.record_url, sentinel_master=master)
     store = RedisStore(
-        connect_to(settings.record_url, sentinel_master=master),
+        records,
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
         keys=keys,
         retention=settings.retention,
@@ -41,11 +45,16 @@ def create_app(settings: Settings) -> Flask:
     tracker = Tracker(
         store,
         broker,
-        Catalog(store.announcements, allowed=settings.tasks),
         final_states=settings.final_states,
-        default_queue=settings.default_queue,
         lost_final_seconds=settings.lost_final_seconds,
         volatile_store=settings.volatile_store,
+    )
+    submitter = Submitter(
+        tracker,
+        RedisSubmissionStore(records, keys=keys, retention=settings.retention),
+        broker,
+        Catalog(store.announcements, allowed=settings.tasks),
+        default_queue=settings.default_queue,
     )
     feed = Feed(
         store.publishers,
@@ -55,18 +64,24 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    app = create_api(tracker, feed, max_body_bytes=settings.max_body_bytes)
+    app = create_api(tracker, submitter, feed, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
     return app
 
 
-def create_api(tracker: Tracker, feed: watching.Feed, *, max_body_bytes: int = Settings().max_body_bytes) -> Flask:
-    """Make the HTTP side around a tracker; tests hand in one with fakes."""
+def create_api(
+    tracker: Tracker,
+    submitter: Submitter,
+    feed: watching.Feed,
+    *,
+    max_body_bytes: int = Settings().max_body_bytes,
+) -> Flask:
+    """Make the HTTP side around the use cases; tests hand in some with fakes."""
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
-    context.attach(app, tracker, watching.Watcher(tracker, feed))
+    context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
     problems.register(app)
     api = ProblemApi(
         app,
@@ -78,7 +93,8 @@ def create_api(tracker: Tracker, feed: watching.Feed, *, max_body_bytes: int = S
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, events.blueprint, health.blueprint):
+    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
+    app.wsgi_app = Express(app, tracker)  # type: ignore[method-assign]  # Flask's way of adding a layer
     return app

@@ -7,10 +7,13 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.tracker import Submission
+from task_status_service.submission import Submission
 
 #: No call waits longer than this for the broker, with the settings below.
 SOCKET_SECONDS: Final = 1.0
+
+#: `max_retries` 0 and not `retry=False`, which connects in steps of one second (6 s in all when refused).
+_PUBLISH_POLICY: Final = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 #: kombu's default socket timeout is None: a stalled Redis would hold a request for ever (celery#4296, #4627)
 _REDIS_OPTIONS: Final[dict[str, Any]] = {
@@ -38,8 +41,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "broker_pool_limit": 64,
     # With none free, fail and do not wait for ever.
     "broker_pool_acquire_timeout": SOCKET_SECONDS,
-    # `max_retries` 0 and not `retry=False`, which connects in steps of one second (6 s in all when refused).
-    "task_publish_retry_policy": {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+    "task_publish_retry_policy": _PUBLISH_POLICY,
 }
 
 
@@ -72,6 +74,35 @@ class CeleryBroker:
             )
         except (KombuError, OSError) as error:
             # kombu reraises what its transports raise as its own OperationalError.
+            raise BrokerUnavailable from error
+
+    def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
+        """Broadcast Celery's `revoke`, once, and wait for no reply; with `worker` only that one obeys.
+
+        By hand: `app.control.revoke` publishes without a retry policy, which is to try for ever (kombu/pidbox.py,
+        Mailbox._publish).
+
+        Raises:
+            BrokerUnavailable: it was not confirmed.
+        """
+        exchange = self._app.control.mailbox.exchange
+        message = {
+            "method": "revoke",
+            "arguments": {"task_id": task_id, "terminate": terminate},
+            "destination": [worker] if worker else None,
+        }
+        try:
+            with self._app.producer_or_acquire() as producer:
+                producer.publish(
+                    message,
+                    exchange=exchange.name,
+                    declare=[exchange],
+                    headers={"clock": self._app.clock.forward(), "expires": 0},
+                    serializer="json",
+                    retry=True,
+                    retry_policy=_PUBLISH_POLICY,
+                )
+        except (KombuError, OSError) as error:
             raise BrokerUnavailable from error
 
     def check(self) -> None:

@@ -4,10 +4,14 @@ TaskStatusError
 +- TaskNotFound
 |  +- TaskExpired
 +- TaskNotDone
++- TaskDone
++- TaskNotRepeatable
 +- NoResult
 +- TooManyWatches
 +- UnknownTaskType
 +- InvalidArguments
++- IdempotencyConflict
++- IdempotencyInFlight
 +- Unavailable
 |  +- StoreUnavailable
 |  |  +- StoreFull
@@ -53,6 +57,14 @@ class TaskNotDone(TaskStatusError):
     """The task is not done yet."""
 
 
+class TaskDone(TaskStatusError):
+    """The task is done already, and was not canceled."""
+
+
+class TaskNotRepeatable(TaskStatusError):
+    """What the task was called with is not kept: it was not submitted here, or has expired."""
+
+
 class NoResult(TaskStatusError):
     """The task is done and has no result, because it did not succeed."""
 
@@ -67,6 +79,14 @@ class UnknownTaskType(TaskStatusError):
 
 class InvalidArguments(TaskStatusError):
     """The arguments do not fit the task."""
+
+
+class IdempotencyConflict(TaskStatusError):
+    """This Idempotency-Key was used for another request."""
+
+
+class IdempotencyInFlight(TaskStatusError):
+    """Another request with this Idempotency-Key is being answered."""
 
 
 class Unavailable(TaskStatusError):

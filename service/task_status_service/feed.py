@@ -193,6 +193,25 @@ class Feed:
             seen = {task_id: now.get(task_id) or seen.get(task_id, "") for task_id in task_ids}
 
 
+class _Confirmation:
+    """Wait for some channels to be confirmed. One for each who waits: else each confirmation would wake all of them."""
+
+    def __init__(self, missing: set[str]) -> None:
+        self.missing = missing
+        # A bare lock: an event is one and a condition more.
+        self._complete = threading.Lock()
+        if missing:
+            self._complete.acquire()
+
+    def confirm(self, channel: str) -> None:
+        self.missing.discard(channel)
+        if not self.missing:
+            self._complete.release()
+
+    def wait(self, seconds: float) -> bool:
+        return self._complete.acquire(timeout=max(0.0, seconds))
+
+
 class _Listener:
     """One pub/sub connection."""
 
@@ -205,8 +224,10 @@ class _Listener:
         self._sending = threading.Lock()
         self._connection: Any = None
         self._closed = threading.Event()
+        #: guards the next two
+        self._confirming = threading.Lock()
         self._confirmed: set[str] = set()
-        self._confirmation = threading.Condition()
+        self._awaited: dict[str, set[_Confirmation]] = {}
 
     def subscribe(self, channels: list[str]) -> None:
         """Ask for some channels; what cannot be asked now is asked for on reconnecting."""
@@ -214,7 +235,7 @@ class _Listener:
 
     def unsubscribe(self, channels: list[str]) -> None:
         """Ask for some channels no more."""
-        with self._confirmation:
+        with self._confirming:
             self._confirmed.difference_update(channels)
         self._send("UNSUBSCRIBE", channels)
 
@@ -226,10 +247,16 @@ class _Listener:
 
     def wait_confirmed(self, channels: list[str], deadline: float) -> None:
         """Wait until Redis has confirmed some channels, or until a deadline by the monotonic clock."""
-        with self._confirmation:
-            self._confirmation.wait_for(
-                lambda: self._confirmed.issuperset(channels), timeout=max(0.0, deadline - time.monotonic())
-            )
+        with self._confirming:
+            confirmation = _Confirmation(set(channels) - self._confirmed)
+            for channel in confirmation.missing:
+                self._awaited.setdefault(channel, set()).add(confirmation)
+        if not confirmation.wait(deadline - time.monotonic()):
+            with self._confirming:
+                for channel in confirmation.missing & self._awaited.keys():
+                    self._awaited[channel].discard(confirmation)
+                    if not self._awaited[channel]:
+                        del self._awaited[channel]
 
     def run(self) -> None:
         """Connect, subscribe to what is watched, and pass messages on; again whenever the connection is lost."""
@@ -240,7 +267,7 @@ class _Listener:
             has_listened = has_listened or self._connection is not None
             with self._sending:
                 self._connection = None
-            with self._confirmation:
+            with self._confirming:
                 self._confirmed.clear()
             self._closed.wait(_RECONNECT_SECONDS)
 
@@ -290,6 +317,7 @@ class _Listener:
         if kind == b"message":
             self._on_message(channel)
         elif kind == b"subscribe":
-            with self._confirmation:
+            with self._confirming:
                 self._confirmed.add(channel)
-                self._confirmation.notify_all()
+                for confirmation in self._awaited.pop(channel, ()):
+                    confirmation.confirm(channel)

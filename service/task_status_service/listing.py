@@ -11,8 +11,6 @@ from task_status_service.status import TaskState
 #: tasks that one page looks at, at most, where it has to look at records: bounds what a filter that fits few may cost
 MAX_LOOKED_AT: Final = 1_000
 
-#: bytes of one meta that are read together with others; what is larger is read alone
-MAX_LISTED_BYTES: Final = 64 * 1024
 #: characters of an inline result, a custom meta or a failure's details in a list: bounds the answer
 MAX_LISTED_SIZE: Final = 64 * 1024
 

@@ -10,7 +10,9 @@ Rule 5: a caller waits `ANSWER_SECONDS` and no longer, whatever the thread does.
 """
 
 import os
+import ssl
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
@@ -20,8 +22,9 @@ import redis
 
 from task_status_service.pulse import Command, Pulse
 
-#: two attempts of `store.SOCKET_SECONDS`, and a little for what was sent before
-ANSWER_SECONDS: Final = 0.9
+#: how long a read waits at most. The connection's own timeouts end it far earlier where Redis does not answer; this is
+#: for a process that has so much to do that nobody gets a turn
+ANSWER_SECONDS: Final = 5.0
 #: reads of one trip: so many that a trip is cheap, so few that its last reply is not late
 MAX_READS: Final = 64
 
@@ -68,6 +71,14 @@ class _Ride(_Read):
         self._pulse.hear(replies)
 
 
+def _replies_to(read: _Read, seconds: float) -> list[Any]:
+    if not read.answered.acquire(timeout=max(0.0, seconds)):
+        raise redis.TimeoutError("Redis does not answer")
+    if read.replies is None:
+        raise redis.ConnectionError(str(read.error)) from read.error
+    return read.replies
+
+
 class Reader:
     """Gather the concurrent reads of one process. Opens nothing until it is used."""
 
@@ -91,20 +102,29 @@ class Reader:
         The commands may be sent twice.
 
         Raises:
-            redis.RedisError: no answer, within 0.9 s at most.
+            redis.RedisError: no answer, within two of the connection's timeouts.
         """
-        read = _Read(commands)
-        self._waiting.append(read)
+        return self.read_all([commands])[0]
+
+    def read_all(self, calls: Sequence[Sequence[Command]]) -> list[list[Any]]:
+        """Give the replies to several reads of one caller, which go together and leave room for others in between.
+
+        Raises:
+            redis.RedisError: no answer.
+        """
+        reads = [_Read(commands) for commands in calls]
+        self._waiting.extend(reads)
         self._bell.set()
         # Not `is_alive`, which under gevent lets every other greenlet run first.
         if self._process_id != os.getpid():
             self._start()
-        if not read.answered.acquire(timeout=ANSWER_SECONDS):
-            read.is_abandoned = True
-            raise redis.TimeoutError("Redis does not answer")
-        if read.replies is None:
-            raise redis.ConnectionError(str(read.error)) from read.error
-        return read.replies
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            return [_replies_to(read, deadline - time.monotonic()) for read in reads]
+        except redis.RedisError:
+            for read in reads:
+                read.is_abandoned = True
+            raise
 
     def close(self) -> None:
         """Close the connection; a read after this opens another."""
@@ -151,11 +171,18 @@ class Reader:
             except (redis.RedisError, OSError, hiredis.HiredisError) as error:
                 self._connection.close()
                 reads = [read for read in reads if read.is_waited_for]
-                for read in reads if is_last else ():
-                    read.error = error
-                    read.answered.release()
+                if is_last:
+                    self._fail(reads, error)
             else:
                 return
+
+    def _fail(self, reads: list[_Read], error: Exception) -> None:
+        """Tell all who wait: also those who came since, for they would only find out the same, later."""
+        while self._waiting:
+            reads.append(self._waiting.popleft())
+        for read in reads:
+            read.error = error
+            read.answered.release()
 
 
 class _Connection:
@@ -184,7 +211,11 @@ class _Connection:
                 return reply
 
     def _receive(self) -> None:
-        received = self._connection._sock.recv(_RECEIVE_BYTES)  # noqa: SLF001  # redis-py reads one reply at a time
+        sock = self._connection._sock  # noqa: SLF001  # redis-py reads one reply at a time
+        try:
+            received = sock.recv(_RECEIVE_BYTES)
+        except TimeoutError:
+            received = _received_meanwhile(sock)
         if not received:
             raise redis.ConnectionError("Redis has closed the connection")
         self._parser.feed(received)
@@ -195,3 +226,15 @@ class _Connection:
         if connection is not None:
             connection.disconnect()
             self._pool.release(connection)
+
+
+def _received_meanwhile(sock: Any) -> bytes:
+    """Give what has come although the time is over: a busy process looks late. `TimeoutError` if nothing has."""
+    seconds = sock.gettimeout()
+    sock.settimeout(0)
+    try:
+        return bytes(sock.recv(_RECEIVE_BYTES))
+    except (BlockingIOError, ssl.SSLWantReadError):
+        raise TimeoutError from None
+    finally:
+        sock.settimeout(seconds)

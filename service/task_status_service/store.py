@@ -2,8 +2,9 @@
 
 import hashlib
 import importlib.resources
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,10 +15,10 @@ from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, note_call
 
 from task_status_service.durability import StoreReport, warnings_of, weaknesses_of
-from task_status_service.errors import StoreFull, StoreUnavailable
-from task_status_service.listing import MAX_LISTED_BYTES, MAX_LOOKED_AT, Filter, IndexPage, Position
-from task_status_service.pulse import Pulse
+from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.pulse import Command, Pulse
 from task_status_service.reader import Reader
+from task_status_service.redis_errors import named_errors
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
@@ -28,13 +29,15 @@ RETRIES: Final = 1
 MAX_CONNECTIONS: Final = 64
 #: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
 GATHERED_BYTES: Final = 65_536
+#: tasks of a list that are read as one, so that another read need not wait for all of a hundred
+TASKS_PER_READ: Final = 20
 
+_SCRIPTS: Final = importlib.resources.files(__package__)
 #: notes the end of what is lost; the rest of it is what every note is written by
-_SETTLE_SCRIPT: Final = (
-    importlib.resources.files(__package__).joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
-)
+_SETTLE_SCRIPT: Final = _SCRIPTS.joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 #: reads one page of the index that note.lua keeps
-_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
+_PAGE_SCRIPT: Final = _SCRIPTS.joinpath("page.lua").read_text(encoding="utf-8")
+_FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
@@ -71,6 +74,7 @@ class RedisStore:
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._settle_script = records.register_script(_SETTLE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
+        self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
         """Read the record and Celery's meta, the record first.
@@ -79,8 +83,7 @@ class RedisStore:
         """
         record_command = ("HGETALL", self._keys.record(task_id))
         known_command = ("EXISTS", self._keys.known(task_id))
-        # GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
-        meta_command = ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
+        meta_command = self._meta_command(task_id)
         with self._named_errors():
             if self._results_reader is None:
                 record, known, meta = self._reader.read(record_command, known_command, meta_command)
@@ -95,42 +98,45 @@ class RedisStore:
     def _read_large(self, task_id: str) -> Any:
         """Read a large meta over a connection of its own: one byte more than is decoded, to see what is too large."""
         pipeline = (self._results or self._records).pipeline(transaction=False)
-        (meta,) = self._read_meta(pipeline, task_id).execute(raise_on_error=False)
+        pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
+        (meta,) = pipeline.execute(raise_on_error=False)
         _raise_unless_wrong_type(meta)
         return meta
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
 
-        A meta of more than `MAX_LISTED_BYTES` is read in a trip of its own when its turn comes, so that a page of huge
+        A meta of more than `GATHERED_BYTES` is read in a trip of its own when its turn comes, so that a page of huge
         ones is never in memory at once.
         """
         if not task_ids:
             return iter(())
+        groups = [task_ids[first : first + TASKS_PER_READ] for first in range(0, len(task_ids), TASKS_PER_READ)]
+        records: list[list[Command]] = [
+            [("HGETALL", self._keys.record(task_id)) for task_id in group] for group in groups
+        ]
+        metas = [[self._meta_command(task_id) for task_id in group] for group in groups]
         with self._named_errors():
-            pipeline: Any = self._records.pipeline(transaction=False)
-            asked = self._pulse.commands()
-            for command in asked:
-                pipeline.execute_command(*command)
-            for task_id in task_ids:
-                pipeline.hgetall(self._keys.record(task_id))
-            metas = pipeline if self._results is None else self._results.pipeline(transaction=False)
-            for task_id in task_ids:
-                self._read_meta(metas, task_id, MAX_LISTED_BYTES)
-            answers = pipeline.execute(raise_on_error=False)
-            if metas is not pipeline:
-                answers += metas.execute(raise_on_error=False)
-            if asked:
-                self._pulse.hear(answers[: len(asked)])
-                del answers[: len(asked)]
-            _raise_unless_wrong_type(*answers)
+            if self._results_reader is None:
+                answers = self._reader.read_all(records + metas)
+            else:
+                answers = self._reader.read_all(records) + self._results_reader.read_all(metas)
+            flat = list(itertools.chain.from_iterable(answers))
+            _raise_unless_wrong_type(*flat)
         count = len(task_ids)
         return (
             self.read(task_id)
-            if isinstance(meta, bytes) and len(meta) > MAX_LISTED_BYTES
+            if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES
             else self._snapshot(task_id, record, meta, known=bool(record))
-            for task_id, record, meta in zip(task_ids, answers[:count], answers[count:], strict=True)
+            for task_id, record, meta in zip(task_ids, flat[:count], flat[count:], strict=True)
         )
+
+    def _meta_command(self, task_id: str) -> Command:
+        """Ask for Celery's meta: one byte more than is gathered, so that what is larger is seen as such.
+
+        GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
+        """
+        return ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
         """Read the ids of one page in one trip, newest first. The cost is bounded whatever is stored.
@@ -160,13 +166,6 @@ class RedisStore:
             [task_id.decode("utf-8", "replace") for task_id in ids],
             Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
         )
-
-    def _read_meta(self, pipeline: Any, task_id: str, limit: int = MAX_STORED_BYTES) -> Any:
-        """Add the reading of Celery's meta: one byte more than is decoded, so that what is too large is seen as such.
-
-        GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
-        """
-        return pipeline.getrange(self._keys.meta(task_id), 0, limit)
 
     def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
         # Only we write records; a key of that name that is none holds no record.
@@ -207,6 +206,24 @@ class RedisStore:
         with self._named_errors():
             return self._settle_script(keys=keys, args=args) is not None
 
+    def forget(self, done: Snapshot) -> bool:
+        """Delete all that is kept of a task that was seen to be done; false if it has changed and is not final.
+
+        Where Celery's results are elsewhere that takes two trips, the meta last: a task of which only that is left is
+        done, and can be forgotten again.
+        """
+        task_id = done.task_id
+        keys = [self._keys.record(task_id), self._keys.known(task_id), self._keys.call(task_id)]
+        if self._results is None:
+            keys.append(self._keys.meta(task_id))
+        with self._named_errors():
+            is_forgotten = bool(
+                self._forget_script(keys=keys, args=[task_id, done.record.get(b"seq", b""), self._keys.index])
+            )
+            if is_forgotten and self._results is not None:
+                self._results.delete(self._keys.meta(task_id))
+        return is_forgotten
+
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         """Read what task types the workers announced, and the time by the Redis clock, in seconds."""
         with self._named_errors():
@@ -245,18 +262,8 @@ class RedisStore:
         """Give the clients of each Redis that publishes what happens to tasks."""
         return [self._records] if self._results is None else [self._records, self._results]
 
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Turn whatever redis-py raises into the errors that this service names."""
-        try:
-            yield
-        except redis.OutOfMemoryError as error:
-            raise StoreFull from error
-        except (redis.RedisError, OSError) as error:
-            if "OOM" in str(error):
-                raise StoreFull from error
-            self._pulse.lose_contact()
-            raise StoreUnavailable from error
+    def _named_errors(self) -> AbstractContextManager[None]:
+        return named_errors(self._pulse.lose_contact)
 
     def close(self) -> None:
         """Close every connection."""

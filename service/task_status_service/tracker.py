@@ -1,22 +1,24 @@
-"""The use cases, in their order: submit, read, list. Knows no HTTP, Redis, Celery; declares what it calls."""
+"""The use cases of a task that there is: read, list, cancel, forget.
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+Knows no HTTP, Redis, Celery; declares what it calls.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
-from uuid import uuid4
 
 import msgspec
-from task_status_worker.record import Fact, Note
+from task_status_worker.record import Note
 
-from task_status_service.arguments import check_arguments
-from task_status_service.catalog import Catalog
+from task_status_service.decodings import Decoded, Decodings
 from task_status_service.durability import StoreReport, VolatileStore
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
     NoResult,
     StoreVolatile,
+    TaskDone,
     TaskExpired,
     TaskNotDone,
     TaskNotFound,
@@ -33,30 +35,16 @@ from task_status_service.status import (
     TaskStatus,
     decode,
 )
-from task_status_service.version import VERSION
 
+#: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
+_WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 _REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
-
-
-class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for: one task, to be run once. Times are aware."""
-
-    name: str
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    #: not before this time
-    scheduled_for: datetime | None = None
-    #: not after this time
-    expires_at: datetime | None = None
-    queue: str | None = None
-    priority: int | None = None
-    labels: dict[str, str] = {}
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     """Hold some tasks of a list."""
 
-    items: list[TaskStatus]
+    items: list[Decoded]
     #: where the next page begins; None if this is the last
     next: Position | None = None
     #: ids that were asked for of which nothing is stored
@@ -105,6 +93,10 @@ class Store(Protocol):
         """Write one fact, in one round trip; give its time."""
         ...
 
+    def forget(self, done: Snapshot) -> bool:
+        """Delete all that is kept of a task that was seen to be done; false if it may not be any more."""
+        ...
+
     def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
         """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
         ...
@@ -117,8 +109,8 @@ class Store(Protocol):
 class Broker(Protocol):
     """Sends messages to the workers. Raises `BrokerUnavailable`."""
 
-    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
-        """Send one task, once: after an error it may or may not have been sent."""
+    def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
+        """Tell one worker, or all, not to start a task; with `terminate` also to end it where it runs."""
         ...
 
     def check(self) -> None:
@@ -127,70 +119,24 @@ class Broker(Protocol):
 
 
 class Tracker:
-    """Submit tasks and tell what became of them."""
+    """Tell what became of tasks; cancel and forget them."""
 
     def __init__(
         self,
         store: Store,
         broker: Broker,
-        catalog: Catalog,
         *,
         final_states: FinalStates,
-        default_queue: str,
         lost_final_seconds: float | None = None,
         volatile_store: VolatileStore = VolatileStore.WARN,
-        new_id: Callable[[], str] = lambda: str(uuid4()),
     ) -> None:
         """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back."""
         self._store = store
         self._broker = broker
-        self._catalog = catalog
         self._final_states = final_states
-        self._default_queue = default_queue
         self._volatile_store = volatile_store
-        self._new_id = new_id
+        self._decodings = Decodings(final_states)
         self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
-        # What a status is decoded by besides what was read: the settings, and this version of the code.
-        self._version_salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
-
-    def submit(self, submission: Submission) -> TaskStatus:
-        """Accept a task: check it, record it, send it.
-
-        It is recorded first: whoever asks for the id that the answer carries finds it.
-
-        Raises:
-            UnknownTaskType: nobody may submit a task of this name.
-            InvalidArguments: the arguments do not fit.
-            StoreUnavailable: it was not recorded and not sent.
-            BrokerUnavailable: it was recorded; whether it was sent is not known.
-        """
-        task_type = self._catalog.find(submission.name)
-        check_arguments(task_type, submission.args, submission.kwargs)
-        task_id = self._new_id()
-        submitted = Note(
-            task_id=task_id,
-            fact=Fact.SUBMITTED,
-            name=submission.name,
-            queue=submission.queue or task_type.queue or self._default_queue,
-            labels=submission.labels,
-            scheduled_for=submission.scheduled_for,
-            expires_at=submission.expires_at,
-        )
-        submitted_at = self._store.note(submitted)
-        self._send(submitted, submission)
-        return _queued(submitted, submitted_at)
-
-    def _send(self, submitted: Note, submission: Submission) -> None:
-        try:
-            self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
-        except BrokerUnavailable:
-            unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
-            try:
-                self._store.note(unconfirmed)
-            except Unavailable as error:
-                # The client learns of the send; that the store went away too changes nothing for it.
-                raise BrokerUnavailable from error
-            raise
 
     def read(self, task_id: str) -> Snapshot:
         """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
@@ -211,15 +157,29 @@ class Tracker:
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
-        digest = self._version_salt.copy()
-        # Sorted: Redis gives the fields of a large hash in an order of its own. As msgpack every length is told.
-        read = (sorted(snapshot.record.items()), snapshot.wrong_type, snapshot.meta, snapshot.liveness)
-        digest.update(msgspec.msgpack.encode(read))
-        return digest.hexdigest()
+        return self._decodings.version(snapshot)
 
-    def status(self, snapshot: Snapshot) -> TaskStatus:
-        """Decode what was read."""
-        return self._decode(snapshot, MAX_INLINE_SIZE)
+    def decoded(self, snapshot: Snapshot, version: str | None = None) -> Decoded:
+        """Decode what was read, of this version if that is known already.
+
+        Raises:
+            TaskNotFound: nothing is stored.
+        """
+        decoded = self._decodings.decoded(snapshot, version=version)
+        if decoded is None:
+            raise TaskNotFound
+        return decoded
+
+    def decoded_many(self, task_ids: Sequence[str], *, inline_size: int = MAX_INLINE_SIZE) -> Iterator[Decoded]:
+        """Read and decode some tasks, in their order and in one round trip, without those of which nothing is stored.
+
+        Raises:
+            StoreUnavailable: not now.
+        """
+        for snapshot in self.read_many(task_ids):
+            decoded = self._decodings.decoded(snapshot, inline_size=inline_size)
+            if decoded is not None:
+                yield decoded
 
     def result(self, snapshot: Snapshot) -> Any:
         """Give the result of a task that has succeeded, of any size that is read.
@@ -229,7 +189,9 @@ class Tracker:
             NoResult: it has none, because it did not succeed, or because nobody stores it.
             TaskExpired: it has none any more.
         """
-        status = self._decode(snapshot, MAX_RESULT_SIZE)
+        status = decode(snapshot, final_states=self._final_states, inline_size=MAX_RESULT_SIZE)
+        if status is None:
+            raise TaskNotFound
         codes = {diagnostic.code for diagnostic in status.diagnostics}
         if not status.done:
             raise TaskNotDone
@@ -248,8 +210,8 @@ class Tracker:
             StoreUnavailable: not now.
         """
         ids = list(dict.fromkeys(task_ids))
-        items = self._statuses(ids)
-        found = {status.id for status in items}
+        items = list(self.decoded_many(ids, inline_size=MAX_LISTED_SIZE))
+        found = {one.status.id for one in items}
         return TaskPage(items=items, missing=[task_id for task_id in ids if task_id not in found])
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None = None) -> TaskPage:
@@ -264,8 +226,8 @@ class Tracker:
             StoreUnavailable: not now.
         """
         indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
-        items = self._statuses(indexed.task_ids)
-        return TaskPage(items=[status for status in items if _still_fits(status, wanted)], next=indexed.next)
+        items = self.decoded_many(indexed.task_ids, inline_size=MAX_LISTED_SIZE)
+        return TaskPage(items=[one for one in items if _still_fits(one.status, wanted)], next=indexed.next)
 
     def _as_indexed(self, wanted: Filter) -> Filter:
         """Add `finished` where a custom final state may mean a state that is asked for: the index knows no settings."""
@@ -274,16 +236,46 @@ class Tracker:
             return wanted
         return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
 
-    def _statuses(self, task_ids: Sequence[str]) -> list[TaskStatus]:
-        """Read and decode, without those of which nothing is stored, and without results that are long."""
-        snapshots = self.read_many(task_ids)
-        return [self._decode(snapshot, MAX_LISTED_SIZE) for snapshot in snapshots if not snapshot.is_empty]
+    def cancel(self, task_id: str, *, terminate: bool = False) -> TaskStatus:
+        """Ask for the end of a task; it is canceled when a worker says so, or was canceled already.
 
-    def _decode(self, snapshot: Snapshot, inline_size: int) -> TaskStatus:
-        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)
-        if status is None:
-            raise TaskNotFound
+        The cancel is recorded first: workers with the kit obey the record. Telling them is what makes it quick, so a
+        broker that does not answer changes nothing. Nothing is written for an id of which nothing is stored.
+
+        Raises:
+            TaskNotFound: there is nothing to cancel.
+            TaskDone: it has ended otherwise.
+            StoreUnavailable: it is not recorded.
+        """
+        status = self._cancelable(task_id)
+        if not status.done:
+            self._store.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate or None))
+            # It may have ended before that; then nothing was recorded, and it must not be told to any worker.
+            status = self._cancelable(task_id)
+        if not status.done:
+            # Only to the worker that runs it: another one would store REVOKED for what it does not know.
+            worker = None if status.celery_state in _WAITING else status.worker
+            with contextlib.suppress(BrokerUnavailable):
+                self._broker.cancel(task_id, terminate=terminate, worker=worker)
         return status
+
+    def _cancelable(self, task_id: str) -> TaskStatus:
+        status = self.decoded(self.read(task_id)).status
+        if status.done and status.state is not TaskState.CANCELED:
+            raise TaskDone
+        return status
+
+    def forget(self, task_id: str) -> None:
+        """Delete all that is kept of a task that is done: its record and its result.
+
+        Raises:
+            TaskNotFound: there is nothing to forget.
+            TaskNotDone: it would come back.
+            StoreUnavailable: not now; part of it may be gone.
+        """
+        snapshot = self.read(task_id)
+        if not self.decoded(snapshot).status.done or not self._store.forget(snapshot):
+            raise TaskNotDone
 
     def health(self) -> Health:
         """Find out which parts answer; never raises for one that does not."""
@@ -325,20 +317,3 @@ class Tracker:
 
 def _still_fits(status: TaskStatus, wanted: Filter) -> bool:
     return (not wanted.states or status.state in wanted.states) and wanted.name in (None, status.name)
-
-
-def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:
-    """Give the status that a read of what has just been written would give, without reading it."""
-    return TaskStatus(
-        id=submitted.task_id,
-        name=submitted.name,
-        state=TaskState.QUEUED,
-        done=False,
-        celery_state="PENDING",
-        queue=submitted.queue,
-        labels=dict(submitted.labels or {}),
-        submitted_at=submitted_at,
-        updated_at=submitted_at,
-        scheduled_for=submitted.scheduled_for,
-        expires_at=submitted.expires_at,
-    )

@@ -1,13 +1,15 @@
 """The use cases that take time: wait for a task, and watch some to their end."""
 
+import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from task_status_service.errors import Fault, InvalidArguments, TaskNotFound, Unavailable
-from task_status_service.status import Snapshot, TaskStatus
+from task_status_service.decodings import Decoded
+from task_status_service.errors import Fault, InvalidArguments, Unavailable
+from task_status_service.status import Snapshot
 from task_status_service.tracker import Tracker
 
 #: how often one who waits looks whether its client is still there
@@ -46,7 +48,7 @@ class Feed(Protocol):
 class Seen(msgspec.Struct, frozen=True):
     """One status of a stream, and the versions of all its tasks as of then."""
 
-    status: TaskStatus
+    decoded: Decoded
     versions: Mapping[str, str]
 
 
@@ -94,7 +96,7 @@ class Watcher:
     def _is_awaited(self, snapshot: Snapshot, is_known: Callable[[str], bool] | None) -> bool:
         if is_known is not None:
             return not is_known(self._tracker.version(snapshot))
-        return self._tracker.status(snapshot).done
+        return self._tracker.decoded(snapshot).status.done
 
     def watch(self, task_ids: Sequence[str], *, caller: str) -> Watch:
         """Take a place for a stream, which its owner closes.
@@ -104,27 +106,25 @@ class Watcher:
         """
         return self._feed.watch(task_ids, caller=caller)
 
-    def read_all(self, task_ids: Sequence[str]) -> list[Snapshot]:
-        """Read the tasks of a stream that is about to begin.
+    def read(self, task_ids: Sequence[str]) -> list[Decoded]:
+        """Read the tasks of a stream that is about to begin, in one round trip.
+
+        Decoded at once: what is stored may be far larger than what is told of it.
 
         Raises:
             InvalidArguments: naming those that nobody has heard of.
         """
-        snapshots = list(self._tracker.read_many(task_ids))
-        if unknown := [snapshot.task_id for snapshot in snapshots if snapshot.is_empty]:
+        decoded = list(self._tracker.decoded_many(task_ids))
+        if unknown := sorted(set(task_ids) - {one.status.id for one in decoded}):
             faults = [Fault(f"{task_id}: no such task", parameter="id") for task_id in unknown]
             raise InvalidArguments("There is nothing to watch.", faults)
-        return snapshots
+        return decoded
 
-    def is_at_end(self, snapshots: Sequence[Snapshot], known: Mapping[str, str]) -> bool:
+    def is_at_end(self, decoded: Sequence[Decoded], known: Mapping[str, str]) -> bool:
         """Tell whether all tasks are done and their last versions are known."""
-        return all(
-            _is_same(known.get(snapshot.task_id), self._tracker.version(snapshot))
-            and self._tracker.status(snapshot).done
-            for snapshot in snapshots
-        )
+        return all(one.status.done and _is_same(known.get(one.status.id), one.version) for one in decoded)
 
-    def stream(self, watch: Watch, snapshots: Sequence[Snapshot], known: Mapping[str, str]) -> Iterator[Seen | None]:
+    def stream(self, watch: Watch, decoded: Sequence[Decoded], known: Mapping[str, str]) -> Iterator[Seen | None]:
         """Give each status of which `known` does not name the beginning of the version, until all are done.
 
         None now and then if there is nothing to say. Ends after `STREAM_SECONDS` too, and when the process is about to
@@ -132,18 +132,16 @@ class Watcher:
         """
         deadline = self._clock() + STREAM_SECONDS
         versions = dict(known)
-        pending = {snapshot.task_id for snapshot in snapshots}
-        news = list(snapshots)
+        pending = {one.status.id for one in decoded}
+        news: Iterable[Decoded] = decoded
         while True:
-            for snapshot in news:
-                version = self._tracker.version(snapshot)
-                status = self._tracker.status(snapshot)
-                if status.done:
-                    pending.discard(snapshot.task_id)
-                is_known = _is_same(versions.get(snapshot.task_id), version)
-                versions[snapshot.task_id] = version
+            for one in news:
+                if one.status.done:
+                    pending.discard(one.status.id)
+                is_known = _is_same(versions.get(one.status.id), one.version)
+                versions[one.status.id] = one.version
                 if not is_known:
-                    yield Seen(status, dict(versions))
+                    yield Seen(one, dict(versions))
             if not pending or watch.is_over or self._clock() >= deadline:
                 return
             changed = watch.changed(HEARTBEAT_SECONDS) & pending
@@ -151,14 +149,10 @@ class Watcher:
                 yield None
             news = self._read_again(changed)
 
-    def _read_again(self, task_ids: Collection[str]) -> list[Snapshot]:
+    def _read_again(self, task_ids: Collection[str]) -> Iterable[Decoded]:
         """Read what has changed; what cannot be read now is told of again, and what is gone stays as it was."""
-        if not task_ids:
-            return []
-        try:
-            return [snapshot for snapshot in self._tracker.read_many(sorted(task_ids)) if not snapshot.is_empty]
-        except (Unavailable, TaskNotFound):
-            return []
+        with contextlib.suppress(Unavailable):
+            yield from self._tracker.decoded_many(sorted(task_ids))
 
 
 def _is_same(known: str | None, version: str) -> bool:

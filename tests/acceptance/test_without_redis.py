@@ -6,7 +6,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -52,8 +54,22 @@ def timed(service: Service, method: str, path: str, **options: object) -> reques
     return response
 
 
+def ask_for_everything(service: Service) -> list[requests.Response]:
+    """Ask for each thing that one can do to a task, all at once."""
+    requests_made: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/tasks", {"json": SUBMISSION, "headers": {"Idempotency-Key": "without-redis"}}),
+        ("POST", "/tasks/t-1/cancel", {}),
+        ("POST", "/tasks/t-1/retry", {"headers": {"Idempotency-Key": "without-redis"}}),
+        ("DELETE", "/tasks/t-1", {}),
+    ]
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda made: timed(service, made[0], made[1], **made[2]), requests_made))
+
+
 def everything_is_unavailable(service: Service) -> None:
     """Check that every request is answered in time, as what it is."""
+    for response in ask_for_everything(service):
+        assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
     for _ in range(2):
         for response in (timed(service, "GET", "/tasks/t-1"), timed(service, "POST", "/tasks", json=SUBMISSION)):
             assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")

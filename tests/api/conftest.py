@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask.testing import FlaskClient
 from task_status_service.app import create_api
 from task_status_service.catalog import Catalog
+from task_status_service.submitting import Submitter
 from task_status_service.tracker import Tracker
 
 ADD = {
@@ -30,12 +32,24 @@ ADD = {
 def store() -> MemoryStore:
     """Give a store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
     store = MemoryStore()
+    announce(store)
+    store.worker_seen = 1.0
+    return store
+
+
+def announce(store: MemoryStore) -> None:
+    """Let a worker announce its task types now, by the store's clock."""
     announced_at = store.time.timestamp()
     for announcement in (ADD, {"name": "celery.backend_cleanup"}):
         name = str(announcement["name"])
         store.announced[name.encode()] = json.dumps({**announcement, "announced_at": announced_at}).encode()
-    store.worker_seen = 1.0
-    return store
+
+
+@pytest.fixture
+def at_present(store: MemoryStore) -> None:
+    """Set the store's clock: tasks are as young as they look."""
+    store.time = datetime.now(UTC).replace(microsecond=0)
+    announce(store)
 
 
 @pytest.fixture
@@ -47,7 +61,13 @@ def broker() -> MemoryBroker:
 @pytest.fixture
 def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
     """Give a tracker over the fakes."""
-    return Tracker(store, broker, Catalog(store.announcements), final_states={}, default_queue="celery")
+    return Tracker(store, broker, final_states={})
+
+
+@pytest.fixture
+def submitter(tracker: Tracker, store: MemoryStore, broker: MemoryBroker) -> Submitter:
+    """Give a submitter over the fakes."""
+    return Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
 
 
 @pytest.fixture
@@ -57,9 +77,9 @@ def feed() -> MemoryFeed:
 
 
 @pytest.fixture
-def client(tracker: Tracker, feed: MemoryFeed) -> FlaskClient:
+def client(tracker: Tracker, submitter: Submitter, feed: MemoryFeed) -> FlaskClient:
     """Give an HTTP client of the app."""
-    return create_api(tracker, feed).test_client()
+    return create_api(tracker, submitter, feed).test_client()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from task_status_service.app import create_api
-from task_status_service.catalog import Catalog
 from task_status_service.status import TaskState
 from task_status_service.tracker import Tracker
 from task_status_worker.record import Fact, Note
@@ -122,7 +121,7 @@ def test_not_modified_decodes_nothing(client, store, tracker):
     """A poll that finds nothing new costs a read and a hash."""
     store.metas["t-1"] = json.dumps(META).encode()
     etag = client.get("/tasks/t-1").headers["ETag"]
-    tracker.status = lambda _: pytest.fail("decoded")
+    tracker.decoded = lambda *_: pytest.fail("decoded")
 
     assert client.get("/tasks/t-1", headers={"If-None-Match": etag}).status_code == 304
 
@@ -146,14 +145,13 @@ def test_modified(client, store):
     assert len(set(seen)) == 7
 
 
-def test_settings_are_part_of_the_version(store, broker, feed):
+def test_settings_are_part_of_the_version(store, broker, submitter, feed):
     """Another meaning of a custom state is another status of the same bytes."""
     store.metas["t-1"] = b'{"status": "PARTIAL"}'
     etags = set()
     for final_states in ({}, {"PARTIAL": TaskState.SUCCEEDED}):
-        catalog = Catalog(store.announcements)
-        tracker = Tracker(store, broker, catalog, final_states=final_states, default_queue="celery")
-        etags.add(create_api(tracker, feed).test_client().get("/tasks/t-1").headers["ETag"])
+        tracker = Tracker(store, broker, final_states=final_states)
+        etags.add(create_api(tracker, submitter, feed).test_client().get("/tasks/t-1").headers["ETag"])
     assert len(etags) == 2
 
 

@@ -1,8 +1,8 @@
 """`/livez` and `/readyz`."""
 
 import pytest
+from fakes import MemoryBroker
 from task_status_service.app import create_api
-from task_status_service.catalog import Catalog
 from task_status_service.durability import VolatileStore
 from task_status_service.errors import StoreVolatile
 from task_status_service.tracker import Tracker
@@ -35,12 +35,11 @@ def test_ready(client):
         (VolatileStore.REFUSE, None),
     ],
 )
-def test_a_store_that_may_lose_tasks(store, broker, feed, volatile_store, told):
+def test_a_store_that_may_lose_tasks(store, submitter, feed, volatile_store, told):
     """It is told, or not, or is no store to serve with, as the settings say; data that is lost is told in any case."""
     store.weaknesses, store.warnings = ["keeps nothing"], ["has lost its data"]
-    catalog = Catalog(store.announcements)
-    tracker = Tracker(store, broker, catalog, final_states={}, default_queue="celery", volatile_store=volatile_store)
-    response = create_api(tracker, feed).test_client().get("/readyz")
+    tracker = Tracker(store, MemoryBroker(), final_states={}, volatile_store=volatile_store)
+    response = create_api(tracker, submitter, feed).test_client().get("/readyz")
 
     assert response.get_json().get("warnings") == told
     if told is None:

@@ -8,7 +8,6 @@ import pytest
 from fakes import MemoryFeed
 from task_status_service.api.cursor import from_cursor, to_cursor
 from task_status_service.app import create_api
-from task_status_service.catalog import Catalog
 from task_status_service.listing import Position
 from task_status_service.status import TaskState
 from task_status_service.tracker import Tracker
@@ -141,12 +140,10 @@ def test_celerys_meta_has_the_last_word(client, tasks):
 
 
 @pytest.mark.usefixtures("tasks")
-def test_custom_final_states(store, broker):
+def test_custom_final_states(store, broker, submitter):
     """What the settings say of a custom final state holds here too, also for pages of one."""
-    tracker = Tracker(
-        store, broker, Catalog(store.announcements), final_states={"PARTIAL": TaskState.FAILED}, default_queue="celery"
-    )
-    client = create_api(tracker, MemoryFeed()).test_client()
+    tracker = Tracker(store, broker, final_states={"PARTIAL": TaskState.FAILED})
+    client = create_api(tracker, submitter, MemoryFeed()).test_client()
 
     assert ids_of(client.get("/tasks?state=failed")) == ["t-4", "t-3", "t-1"]
     assert walk(client, "state=failed&limit=1") == ["t-4", "t-3", "t-1"]

@@ -4,7 +4,6 @@ import json
 
 import pytest
 from task_status_service.app import create_api
-from task_status_service.catalog import Catalog
 from task_status_service.tracker import Tracker
 from task_status_worker.record import Fact, Note, unpack
 
@@ -15,12 +14,10 @@ ALIVE, STALLED, LOST, LOST_FOR_LONG = 3.0, 20.0, 60.0, 301.0
 
 
 @pytest.fixture
-def final_client(store, broker, feed):
+def final_client(store, broker, submitter, feed):
     """Give a client of a service for which lost is final after five minutes."""
-    tracker = Tracker(
-        store, broker, Catalog(store.announcements), final_states={}, default_queue="celery", lost_final_seconds=300
-    )
-    return create_api(tracker, feed).test_client()
+    tracker = Tracker(store, broker, final_states={}, lost_final_seconds=300)
+    return create_api(tracker, submitter, feed).test_client()
 
 
 def test_alive_stalled_lost(client, store):

@@ -62,6 +62,9 @@ def test_operations(document):
         "getTaskResult",
         "watchTask",
         "watchTasks",
+        "cancelTask",
+        "retryTask",
+        "forgetTask",
         "getLiveness",
         "getReadiness",
     }
@@ -70,6 +73,20 @@ def test_operations(document):
         assert operation["summary"]
         assert operation["tags"]
         assert "default" not in operation["responses"]
+
+
+def test_parameters_are_those_of_their_operation(document):
+    """A path has only its own parts in common: what one method takes is not said of another."""
+    names = {
+        operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", [])}
+        for _, _, operation in operations(document)
+    }
+    assert names["submitTask"] == names["retryTask"] == {"Idempotency-Key", "wait", "Prefer"}
+    assert names["getTask"] == {"If-None-Match", "wait", "Prefer"}
+    assert names["cancelTask"] == names["forgetTask"] == set()
+    assert "wait" not in names["listTasks"]
+    for item in document["paths"].values():
+        assert all(parameter["in"] == "path" for parameter in item.get("parameters", []))
 
 
 def test_errors_are_problems(document):

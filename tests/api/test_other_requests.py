@@ -16,7 +16,8 @@ def test_no_such_page(client, path):
     [
         ("DELETE", "/tasks", {"GET", "HEAD", "POST", "OPTIONS"}),
         ("TRACE", "/tasks", {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("POST", "/tasks/t-1", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/tasks/t-1", {"GET", "HEAD", "DELETE", "OPTIONS"}),
+        ("GET", "/tasks/t-1/cancel", {"POST", "OPTIONS"}),
         ("POST", "/livez", {"GET", "HEAD", "OPTIONS"}),
         ("PUT", "/openapi.json", {"GET", "HEAD", "OPTIONS"}),
     ],

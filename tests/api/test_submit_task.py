@@ -8,6 +8,7 @@ import pytest
 from api.problems import problem_of
 
 
+@pytest.mark.usefixtures("at_present")
 def test_accepts(submit, broker):
     """A submission is recorded, sent with the id of the answer, and answered 202 with where to look."""
     response = submit(name="demo.add", args=[2, 3], labels={"customer": "42"})
@@ -67,6 +68,15 @@ def test_schedules(submit, broker):
     assert timedelta(minutes=110) < submission.expires_at - datetime.now(UTC) <= timedelta(hours=2)
 
 
+@pytest.mark.usefixtures("at_present")
+def test_says_to_come_back_at_its_time(submit, client):
+    """There is nothing to see of a task before it may start: the answer says so as a read does."""
+    response = submit(name="demo.add", args=[1, 2], countdown=3600)
+
+    assert 3590 < int(response.headers["Retry-After"]) <= 3600
+    assert 3590 < int(client.get(response.headers["Location"]).headers["Retry-After"]) <= 3600
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -115,6 +125,7 @@ def test_refuses_names_that_no_worker_announces(submit, broker, store, name):
         ({"name": "demo.add", "priority": "1"}, ["#/priority"]),
         ({"name": "demo.add", "labels": {"a b": "x"}}, ["#/labels/a%20b/key"]),
         ({"name": "demo.add", "labels": {"a": 1}}, ["#/labels/a/value"]),
+        ({"name": "demo.add", "labels": {f"a{number}": "€" * 250 for number in range(32)}}, ["#/labels"]),
         (["demo.add"], ["#"]),
     ],
 )

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import redis
+from celery import Celery
 from fakes import MemoryBroker
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.tracker import Broker, Submission
+from task_status_service.submission import Submission
 
 SUBMISSION = Submission(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}})
 
@@ -41,7 +42,7 @@ def messages(client: redis.Redis, queue: str) -> list[dict[str, Any]]:
 def test_sends_once(kind: str, broker: CeleryBroker, redis_url: str) -> None:
     """What the tracker may expect of a broker; the fake and the real one pass the same test."""
     fake = MemoryBroker()
-    used: Broker = fake if kind == "memory" else broker
+    used = fake if kind == "memory" else broker
 
     used.check()
     used.send("t-1", SUBMISSION, queue="sums")
@@ -58,13 +59,17 @@ def test_sends_once(kind: str, broker: CeleryBroker, redis_url: str) -> None:
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_says_when_it_is_gone(kind: str) -> None:
-    """Sending and checking both name a broker that is not there."""
+    """Sending, canceling and checking all name a broker that is not there."""
     fake = MemoryBroker()
     fake.down = True
     real = CeleryBroker(f"redis://127.0.0.1:{free_port()}/0", default_queue="celery")
-    used: Broker = fake if kind == "memory" else real
+    used = fake if kind == "memory" else real
 
-    for use in (used.check, lambda: used.send("t-1", SUBMISSION, queue="sums")):
+    for use in (
+        used.check,
+        lambda: used.send("t-1", SUBMISSION, queue="sums"),
+        lambda: used.cancel("t-1", terminate=False, worker=None),
+    ):
         with pytest.raises(BrokerUnavailable):
             use()
     real.close()
@@ -89,6 +94,28 @@ def test_message(broker: CeleryBroker, redis_url: str) -> None:
     assert embed == {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
+@pytest.mark.parametrize("worker", [None, "celery@here"])
+def test_cancels_as_celery_does(broker: CeleryBroker, redis_url: str, worker: str | None) -> None:
+    """Workers are told what `app.control.revoke` tells them."""
+    with redis.Redis.from_url(redis_url) as client, client.pubsub() as told:
+        told.psubscribe("*.pidbox*")
+        wait_until(lambda: told.get_message(timeout=1))
+        broker.cancel("t-1", terminate=True, worker=worker)
+        with Celery(broker=redis_url, set_as_current=False) as app:
+            app.control.revoke("t-1", terminate=True, destination=[worker] if worker else None)
+        ours, celerys = (json.loads(wait_until(lambda: told.get_message(timeout=1))["data"]) for _ in range(2))
+
+    # Its default, which workers use when none is named; and the reply that it does not wait for.
+    assert celerys["headers"].pop("expires")
+    assert ours["headers"].pop("expires") == 0
+    ours_body, celerys_body = (json.loads(base64.b64decode(message["body"])) for message in (ours, celerys))
+    assert celerys_body["arguments"].pop("signal") == "SIGTERM"
+    assert {key: ours_body.get(key) for key in celerys_body} == celerys_body
+    for message in (ours, celerys):
+        del message["body"], message["properties"]["delivery_tag"], message["headers"]["clock"]
+    assert ours == celerys
+
+
 def test_does_not_subscribe(broker: CeleryBroker, redis_url: str) -> None:
     """Sending subscribes to nothing: a result backend would, and wait for it."""
     with redis.Redis.from_url(redis_url) as client:
@@ -99,11 +126,17 @@ def test_does_not_subscribe(broker: CeleryBroker, redis_url: str) -> None:
 
 
 def timed_failure(broker: CeleryBroker) -> float:
-    """Send, expect it to fail, and give how long that took, in seconds."""
-    started = time.monotonic()
-    with pytest.raises(BrokerUnavailable):
-        broker.send("t-1", SUBMISSION, queue="celery")
-    return time.monotonic() - started
+    """Send and cancel, expect both to fail, and give how long the slower one took, in seconds."""
+    seconds = []
+    for use in (
+        lambda: broker.send("t-1", SUBMISSION, queue="celery"),
+        lambda: broker.cancel("t-1", terminate=True, worker=None),
+    ):
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable):
+            use()
+        seconds.append(time.monotonic() - started)
+    return max(seconds)
 
 
 def test_refused() -> None:
@@ -123,7 +156,7 @@ def test_stalled_and_back(tmp_path: Path) -> None:
         assert server.process is not None
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
-            assert max(timed_failure(broker) for _ in range(2)) < BOUND_SECONDS
+            assert timed_failure(broker) < BOUND_SECONDS
             started = time.monotonic()
             with pytest.raises(BrokerUnavailable):
                 broker.check()
@@ -154,6 +187,9 @@ def test_full(redis_server: RedisServer, broker: CeleryBroker) -> None:
     with redis_server.client() as client:
         client.config_set("maxmemory", 1)
         try:
-            assert timed_failure(broker) < BOUND_SECONDS
+            with pytest.raises(BrokerUnavailable):
+                broker.send("t-1", SUBMISSION, queue="celery")
+            # A broadcast is kept nowhere.
+            broker.cancel("t-1", terminate=False, worker=None)
         finally:
             client.config_set("maxmemory", 0)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import redis
 from servers import RedisServer, running_redis
-from task_status_service.catalog import Catalog
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
@@ -51,14 +50,7 @@ class Arranged:
         self.hands = redis.Redis.from_url(url)
         self.results = redis.Redis.from_url(results_url or url)
         broker: Any = None  # nothing is sent here
-        self.tracker = Tracker(
-            self.store,
-            broker,
-            Catalog(self.store.announcements),
-            final_states={},
-            default_queue="celery",
-            lost_final_seconds=LOST_SECONDS,
-        )
+        self.tracker = Tracker(self.store, broker, final_states={}, lost_final_seconds=LOST_SECONDS)
 
     def start(self, *, ago: float = 0.0) -> None:
         """Start the task, and have its instance beat, some time ago and never since."""

@@ -1,6 +1,7 @@
 """Gathered reads on a real Redis: everyone gets their own answer, soon, whatever happens to Redis."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 import redis
 from servers import RedisServer, running_redis, wait_until
 from task_status_service.reader import Reader
-from task_status_service.store import connect_to
+from task_status_service.store import SOCKET_SECONDS, connect_to
 
 CALLERS = 40
 
@@ -104,6 +105,48 @@ def test_stalled(server: RedisServer, reader: Reader) -> None:
     assert read_all(reader) == own_answers()
 
 
+def test_stalled_for_those_who_come_later(server: RedisServer, reader: Reader) -> None:
+    """Whoever comes while others wait in vain learns it with them, and does not wait for as long once more."""
+    reader.read(("GET", "key-1"))
+    server.process.send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(reader.read, ("GET", "key-1"))
+        time.sleep(SOCKET_SECONDS / 2)
+        later = pool.submit(reader.read, ("GET", "key-2"))
+        assert isinstance(first.exception(), redis.RedisError)
+        assert isinstance(later.exception(timeout=SOCKET_SECONDS / 2), redis.RedisError)
+
+
+def test_busy_process_is_not_a_silent_redis(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that came in time counts, although this process looked for it too late."""
+    reader.read(("GET", "key-1"))
+    connection = reader._connection._connection  # noqa: SLF001
+    late = LateSocket(connection._sock)  # noqa: SLF001
+    monkeypatch.setattr(connection, "_sock", late)
+
+    assert reader.read(("GET", "key-7")) == [b"7"]
+    assert late.timeouts == 1
+    assert reader._connection._connection is connection  # noqa: SLF001
+
+
+class LateSocket:
+    """A socket whose first wait is over before anybody looks at what has come."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.timeouts = 0
+
+    def recv(self, size: int) -> bytes:
+        if not self.timeouts:
+            self.timeouts += 1
+            assert select.select([self._sock], [], [], 5)[0]
+            raise TimeoutError
+        return self._sock.recv(size)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
 def test_killed_and_started_again(server: RedisServer, reader: Reader) -> None:
     """A Redis that is gone is told at once; a second after it is back nobody notices."""
     reader.read(("GET", "key-1"))
@@ -135,7 +178,7 @@ GREENLETS_AND_FORK = """
 from gevent import monkey; monkey.patch_all()
 import gevent, os, sys
 from task_status_service.reader import Reader
-from task_status_service.store import connect_to
+from task_status_service.store import SOCKET_SECONDS, connect_to
 
 reader = Reader(connect_to(sys.argv[1], sentinel_master=""))
 def read(number):

@@ -12,8 +12,10 @@ from fakes import MemoryStore
 from servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
-from task_status_service.status import MAX_STORED_BYTES, TaskState
+from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 from task_status_service.store import RedisStore, connect_to
+from task_status_service.submission import Call
+from task_status_service.submission_store import RedisSubmissionStore
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import Fact, Note, unpack
 
@@ -177,6 +179,45 @@ def test_reads_many_as_it_reads_one(arranged: Arranged) -> None:
 
     assert list(arranged.store.read_many(ids)) == [arranged.store.read(task_id) for task_id in ids]
     assert list(arranged.store.read_many([])) == []
+
+
+FINISHED = Note(task_id="t-1", fact=Fact.FINISHED, name="demo.add", outcome="SUCCESS")
+
+
+@pytest.mark.parametrize("has_meta", [True, False])
+def test_forgets_what_is_final(arranged: Arranged, has_meta: bool) -> None:
+    """All that is kept of a task is gone, its places in the index too; another task stays as it is."""
+    other = Note(task_id="t-2", fact=Fact.FINISHED, name="demo.add", outcome="SUCCESS")
+    for note in (SUBMITTED, FINISHED, other):
+        arranged.store.note(note)
+    if has_meta:
+        arranged.put_meta("t-1", b"{}")
+    seen = arranged.store.read("t-1")
+    # A late note does not make it less final.
+    arranged.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+
+    assert arranged.store.forget(seen)
+
+    snapshot = arranged.store.read("t-1")
+    assert (snapshot.is_empty, snapshot.known) == (True, False)
+    assert walk(arranged) == walk(arranged, name="demo.add") == ["t-2"]
+    assert not arranged.store.read("t-2").is_empty
+
+
+@pytest.mark.parametrize("has_record", [True, False])
+def test_forgets_what_its_meta_says_is_done(arranged: Arranged, has_record: bool) -> None:
+    """As long as nothing was noted since; else nothing is touched."""
+    if has_record:
+        arranged.store.note(SUBMITTED)
+    arranged.put_meta("t-1", b"{}")
+    seen = arranged.store.read("t-1")
+    arranged.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+    now = arranged.store.read("t-1")
+
+    assert not arranged.store.forget(seen)
+    assert arranged.store.read("t-1") == now
+    assert arranged.store.forget(now)
+    assert arranged.store.read("t-1").is_empty
 
 
 def walk(arranged: Arranged, limit: int = 50, **wanted: Any) -> list[str]:
@@ -356,13 +397,32 @@ def test_one_key_is_kept_as_long_as_its_task_waits(redis_url: str) -> None:
     arranged.close()
 
 
+def test_forgetting_leaves_nothing(redis_url: str) -> None:
+    """No key is left of a task, in the index or elsewhere, whatever its state and name were."""
+    arranged = ArrangedRedis(redis_url, keys=Keys())
+    submissions = RedisSubmissionStore(connect_to(redis_url, sentinel_master=""), keys=Keys(), retention=Retention())
+    for task_id, name, fact in (("t-1", "demo.add", Fact.FINISHED), ("t-2", None, Fact.REVOKED), ("t-3", "é", None)):
+        submissions.submit(Note(task_id=task_id, fact=Fact.SUBMITTED, name=name), Call(name="demo.add"), None)
+        arranged.store.note(Note(task_id=task_id, fact=fact, outcome="FAILURE", cancel_requested=fact is None))
+        arranged.put_meta(task_id, [b"a list"])
+        assert arranged.store.forget(arranged.store.read(task_id))
+        assert arranged.client.keys("*") == [Keys().epoch.encode()]
+    arranged.close()
+
+
 def test_gone_and_back(tmp_path: Any) -> None:
     """A Redis that is gone is named so, and used again as soon as it is back, with the script it has lost."""
     with running_redis(tmp_path) as server:
         store = RedisStore(connect_to(server.url, sentinel_master=""), results=None, keys=Keys(), retention=Retention())
         store.note(SUBMITTED)
         server.stop()
-        for use in (lambda: store.read("t-1"), lambda: store.note(SUBMITTED), store.announcements):
+        uses = (
+            lambda: store.read("t-1"),
+            lambda: store.note(SUBMITTED),
+            lambda: store.forget(Snapshot(task_id="t-1")),
+            store.announcements,
+        )
+        for use in uses:
             with pytest.raises(StoreUnavailable):
                 use()
         server.start()

@@ -3,14 +3,18 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_service.api.polling import poll_after_seconds
+from task_status_service.api.polling import poll_after_seconds, poll_status_after_seconds
+from task_status_service.status import Snapshot, decode
 
 NOW = 1_700_000_000.0
 
 
 def record(**times):
-    """Give a packed record with these times, in seconds from now."""
-    return {name.encode(): str(round((NOW + seconds) * 1_000)).encode() for name, seconds in times.items()}
+    """Give a packed record with these times, in seconds from now; None is a flag."""
+    return {
+        name.encode(): b"1" if seconds is None else str(round((NOW + seconds) * 1_000)).encode()
+        for name, seconds in times.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -26,11 +30,18 @@ def record(**times):
         ({"submitted_at": -5, "scheduled_for": -1}, 1),
         ({"submitted_at": -300, "started_at": -200, "next_retry_at": 30}, 30),
         ({"submitted_at": 5}, 1),
+        ({"submitted_at": -30, "scheduled_for": 3_600, "next_retry_at": 30, "cancel_requested": None}, 2),
     ],
 )
 def test_table(times, seconds):
-    """Each step, and each kind of waiting."""
-    assert poll_after_seconds(record(**times), NOW) == seconds
+    """Each step, and each kind of waiting; of a status as of the record that it was decoded from."""
+    fact = b"RETRYING" if "next_retry_at" in times else b"SUBMITTED"
+    stored = {**record(**times), b"fact": fact}
+
+    assert poll_after_seconds(stored, NOW) == seconds
+    status = decode(Snapshot(task_id="t", record=stored))
+    assert status is not None
+    assert poll_status_after_seconds(status, NOW) == seconds
 
 
 @given(

@@ -1,5 +1,6 @@
 """The names of all that is kept in Redis, and how long. Pure; both sides import it, so they agree on every key."""
 
+import hashlib
 from typing import Final
 
 import msgspec
@@ -34,6 +35,15 @@ class Keys(msgspec.Struct, frozen=True):
     def known(self, task_id: str) -> str:
         """Name the marker that outlives a record, so that an expired task is told from one that never was."""
         return f"{self.prefix}task-status:known:{task_id}"
+
+    def call(self, task_id: str) -> str:
+        """Name the key of what a worker is asked to run, kept for a retry."""
+        return f"{self.prefix}task-status:call:{task_id}"
+
+    def claim(self, owner: str, key: str) -> str:
+        """Name the key of what is kept of an owner's Idempotency-Key, of which Redis sees a hash."""
+        digest = hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()
+        return f"{self.prefix}task-status:claim:{digest}"
 
     def task_of(self, key: str) -> str:
         """Name the task of a key, or channel, that `meta` or `record` names."""

@@ -128,14 +128,14 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     group_id: str | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
-    #: the message may or may not have reached the broker
-    send_unconfirmed: bool | None = None
     #: a cancel was asked for; only true is written, and nothing takes it back
     cancel_requested: bool | None = None
     #: ... and a run that does not stop by itself is to be killed; as above
     terminate: bool | None = None
 
     # What holds now: only a note that advances the record writes it.
+    #: the message may or may not have reached the broker; a later send of the same id may be confirmed
+    send_unconfirmed: bool | None = None
     worker: str | None = None
     #: which worker instance runs it
     instance: str | None = None
@@ -239,13 +239,21 @@ _DESCRIBES: Final = (
     "group_id",
     "scheduled_for",
     "expires_at",
-    "send_unconfirmed",
     "cancel_requested",
     "terminate",
 )
 #: of these only true is written: whoever does not ask for it does not take it back
 _ONLY_TRUE: Final = frozenset({"cancel_requested", "terminate"})
-_HOLDS_NOW: Final = ("worker", "instance", "outcome", "result_stored", "progress", "failure", "next_retry_at")
+_HOLDS_NOW: Final = (
+    "send_unconfirmed",
+    "worker",
+    "instance",
+    "outcome",
+    "result_stored",
+    "progress",
+    "failure",
+    "next_retry_at",
+)
 
 
 def note_call(

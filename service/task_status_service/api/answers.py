@@ -1,11 +1,13 @@
 """What is answered besides problems: encoded straight from structs, with the headers that go with it."""
 
+import http
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
 from flask import Response
 from msgspec import Meta
+from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from task_status_service.api.cursor import to_cursor
 from task_status_service.status import TaskStatus
@@ -21,6 +23,20 @@ Headers = Sequence[tuple[str, str]]
 JSON: Final = ("Content-Type", "application/json")
 
 _encode = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """An answer in full, ready for WSGI: whoever sends it adds nothing."""
+
+    code: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def response(self) -> Response:
+        """Make it Flask's."""
+        response = Response(self.body, self.code)
+        response.headers = WerkzeugHeaders(self.headers)
+        return response
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -56,7 +72,9 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, page: TaskPage) -> "TaskList":
         """Make the answer of a page."""
         next_cursor = None if page.next is None else to_cursor(page.next)
-        return cls(items=page.items, next_cursor=next_cursor, missing=page.missing)
+        # Encoded already.
+        items = cast("list[TaskStatus]", [msgspec.Raw(decoded.body) for decoded in page.items])
+        return cls(items=items, next_cursor=next_cursor, missing=page.missing)
 
 
 def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Response:
@@ -78,6 +96,11 @@ def list_response(page: TaskPage) -> Response:
     return response
 
 
-def result_response(result: Any) -> Response:
+def answer_of(body: bytes, headers: Headers) -> Answer:
+    """Answer JSON that is encoded already."""
+    return Answer(http.HTTPStatus.OK, [*headers, JSON, ("Content-Length", str(len(body)))], body)
+
+
+def result_answer(result: Any) -> Answer:
     """Answer a result; it will not change."""
-    return json_response(result, headers=[("Cache-Control", KEPT)])
+    return answer_of(_encode(result), [("Cache-Control", KEPT)])

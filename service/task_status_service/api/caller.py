@@ -77,6 +77,11 @@ def patience() -> Patience:
     return Patience(0)
 
 
+def if_none_match() -> str | None:
+    """Give what the caller says that it has, as it was sent."""
+    return request.headers.get("If-None-Match")
+
+
 def caller() -> str:
     """Name the caller, by its address."""
     return request.remote_addr or ""

@@ -5,6 +5,7 @@ from typing import Final, cast
 import msgspec
 from flask import Flask, current_app
 
+from task_status_service.submitting import Submitter
 from task_status_service.tracker import Tracker
 from task_status_service.watching import Watcher
 
@@ -13,17 +14,23 @@ _NAME: Final = "task-status"
 
 class _UseCases(msgspec.Struct, frozen=True):
     tracker: Tracker
+    submitter: Submitter
     watcher: Watcher
 
 
-def attach(app: Flask, tracker: Tracker, watcher: Watcher) -> None:
+def attach(app: Flask, tracker: Tracker, submitter: Submitter, watcher: Watcher) -> None:
     """Hand the use cases to the views of an app."""
-    app.extensions[_NAME] = _UseCases(tracker, watcher)
+    app.extensions[_NAME] = _UseCases(tracker, submitter, watcher)
 
 
 def tracker() -> Tracker:
     """Give the tracker of the current app."""
     return cast("_UseCases", current_app.extensions[_NAME]).tracker
+
+
+def submitter() -> Submitter:
+    """Give the submitter of the current app."""
+    return cast("_UseCases", current_app.extensions[_NAME]).submitter
 
 
 def watcher() -> Watcher:

@@ -52,6 +52,10 @@ _HEADERS: Final[Mapping[str, Schema]] = {
         "description": "When to ask again, in seconds; sent while the task is not done.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "IdempotencyReplayed": {
+        "description": "`true`: this is the answer that an earlier request with this `Idempotency-Key` was given.",
+        "schema": {"type": "boolean"},
+    },
     "PreferenceApplied": {
         "description": "The wait that `Prefer` asked for, as it was applied.",
         "schema": {"type": "string"},
@@ -59,6 +63,10 @@ _HEADERS: Final[Mapping[str, Schema]] = {
     "RetryAfterProblem": {
         "description": "When to try again, in seconds.",
         "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "RetryAfterConflict": {
+        "description": "When to try again, in seconds; sent with `idempotency-in-flight`.",
         "schema": {"type": "integer", "minimum": 0},
     },
     "Allow": {
@@ -70,6 +78,7 @@ _HEADERS: Final[Mapping[str, Schema]] = {
 #: problem responses by the name of their status, and the headers that come with them
 _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
     http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
+    http.HTTPStatus.CONFLICT: {"Retry-After": "RetryAfterConflict"},
     http.HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "RetryAfterProblem"},
 }
 
@@ -93,6 +102,17 @@ WAIT_PARAMETERS: Final = [
 ]
 
 PREFERENCE_APPLIED: Final = {"Preference-Applied": "PreferenceApplied"}
+
+IDEMPOTENCY_KEY_PARAMETER: Final = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": (
+        "Names this request, so that it may be sent again when its answer was lost: for 24 hours the same key with the "
+        "same request gives the same answer, and makes one task."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "order-4711",
+}
 
 LAST_EVENT_ID_PARAMETER: Final = {
     "in": "header",

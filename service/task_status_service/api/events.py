@@ -4,14 +4,13 @@ import http
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 from flask import Response, request
 
 from task_status_service.api.caller import caller, checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.document import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
 from task_status_service.api.smorest import Blueprint
-from task_status_service.status import Snapshot
+from task_status_service.decodings import Decoded
 from task_status_service.watching import Seen
 
 blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of asking again.")
@@ -31,12 +30,11 @@ _STREAM: Final[dict[str, Any]] = {
     "content": {"text/event-stream": {"schema": {}}},
 }
 
-_encode = msgspec.json.Encoder().encode
 
-
-@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER, LAST_EVENT_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
+    parameters=[LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
         204: {"description": "The task is done, and `Last-Event-ID` is its last event: do not come back."},
@@ -50,12 +48,14 @@ def watch_task(task_id: str) -> Response:
     """Watch a task to its end."""
     checked_task_id(task_id)
     last = request.headers.get("Last-Event-ID", "")
-    return _answer([task_id], lambda: [tracker().read(task_id)], {task_id: last}, _version_of_one)
+    tasks = tracker()
+    return _answer([task_id], lambda: [tasks.decoded(tasks.read(task_id))], {task_id: last}, _version_of_one)
 
 
-@blueprint.route("/events", methods=["GET"], parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER])
+@blueprint.route("/events", methods=["GET"])
 @blueprint.doc(
     operationId="watchTasks",
+    parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
         204: {"description": "All tasks are done, and `Last-Event-ID` is the last event: do not come back."},
@@ -69,7 +69,7 @@ def watch_tasks() -> Response:
     task_ids = task_ids_of_query()
     last = request.headers.get("Last-Event-ID", "").split(".")
     known = dict(zip(task_ids, last, strict=False)) if len(last) == len(task_ids) else {}
-    return _answer(task_ids, lambda: watcher().read_all(task_ids), known, _versions_of_many)
+    return _answer(task_ids, lambda: watcher().read(task_ids), known, _versions_of_many)
 
 
 def _version_of_one(task_ids: Sequence[str], versions: Mapping[str, str]) -> str:
@@ -83,22 +83,22 @@ def _versions_of_many(task_ids: Sequence[str], versions: Mapping[str, str]) -> s
 
 def _answer(
     task_ids: Sequence[str],
-    read: Callable[[], list[Snapshot]],
+    read: Callable[[], list[Decoded]],
     known: Mapping[str, str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
     """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
     watch = watcher().watch(task_ids, caller=caller())
     try:
-        snapshots = read()
-        nothing_to_come = watcher().is_at_end(snapshots, known)
+        decoded = read()
+        nothing_to_come = watcher().is_at_end(decoded, known)
     except BaseException:
         watch.close()
         raise
     if nothing_to_come:
         watch.close()
         return Response(status=http.HTTPStatus.NO_CONTENT)
-    seen = watcher().stream(watch, snapshots, known)
+    seen = watcher().stream(watch, decoded, known)
     response = Response(_encoded(seen, task_ids, event_id), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     # nginx would collect the events.
@@ -118,4 +118,4 @@ def _encoded(
             yield _HEARTBEAT
         else:
             name = event_id(task_ids, item.versions).encode()
-            yield b"event: status\nid: %s\ndata: %s\n\n" % (name, _encode(item.status))
+            yield b"event: status\nid: %s\ndata: %s\n\n" % (name, item.decoded.body)

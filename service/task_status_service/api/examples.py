@@ -7,7 +7,7 @@ import msgspec
 
 from task_status_service.api.cursor import to_cursor
 from task_status_service.listing import Position
-from task_status_service.status import Liveness, Progress, TaskState, TaskStatus
+from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
 
 _ID: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
 _SUBMITTED: Final = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -61,10 +61,40 @@ SUCCEEDED: Final[dict[str, Any]] = msgspec.to_builtins(
         finished_at=_REPORTED,
     )
 )
+_CANCELING: Final = msgspec.structs.replace(
+    _ACCEPTED, state=TaskState.CANCELING, cancel_requested=True, updated_at=_REPORTED
+)
+
+CANCELING: Final[dict[str, Any]] = msgspec.to_builtins(_CANCELING)
+
+CANCELED: Final[dict[str, Any]] = msgspec.to_builtins(
+    msgspec.structs.replace(
+        _CANCELING,
+        state=TaskState.CANCELED,
+        done=True,
+        successful=False,
+        celery_state="REVOKED",
+        failure=Failure(
+            kind=FailureKind.CANCELED,
+            type="TaskRevokedError",
+            module="celery.exceptions",
+            message="revoked",
+            details=None,
+            traceback=None,
+        ),
+        finished_at=_REPORTED,
+    )
+)
+
 LISTED: Final[dict[str, Any]] = {
     "items": [RUNNING],
     "next_cursor": to_cursor(Position(round(_SUBMITTED.timestamp() * 1000), _ID)),
     "missing": [],
+}
+
+CANCELLATIONS: Final[dict[str, Any]] = {
+    "ifItHasNotStarted": {"value": {}},
+    "alsoWhereItRuns": {"value": {"terminate": True}},
 }
 
 SUBMISSIONS: Final[dict[str, Any]] = {

@@ -14,14 +14,18 @@ from werkzeug.exceptions import HTTPException
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
+    IdempotencyConflict,
+    IdempotencyInFlight,
     InvalidArguments,
     NoResult,
     NotReady,
     StoreFull,
     StoreUnavailable,
+    TaskDone,
     TaskExpired,
     TaskNotDone,
     TaskNotFound,
+    TaskNotRepeatable,
     TaskStatusError,
     TooManyWatches,
     UnknownTaskType,
@@ -31,7 +35,7 @@ from task_status_service.json_pointer import fragment
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
-#: when to ask again after a 429 or 503, in seconds
+#: when to try again after what passes by itself, in seconds
 RETRY_AFTER_SECONDS: Final = 1
 
 
@@ -69,6 +73,8 @@ class Reading(msgspec.Struct, frozen=True):
     title: str
     #: how loud the log is about it; a client's mistake is not worth a line
     level: int = logging.DEBUG
+    #: it passes by itself: the answer says when to try again
+    passes: bool = False
 
 
 #: our exceptions; the most specific class of an exception that is in here counts
@@ -76,14 +82,18 @@ READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
     TaskNotFound: Reading(404, "task-not-found", "No such task"),
     TaskExpired: Reading(410, "task-expired", "Task expired"),
     TaskNotDone: Reading(409, "task-not-done", "Task not done"),
+    TaskDone: Reading(409, "task-done", "Task done"),
+    TaskNotRepeatable: Reading(409, "task-not-repeatable", "Task not repeatable"),
     NoResult: Reading(409, "no-result", "No result"),
-    TooManyWatches: Reading(429, "rate-limited", "Too many requests"),
+    TooManyWatches: Reading(429, "rate-limited", "Too many requests", passes=True),
     UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
     InvalidArguments: Reading(422, "validation", "Invalid input"),
-    StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING),
-    StoreFull: Reading(503, "store-full", "Store full", logging.WARNING),
-    BrokerUnavailable: Reading(503, "broker-unavailable", "Broker unavailable", logging.WARNING),
-    NotReady: Reading(503, "not-ready", "Not ready"),
+    IdempotencyConflict: Reading(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
+    IdempotencyInFlight: Reading(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
+    StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING, passes=True),
+    StoreFull: Reading(503, "store-full", "Store full", logging.WARNING, passes=True),
+    BrokerUnavailable: Reading(503, "broker-unavailable", "Broker unavailable", logging.WARNING, passes=True),
+    NotReady: Reading(503, "not-ready", "Not ready", passes=True),
 }
 
 #: what Flask, webargs and werkzeug raise by themselves
@@ -129,7 +139,7 @@ def problem_response(
     log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
     response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
-    if reading.status in (http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.TOO_MANY_REQUESTS):
+    if reading.passes:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
 

@@ -12,13 +12,15 @@ from marshmallow import ValidationError, fields, validate
 from task_status_service.api.cursor import from_cursor
 from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
-from task_status_service.tracker import Submission
+from task_status_service.submission import Submission
 
 #: a task id, ours or a client's: never spliced into a key unless it looks like this
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 MAX_ARGUMENTS: Final = 1_000
 MAX_LABELS: Final = 32
+#: so that a record keeps them (record.MAX_FIELD_BYTES), with room for the one that a retry adds
+MAX_LABELS_BYTES: Final = 16_000
 #: ids of one batch, and tasks of one page
 MAX_IDS: Final = 100
 MAX_LIMIT: Final = 200
@@ -45,6 +47,11 @@ class JsonObject(fields.Dict):
         super().__init__(keys=names, validate=validate.Length(max=MAX_ARGUMENTS), **kwargs)
 
 
+def _check_size(labels: dict[str, str]) -> None:
+    if len(msgspec.json.encode(labels)) > MAX_LABELS_BYTES:
+        raise ValidationError(f"Must not be longer than {MAX_LABELS_BYTES} bytes in all.")
+
+
 class Labels(fields.Dict):
     """Short texts by name."""
 
@@ -58,7 +65,7 @@ class Labels(fields.Dict):
     def __init__(self, **kwargs: Any) -> None:
         names = fields.String(validate=validate.Regexp(rf"{_LABEL_NAME}\Z", error="Not a label name."))
         texts = fields.String(validate=validate.Length(max=256))
-        super().__init__(keys=names, values=texts, validate=validate.Length(max=MAX_LABELS), **kwargs)
+        super().__init__(keys=names, values=texts, validate=[validate.Length(max=MAX_LABELS), _check_size], **kwargs)
 
 
 class QueueName(fields.String):
@@ -80,6 +87,15 @@ class Priority(fields.Integer):
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Flag(fields.Boolean):
+    """True or false; marshmallow takes texts and numbers for them too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
 
 
 class Seconds(fields.Float):
@@ -173,6 +189,28 @@ class SubmissionSchema(ma.Schema):
             priority=data.get("priority"),
             labels=data["labels"],
         )
+
+
+class Cancellation(msgspec.Struct, frozen=True):
+    """How a task is to be canceled."""
+
+    terminate: bool
+
+
+class CancellationSchema(ma.Schema):
+    """How to cancel. Unknown keys are refused; the body may be left out."""
+
+    terminate = Flag(
+        load_default=False,
+        metadata={
+            "description": "Also end it where it runs, by killing the process that runs it.",
+            "default": False,
+        },
+    )
+
+    @ma.post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> Cancellation:
+        return Cancellation(data["terminate"])
 
 
 class TaskId(fields.String):

@@ -33,7 +33,9 @@ class StrictParser(FlaskParser):
     }
 
     def load_json(self, req: Any, schema: Any) -> Any:
-        """Read the body; `HTTPException` 415 or 400 if it is not JSON."""
+        """Read the body; `HTTPException` 415 or 400 if it is not JSON. None at all is for the schema to judge."""
+        if not req.content_type and not req.get_data():
+            return ma.missing
         if not req.is_json:
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
         try:

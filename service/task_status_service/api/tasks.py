@@ -1,47 +1,41 @@
 """`/tasks`: submit, list, and read one."""
 
-import time
 from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.answers import list_response, result_response, status_response
-from task_status_service.api.caller import checked_task_id, patience
-from task_status_service.api.context import tracker
+from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
+from task_status_service.api.answers import list_response, result_answer
+from task_status_service.api.caller import checked_task_id, if_none_match, patience
+from task_status_service.api.context import submitter, tracker
 from task_status_service.api.document import (
+    IDEMPOTENCY_KEY_PARAMETER,
     IF_NONE_MATCH_PARAMETER,
     NOT_MODIFIED,
     PREFERENCE_APPLIED,
     TASK_ID_PARAMETER,
     WAIT_PARAMETERS,
 )
-from task_status_service.api.examples import ACCEPTED, LISTED, RUNNING, SUBMISSIONS, SUCCEEDED
-from task_status_service.api.polling import conditional, poll_after_seconds
+from task_status_service.api.examples import LISTED, RUNNING, SUBMISSIONS
+from task_status_service.api.polling import conditional, poll_answer
 from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
-from task_status_service.api.waiting import read_patiently, wait_patiently
-from task_status_service.tracker import Submission
+from task_status_service.api.waiting import read_patiently
+from task_status_service.submission import Submission
 
 blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
 
 _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
-@blueprint.route("/tasks", methods=["POST"], parameters=WAIT_PARAMETERS)
+@blueprint.route("/tasks", methods=["POST"])
 @blueprint.doc(
     operationId="submitTask",
+    parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
     responses={
-        200: {
-            "description": "Accepted, and done within the wait.",
-            "headers": {"Location": "Location", **PREFERENCE_APPLIED},
-            "content": {"application/json": {"schema": _STATUS, "example": SUCCEEDED}},
-        },
-        202: {
-            "description": "Accepted: recorded, and sent to the workers.",
-            "headers": {"Location": "Location", "Retry-After": "RetryAfter", **PREFERENCE_APPLIED},
-            "content": {"application/json": {"schema": _STATUS, "example": ACCEPTED}},
-        },
+        **ACCEPTED_RESPONSES,
         400: "BAD_REQUEST",
+        409: "CONFLICT",
         413: "REQUEST_ENTITY_TOO_LARGE",
         415: "UNSUPPORTED_MEDIA_TYPE",
         422: "UNPROCESSABLE_ENTITY",
@@ -53,14 +47,11 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 def submit_task(submission: Submission) -> Response:
     """Submit a task.
 
-    It is recorded before it is sent: whoever asks for the id in the answer finds it.
+    It is recorded before it is sent: whoever asks for the id in the answer finds it. With an `Idempotency-Key` the same
+    request may be sent again whenever the answer is not known: it makes one task.
     """
     waits = patience()
-    task = wait_patiently(tracker().submit(submission), waits)
-    response = status_response(task, 200 if task.done else 202, poll_after_seconds=1)
-    # By hand: `url_for` builds it through the whole URL map.
-    response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
-    return waits.acknowledge(response)
+    return accepted(submitter().submit(submission, claim_of_request(request.get_data())), waits)
 
 
 @blueprint.route("/tasks", methods=["GET"])
@@ -91,12 +82,12 @@ def list_tasks(query: Listing) -> Response:
 
 
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
-_TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
 
 
-@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[*_TASK_PARAMETERS, *WAIT_PARAMETERS])
+@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTask",
+    parameters=[IF_NONE_MATCH_PARAMETER, *WAIT_PARAMETERS],
     responses={
         200: {
             "description": "The status, whatever the state: a failure of the task is data.",
@@ -112,19 +103,16 @@ _TASK_PARAMETERS: Final = [TASK_ID_PARAMETER, IF_NONE_MATCH_PARAMETER]
 )
 def get_task(task_id: str) -> Response:
     """Read the status of a task."""
-    tasks, waits = tracker(), patience()
+    # A plain read does not come here: see express.py.
+    waits = patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
-
-    def answer() -> Response:
-        after = poll_after_seconds(snapshot.record, time.time())
-        return status_response(tasks.status(snapshot), 200, poll_after_seconds=after)
-
-    return waits.acknowledge(conditional(snapshot, tasks.version(snapshot), answer))
+    return waits.acknowledge(poll_answer(tracker(), snapshot, if_none_match()).response())
 
 
-@blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=_TASK_PARAMETERS)
+@blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTaskResult",
+    parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
         200: {
             "description": "The return value, and nothing around it.",
@@ -140,5 +128,7 @@ def get_task(task_id: str) -> Response:
 )
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded, also one that is too large for its status."""
-    snapshot = tracker().read(checked_task_id(task_id))
-    return conditional(snapshot, tracker().version(snapshot), lambda: result_response(tracker().result(snapshot)))
+    tasks = tracker()
+    snapshot = tasks.read(checked_task_id(task_id))
+    version = tasks.version(snapshot)
+    return conditional(snapshot, version, if_none_match(), lambda: result_answer(tasks.result(snapshot))).response()

@@ -25,7 +25,7 @@ def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
     if not waits.seconds:
         return task
     try:
-        return tracker().status(_wait(task.id, waits, None))
+        return tracker().decoded(_wait(task.id, waits, None)).status
     except (TooManyWatches, TaskNotFound, Unavailable):
         return task
 

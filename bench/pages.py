@@ -1,0 +1,58 @@
+"""A page of the list, of few tasks and of many: the same request to two servers, each with a database of its own."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import redis
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import NOTE_SCRIPT, Fact, Note, note_call
+
+from bench.load import Measured, measure
+from bench.processes import running_server
+
+FEW: Final = 1_000
+MANY: Final = 1_000_000
+#: one task of so many has failed; of few, too, there is more than a page of them
+_FAILED_OF: Final = 10
+LIMIT: Final = 50
+_PATH: Final = f"/tasks?state=failed&limit={LIMIT}"
+_NOTES_PER_TRIP: Final = 5_000
+
+
+def measure_pages(redis_url: str, folder: Path, *, rounds: int, seconds: int) -> Mapping[int, list[Measured]]:
+    """Record `FEW` and `MANY` tasks, then ask for a page of each in turn."""
+    found: dict[int, list[Measured]] = {FEW: [], MANY: []}
+    with contextlib.ExitStack() as stack:
+        addresses = {}
+        for database, count in enumerate(found, 1):
+            url = f"{redis_url.rpartition('/')[0]}/{database}"
+            _record(url, count)
+            environ = {"TASK_STATUS_REDIS_URL": url}
+            server = running_server(
+                f"pages-{count}", ["task_status_service.cli", "serve"], environ=environ, folder=folder
+            )
+            addresses[count] = stack.enter_context(server).url + _PATH
+        for _ in range(rounds + 1):
+            for count, address in addresses.items():
+                found[count].append(measure(address, seconds=seconds))
+    # The first round warms up.
+    return {count: measured[1:] for count, measured in found.items()}
+
+
+def _record(url: str, count: int) -> None:
+    with redis.Redis.from_url(url) as client:
+        script = client.script_load(NOTE_SCRIPT)
+        for first in range(0, count, _NOTES_PER_TRIP):
+            pipeline = client.pipeline(transaction=False)
+            for note in _notes(first, min(first + _NOTES_PER_TRIP, count)):
+                keys, arguments = note_call(note, keys=Keys(), retention=Retention())
+                pipeline.evalsha(script, len(keys), *keys, *arguments)
+            pipeline.execute()
+
+
+def _notes(first: int, end: int) -> Iterator[Note]:
+    for number in range(first, end):
+        outcome = "SUCCESS" if number % _FAILED_OF else "FAILURE"
+        yield Note(task_id=f"task-{number}", fact=Fact.FINISHED, name="bench.resize", queue="celery", outcome=outcome)

@@ -1,0 +1,74 @@
+"""How a request that makes a task is read and answered: its Idempotency-Key, its wait, where the task is."""
+
+import hashlib
+import re
+import time
+from typing import Any, Final
+
+import msgspec
+from flask import Response, request
+
+from task_status_service.api.answers import status_response
+from task_status_service.api.caller import Patience
+from task_status_service.api.document import PREFERENCE_APPLIED
+from task_status_service.api.examples import ACCEPTED, SUCCEEDED
+from task_status_service.api.polling import poll_status_after_seconds
+from task_status_service.api.waiting import wait_patiently
+from task_status_service.errors import Fault, InvalidArguments
+from task_status_service.submission import Claim
+from task_status_service.submitting import Accepted
+
+_KEY_HEADER: Final = "Idempotency-Key"
+#: visible ASCII
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+
+_STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
+_HEADERS: Final = {"Location": "Location", "Idempotency-Replayed": "IdempotencyReplayed", **PREFERENCE_APPLIED}
+
+#: what the document says of `accepted`
+ACCEPTED_RESPONSES: Final[dict[int, Any]] = {
+    200: {
+        "description": "Accepted, and done within the wait.",
+        "headers": _HEADERS,
+        "content": {"application/json": {"schema": _STATUS, "example": SUCCEEDED}},
+    },
+    202: {
+        "description": "Accepted: recorded, and sent to the workers.",
+        "headers": {"Retry-After": "RetryAfter", **_HEADERS},
+        "content": {"application/json": {"schema": _STATUS, "example": ACCEPTED}},
+    },
+}
+
+
+def claim_of_request(body: bytes = b"") -> Claim | None:
+    """Read the key by which a client says that two requests are one, and what tells this request from any other.
+
+    That is method, path, and the body whatever the order of its keys; not how long the client waits.
+
+    Raises:
+        InvalidArguments: the key is empty, too long, or not visible ASCII.
+    """
+    key = request.headers.get(_KEY_HEADER)
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
+        raise InvalidArguments("The request cannot be used.", [fault])
+    asked = f"{request.method}\0{request.path}\0".encode() + _canonical(body)
+    return Claim(key=key, fingerprint=hashlib.sha256(asked).hexdigest())
+
+
+def _canonical(body: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(body), order="deterministic") if body else body
+
+
+def accepted(outcome: Accepted, waits: Patience) -> Response:
+    """Answer what was accepted, now or before, after the wait that this request asks for."""
+    task = wait_patiently(outcome.status, waits)
+    after = poll_status_after_seconds(task, time.time())
+    response = status_response(task, 200 if task.done else 202, poll_after_seconds=after)
+    # By hand: `url_for` builds it through the whole URL map.
+    response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
+    if outcome.is_replayed:
+        response.headers["Idempotency-Replayed"] = "true"
+    return waits.acknowledge(response)

@@ -1,0 +1,60 @@
+"""The plain read of one task, answered before Flask: what Flask adds to it takes longer than the read (bench/).
+
+Plain is `GET /tasks/{id}` without a query or a preference. The same functions answer it as the view does, with the same
+bytes; all else goes to Flask: every other request, and every error.
+"""
+
+import http
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from flask import Flask, Response
+
+from task_status_service.api.polling import poll_answer
+from task_status_service.api.schemas import TASK_ID
+from task_status_service.tracker import Tracker
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+_PATH: Final = "/tasks/"
+_STATUS_LINES: Final = {int(status): f"{status.value} {status.phrase}" for status in http.HTTPStatus}
+
+
+class Express:
+    """Wrap an app's `wsgi_app`."""
+
+    def __init__(self, app: Flask, tracker: Tracker) -> None:
+        self._app = app
+        self._otherwise = app.wsgi_app
+        self._tracker = tracker
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """Answer a request."""
+        task_id = _plainly_read(environ)
+        if task_id is None:
+            return self._otherwise(environ, start_response)
+        try:
+            answer = poll_answer(self._tracker, self._tracker.read(task_id), environ.get("HTTP_IF_NONE_MATCH"))
+        except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
+            return self._problem(error, environ)(environ, start_response)
+        start_response(_STATUS_LINES[answer.code], answer.headers)
+        return [answer.body] if answer.body else []
+
+    def _problem(self, error: Exception, environ: "WSGIEnvironment") -> Response:
+        """Answer an error as Flask does where a view raises it (Flask.full_dispatch_request and Flask.wsgi_app)."""
+        with self._app.request_context(environ):
+            try:
+                return self._app.make_response(self._app.handle_user_exception(error))
+            except Exception as unforeseen:  # noqa: BLE001  # as Flask does
+                return self._app.handle_exception(unforeseen)
+
+
+def _plainly_read(environ: "WSGIEnvironment") -> str | None:
+    """Give the id of the task that is plainly asked for; None if anything else is."""
+    if environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING") or "HTTP_PREFER" in environ:
+        return None
+    path: str = environ["PATH_INFO"]
+    if not path.startswith(_PATH) or TASK_ID.fullmatch(path, len(_PATH)) is None:
+        return None
+    return path[len(_PATH) :]

@@ -1,0 +1,91 @@
+"""Redis again: claims, calls, and the recording of submissions, each in one round trip by one script."""
+
+import importlib.resources
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+import redis
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import NOTE_SCRIPT, Note, Noted, note_call
+
+from task_status_service.redis_errors import named_errors
+from task_status_service.submission import (
+    CLAIM_SECONDS,
+    LEASE_SECONDS,
+    Call,
+    Claim,
+    Claimed,
+    Interrupted,
+    Recorded,
+)
+
+_SCRIPTS: Final = importlib.resources.files(__package__)
+#: one script, for what is claimed must be recorded: the prelude, and the one that all writers of records share
+_SUBMIT_SCRIPT: Final = _SCRIPTS.joinpath("submit.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
+_END_LEASE_SCRIPT: Final = _SCRIPTS.joinpath("end_lease.lua").read_text(encoding="utf-8")
+
+_encode = msgspec.json.Encoder().encode
+_decode_call = msgspec.json.Decoder(Call).decode
+
+
+class RedisSubmissionStore:
+    """Keep submissions beside the records."""
+
+    def __init__(self, records: redis.Redis, *, keys: Keys, retention: Retention) -> None:
+        # redis-py types every command as sync or async.
+        self._records: Any = records
+        self._keys = keys
+        self._retention = retention
+        self._submit_script = records.register_script(_SUBMIT_SCRIPT)
+        self._end_lease_script = records.register_script(_END_LEASE_SCRIPT)
+
+    def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
+        """Claim the key, record the task and keep its call, all or nothing.
+
+        Leases are by the Redis clock. A call is kept as long as a record that nothing more is noted in.
+        """
+        keys, args = note_call(submitted, keys=self._keys, retention=self._retention)
+        keys.append(self._keys.call(submitted.task_id))
+        if claim:
+            keys.append(self._keys.claim(claim.owner, claim.key))
+        # In the order in which the script takes them off, from the end.
+        ours = (
+            submitted.task_id,
+            _encode(call),
+            self._call_seconds(submitted.scheduled_for),
+            claim.fingerprint if claim else "",
+            LEASE_SECONDS,
+            CLAIM_SECONDS,
+        )
+        with named_errors():
+            found = self._submit_script(keys=keys, args=[*args, *reversed(ours)])
+        if found[0] == b"interrupted":
+            return Interrupted(found[1].decode())
+        if found[0] == b"claimed":
+            return Claimed(bool(found[1]), found[2] or None)
+        return Recorded(Noted.of(found).at)
+
+    def _call_seconds(self, scheduled_for: datetime | None) -> int:
+        waits_seconds = (scheduled_for - datetime.now(UTC)).total_seconds() if scheduled_for else 0
+        return self._retention.record_seconds + max(0, round(waits_seconds))
+
+    def claimed(self, claim: Claim) -> Claimed | None:
+        """Read what is kept of a key; None if it was not claimed."""
+        with named_errors():
+            fingerprint, answer = self._records.hmget(self._keys.claim(claim.owner, claim.key), "fingerprint", "answer")
+        return Claimed(fingerprint == claim.fingerprint.encode(), answer) if fingerprint else None
+
+    def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
+        """End a lease that a submission with the task id `holder` was given."""
+        with named_errors():
+            self._end_lease_script(keys=[self._keys.claim(claim.owner, claim.key)], args=[holder, answer or b""])
+
+    def call(self, task_id: str) -> Call | None:
+        """Read what a worker was asked to run; None if that is not kept, or not as this version keeps it."""
+        with named_errors():
+            stored = self._records.get(self._keys.call(task_id))
+        try:
+            return _decode_call(stored) if stored else None
+        except msgspec.MsgspecError:
+            return None

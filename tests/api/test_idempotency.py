@@ -1,0 +1,299 @@
+"""`Idempotency-Key`: the same request sent again makes no second task, whatever became of the first one."""
+
+from datetime import timedelta
+
+import pytest
+from task_status_service.app import create_api
+from task_status_service.catalog import Catalog
+from task_status_service.errors import StoreUnavailable
+from task_status_service.submission import CLAIM_SECONDS, LEASE_SECONDS
+from task_status_service.submitting import Submitter
+from task_status_worker.record import Fact, Note
+
+from api.problems import problem_of
+
+BODY = {"name": "demo.add", "kwargs": {"x": 2, "y": 3}, "labels": {"customer": "42"}}
+
+
+@pytest.fixture
+def send(client):
+    """Give a function that submits with a key."""
+
+    def send(key="order-1", path="/tasks", **body):
+        return client.post(path, json=body or BODY, headers={"Idempotency-Key": key})
+
+    return send
+
+
+def test_replays_the_answer(send, client, store, broker):
+    """The same again is the first answer, byte by byte, though the task has moved on; it is sent once."""
+    first = send()
+    task_id = first.get_json()["id"]
+    store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="FAILURE"))
+
+    again = send()
+
+    assert (again.status_code, again.data) == (202, first.data)
+    for name in ("Location", "Retry-After"):
+        assert again.headers[name] == first.headers[name]
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    assert [sent for sent, *_ in broker.sent] == [task_id]
+    assert client.get("/tasks?limit=5").get_json()["items"][0]["state"] == "failed"
+    assert len(store.records) == 1
+
+
+def test_another_body_is_a_conflict(send, broker):
+    """A key that names another request is refused."""
+    send()
+
+    problem_of(send(name="demo.add", args=[2, 3]), 422, "idempotency-conflict")
+    assert len(broker.sent) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"labels": {"customer": "42"}, "kwargs": {"y": 3, "x": 2}, "name": "demo.add"}',
+        b'{"name":"demo.add","kwargs":{"x":2,"y":3},"labels":{"customer":"42"}}',
+        b'{"name":"d\\u0065mo.add","kwargs":{"x":2,"y":3},"labels":{"customer":"42"}}',
+    ],
+)
+def test_the_same_body_in_other_words(send, client, body):
+    """What a body says counts, not how it is written."""
+    send()
+
+    again = client.post("/tasks", data=body, content_type="application/json", headers={"Idempotency-Key": "order-1"})
+
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_other_keys_and_none(send, submit, broker):
+    """Another key, or none, is another task; keys differ by case."""
+    tasks = {
+        response.get_json()["id"] for response in (send("a"), send("A"), send("a:b"), submit(**BODY), submit(**BODY))
+    }
+
+    assert len(tasks) == len(broker.sent) == 5
+
+
+@pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "é", "\x7f", "x" * 256])
+def test_bad_keys(send, broker, key):
+    """What is no key is named, and nothing is submitted."""
+    problem = problem_of(send(key), 422, "validation")
+
+    assert [error["parameter"] for error in problem["errors"]] == ["Idempotency-Key"]
+    assert broker.sent == []
+
+
+@pytest.mark.parametrize("key", ["x" * 255, "!", "~", '"quoted"', "*?[a]\\{}%00", "task-status:claim:"])
+def test_any_visible_ascii_is_a_key(send, key):
+    """Every other key is one, and used as it is."""
+    first, again = send(key), send(key)
+
+    assert first.status_code == 202
+    assert again.data == first.data
+
+
+def test_a_refused_request_claims_nothing(send, store, broker):
+    """What was mended may be sent with the same key."""
+    problem_of(send(name="demo.add", args=["two", 3]), 422, "validation")
+    problem_of(send(name="no.such.task"), 422, "unknown-task-type")
+    problem_of(send(name="demo.add", surprise=1), 422, "validation")
+    assert store.claims == {}
+
+    assert send().status_code == 202
+    assert len(broker.sent) == 1
+
+
+def test_in_flight(send, broker):
+    """While the first request is at it another one is told to come again, and sends nothing."""
+    answers = []
+    sends = broker.send
+    broker.send = lambda *args, **kwargs: (answers.append(send()), sends(*args, **kwargs))
+
+    assert send().status_code == 202
+
+    problem_of(answers[0], 409, "idempotency-in-flight")
+    assert answers[0].headers["Retry-After"] == "1"
+    assert len(broker.sent) == 1
+
+
+def test_a_failed_send_may_be_tried_again_at_once(send, client, store, broker):
+    """After a 503 the same request sends the same id, and then all is well."""
+    broker.down = True
+    problem_of(send(), 503, "broker-unavailable")
+    [task_id] = store.records
+    assert [one["code"] for one in client.get(f"/tasks/{task_id}").get_json()["diagnostics"]] == ["send_unconfirmed"]
+    problem_of(send(), 503, "broker-unavailable")
+    problem_of(send(name="demo.add", args=[1, 1]), 422, "idempotency-conflict")
+
+    broker.down = False
+    answer = send()
+
+    assert (answer.status_code, answer.get_json()["id"], answer.get_json()["diagnostics"]) == (202, task_id, [])
+    assert "Idempotency-Replayed" not in answer.headers
+    assert [sent for sent, *_ in broker.sent] == [task_id]
+    assert client.get(f"/tasks/{task_id}").get_json() == answer.get_json()
+    assert send().data == answer.data
+    assert len(store.records) == 1
+
+
+class Killed(BaseException):
+    """The server was killed."""
+
+
+def killed(*_, **__):
+    """Be killed."""
+    raise Killed
+
+
+def die_within(send, part, step):
+    """Let the server be killed when it comes to a step."""
+    real = getattr(part, step)
+    setattr(part, step, killed)
+    with pytest.raises(Killed):
+        send()
+    setattr(part, step, real)
+
+
+def test_killed_before_it_was_sent(send, store, broker):
+    """The claim's lease ends, and the next request sends the id that was recorded."""
+    die_within(send, broker, "send")
+    [task_id] = store.records
+    problem_of(send(), 409, "idempotency-in-flight")
+
+    store.time += timedelta(seconds=LEASE_SECONDS)
+    answer = send()
+
+    assert (answer.status_code, answer.get_json()["id"]) == (202, task_id)
+    assert [sent for sent, *_ in broker.sent] == [task_id]
+    assert send().headers["Idempotency-Replayed"] == "true"
+
+
+def test_killed_before_it_was_known_to_be_sent(send, store, broker):
+    """It was sent and no worker has seen it: the same id is sent again, for the worker kit to run once."""
+    die_within(send, store, "end_lease")
+
+    store.time += timedelta(seconds=LEASE_SECONDS)
+    answer = send()
+
+    assert [sent for sent, *_ in broker.sent] == [answer.get_json()["id"]] * 2
+
+
+@pytest.mark.parametrize("fact", [Fact.RECEIVED, Fact.STARTED, Fact.FINISHED])
+def test_killed_after_a_worker_has_seen_it(send, store, broker, fact):
+    """Then there is nothing to send, and the answer is what is known."""
+    die_within(send, store, "end_lease")
+    [task_id] = store.records
+    store.note(Note(task_id=task_id, fact=fact, outcome="SUCCESS" if fact is Fact.FINISHED else None))
+
+    store.time += timedelta(seconds=LEASE_SECONDS)
+    answer = send()
+
+    assert (answer.status_code, answer.get_json()["id"]) == (200 if fact is Fact.FINISHED else 202, task_id)
+    assert len(broker.sent) == 1
+    assert send().data == answer.data
+
+
+def test_what_the_first_request_was_scheduled_for_holds(send, store, broker):
+    """A request that goes on in another one's place sends its times, which the record has."""
+    body = {"name": "demo.add", "args": [2, 3], "countdown": 600, "expires": 3600}
+    broker.down = True
+    problem_of(send(**body), 503, "broker-unavailable")
+    broker.down = False
+    [record] = store.records.values()
+
+    answer = send(**body).get_json()
+
+    [(_, submission, _)] = broker.sent
+    assert round(submission.scheduled_for.timestamp() * 1000) == int(record[b"scheduled_for"])
+    assert round(submission.expires_at.timestamp() * 1000) == int(record[b"expires_at"])
+    assert answer["scheduled_for"] == submission.scheduled_for.isoformat().replace("+00:00", "Z")
+
+
+def test_a_record_that_has_expired_meanwhile(send, store, broker):
+    """A request that goes on where another one has died records the task again if it must."""
+    die_within(send, broker, "send")
+    [task_id] = store.records
+    del store.records[task_id]
+
+    store.time += timedelta(seconds=LEASE_SECONDS)
+
+    assert send().get_json()["id"] == task_id
+    assert task_id in store.records
+
+
+def test_a_lease_that_cannot_be_ended(send, store, broker):
+    """The task is sent, so it is accepted; the next request finds out."""
+
+    def unavailable(*_):
+        raise StoreUnavailable
+
+    end_lease, store.end_lease = store.end_lease, unavailable
+    first = send()
+    assert first.status_code == 202
+    problem_of(send(), 409, "idempotency-in-flight")
+
+    store.end_lease = end_lease
+    store.note(Note(task_id=first.get_json()["id"], fact=Fact.RECEIVED))
+    store.time += timedelta(seconds=LEASE_SECONDS)
+    assert send().get_json()["id"] == first.get_json()["id"]
+    assert len(broker.sent) == 1
+
+
+def test_accepted_stays_accepted(send, store, broker, tracker, feed):
+    """The answer is the same when the type is not announced any more, also by another server."""
+    first = send()
+    store.announced.clear()
+    submitter = Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
+    elsewhere = create_api(tracker, submitter, feed).test_client()
+
+    def send_elsewhere(key):
+        return elsewhere.post("/tasks", json=BODY, headers={"Idempotency-Key": key})
+
+    assert send_elsewhere("order-1").data == first.data
+    problem_of(send_elsewhere("order-2"), 422, "unknown-task-type")
+
+
+def test_a_key_lasts_a_day(send, store):
+    """Then it names a new task."""
+    first = send()
+    store.time += timedelta(seconds=CLAIM_SECONDS - 1)
+    assert send().data == first.data
+    store.time += timedelta(seconds=1)
+
+    assert send().get_json()["id"] != first.get_json()["id"]
+
+
+def test_a_wait_is_no_part_of_the_request(send, store, feed):
+    """The same request may wait longer, or not at all; a replay that waits tells the end."""
+    task_id = send().get_json()["id"]
+    feed.script = [lambda: store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="FAILURE"))]
+
+    answer = send(path="/tasks?wait=5")
+
+    assert (answer.status_code, answer.get_json()["state"]) == (200, "failed")
+    assert answer.headers["Idempotency-Replayed"] == "true"
+    assert send().get_json()["state"] == "queued"
+
+
+def test_trips(send, submit, store):
+    """A key costs one round trip more, after the send; a replay costs one in all."""
+    submit(**BODY)
+
+    def trips_of(request):
+        store.trips = 0
+        request()
+        return store.trips
+
+    assert [trips_of(request) for request in (lambda: submit(**BODY), send, send)] == [1, 2, 1]
+
+
+def test_store_down(send, store, broker):
+    """Without the store nothing is claimed, recorded or sent."""
+    send("warm")
+    store.down, broker.sent = True, []
+
+    problem_of(send(), 503, "store-unavailable")
+    assert broker.sent == []

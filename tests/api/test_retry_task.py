@@ -1,0 +1,137 @@
+"""`POST /tasks/{id}/retry`."""
+
+import json
+
+import pytest
+from task_status_worker.record import Fact, Note
+
+from api.problems import problem_of
+
+
+@pytest.fixture
+def failed(submit, store, broker):
+    """Give the id of a task that was submitted with all there is, and has failed."""
+    response = submit(
+        name="demo.add",
+        args=[2],
+        kwargs={"y": 3},
+        countdown=60,
+        expires=90,
+        queue="slow",
+        priority=7,
+        labels={"a": "b"},
+    )
+    task_id = response.get_json()["id"]
+    store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="FAILURE"))
+    broker.sent.clear()
+    return task_id
+
+
+@pytest.mark.usefixtures("at_present")
+def test_submits_it_again(client, broker, failed):
+    """A new task with the same name, arguments, queue, priority and labels, and one that names the first; now."""
+    response = client.post(f"/tasks/{failed}/retry")
+
+    task = response.get_json()
+    assert (response.status_code, task["state"]) == (202, "queued")
+    assert response.headers["Location"] == f"/tasks/{task['id']}"
+    assert response.headers["Retry-After"] == "1"
+    assert task["id"] != failed
+    assert task["labels"] == {"a": "b", "retry_of": failed}
+    assert (task["name"], task["queue"], task["scheduled_for"], task["expires_at"]) == ("demo.add", "slow", None, None)
+    [(task_id, submission, queue)] = broker.sent
+    assert (task_id, submission.name, submission.args, submission.kwargs) == (task["id"], "demo.add", [2], {"y": 3})
+    assert (queue, submission.priority) == ("slow", 7)
+    assert client.get(f"/tasks/{task_id}").get_json() == task
+    assert client.get(f"/tasks/{failed}").get_json()["state"] == "failed"
+
+
+def test_a_retry_of_a_retry(client, store, failed):
+    """It names the task that it repeats, and can be found by that."""
+    first = client.post(f"/tasks/{failed}/retry").get_json()["id"]
+    store.note(Note(task_id=first, fact=Fact.REVOKED))
+
+    second = client.post(f"/tasks/{first}/retry").get_json()
+
+    assert second["labels"] == {"a": "b", "retry_of": first}
+    assert [task["id"] for task in client.get(f"/tasks?label=retry_of:{failed}").get_json()["items"]] == [first]
+
+
+def test_where_it_belongs(submit, client, store, broker):
+    """One that named no queue goes where its type belongs."""
+    task_id = submit(name="demo.add", args=[2, 3]).get_json()["id"]
+    store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="SUCCESS"))
+
+    client.post(f"/tasks/{task_id}/retry")
+
+    assert [(queue, submission.priority) for _, submission, queue in broker.sent] == [("sums", None)] * 2
+
+
+def test_not_done(submit, client, broker):
+    """What may still succeed by itself is not repeated."""
+    task_id = submit(name="demo.add", args=[2, 3]).get_json()["id"]
+
+    problem_of(client.post(f"/tasks/{task_id}/retry"), 409, "task-not-done")
+    assert len(broker.sent) == 1
+
+
+def test_not_submitted_here(client, store, broker):
+    """Nobody knows what it was called with."""
+    store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42, "task_id": "t-1"}).encode()
+    store.note(Note(task_id="t-2", fact=Fact.FINISHED, name="demo.add", outcome="FAILURE"))
+
+    for task_id in ("t-1", "t-2"):
+        problem_of(client.post(f"/tasks/{task_id}/retry"), 409, "task-not-repeatable")
+    assert broker.sent == []
+
+
+def test_no_such_task(client, store):
+    """There is nothing to repeat."""
+    store.known.add("t-2")
+
+    problem_of(client.post("/tasks/t-1/retry"), 404, "task-not-found")
+    problem_of(client.post("/tasks/*/retry"), 404, "task-not-found")
+    problem_of(client.post("/tasks/t-2/retry"), 410, "task-expired")
+
+
+def test_checks_as_a_submission(client, store, broker, failed):
+    """What may not be submitted any more is not repeated."""
+    store.calls[failed] = type(store.calls[failed])(name="demo.add", args=["two", 3])
+    problem_of(client.post(f"/tasks/{failed}/retry"), 422, "validation")
+    store.calls[failed] = type(store.calls[failed])(name="no.such.task")
+    problem_of(client.post(f"/tasks/{failed}/retry"), 422, "unknown-task-type")
+    assert broker.sent == []
+
+
+def test_once_for_a_key(client, store, broker, failed):
+    """The same key gives the same answer, also when the first task is forgotten; it is another request's elsewhere."""
+    headers = {"Idempotency-Key": "again"}
+    first = client.post(f"/tasks/{failed}/retry", headers=headers)
+    assert client.delete(f"/tasks/{failed}").status_code == 204
+
+    replayed = client.post(f"/tasks/{failed}/retry", headers=headers)
+
+    assert (replayed.status_code, replayed.data) == (202, first.data)
+    assert replayed.headers["Idempotency-Replayed"] == "true"
+    assert len(broker.sent) == 1
+    problem_of(
+        client.post("/tasks", json={"name": "demo.add", "args": [2, 3]}, headers=headers), 422, "idempotency-conflict"
+    )
+    store.note(Note(task_id=first.get_json()["id"], fact=Fact.REVOKED))
+    other = client.post(f"/tasks/{first.get_json()['id']}/retry", headers=headers)
+    problem_of(other, 422, "idempotency-conflict")
+    problem_of(client.post(f"/tasks/{failed}/retry", headers={"Idempotency-Key": ""}), 422, "validation")
+
+
+def test_waits(client, store, broker, feed, failed):
+    """It may wait for the end as a submission does."""
+
+    def finish():
+        store.note(Note(task_id=broker.sent[0][0], fact=Fact.FINISHED, outcome="SUCCESS", result_stored=False))
+
+    feed.script = [finish]
+
+    response = client.post(f"/tasks/{failed}/retry", headers={"Prefer": "wait=5"})
+
+    assert (response.status_code, response.get_json()["state"]) == (200, "succeeded")
+    assert response.headers["Preference-Applied"] == "wait=5"

@@ -1,0 +1,360 @@
+"""What a submitter may expect of its store: the fake and Redis pass the same tests, alone and under a race."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import msgspec
+import pytest
+import redis
+from fakes import MemoryBroker, MemoryStore
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from servers import RedisServer
+from task_status_service.catalog import Catalog, TaskNames
+from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight
+from task_status_service.store import RedisStore, connect_to
+from task_status_service.submission import (
+    CLAIM_SECONDS,
+    LEASE_SECONDS,
+    Call,
+    Claim,
+    Claimed,
+    Interrupted,
+    Recorded,
+    Submission,
+)
+from task_status_service.submission_store import RedisSubmissionStore
+from task_status_service.submitting import Accepted, Submitter
+from task_status_service.tracker import Tracker
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import Fact, Note, unpack
+
+CALL = Call(name="demo.add", args=[2, None], kwargs={"z": {"deep": [1.5, "é"]}}, queue="sums", priority=3)
+CLAIM = Claim(key="order-1", fingerprint="f")
+OTHER = Claim(key="order-1", fingerprint="g")
+ANSWER = b'{"any": "answer"}'
+
+
+def note_of(task_id: str, **fields: Any) -> Note:
+    """Give the note of a submission."""
+    return Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"}, **fields)
+
+
+class Arranged(Protocol):
+    """A store of submissions, and the hands of time."""
+
+    store: Any
+
+    def record(self, task_id: str) -> Any: ...
+    def end_all_leases(self) -> None: ...
+
+
+class ArrangedMemory:
+    """The fake."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+
+    def record(self, task_id: str) -> Any:
+        return unpack(self.store.read(task_id).record)
+
+    def end_all_leases(self) -> None:
+        self.store.time += timedelta(seconds=LEASE_SECONDS)
+
+
+class ArrangedRedis:
+    """The adapter, over a real Redis."""
+
+    def __init__(self, url: str, keys: Keys) -> None:
+        self.keys = keys
+        self.client: Any = redis.Redis.from_url(url)
+        self.store = RedisSubmissionStore(connect_to(url, sentinel_master=""), keys=keys, retention=Retention())
+
+    def record(self, task_id: str) -> Any:
+        return unpack(self.client.hgetall(self.keys.record(task_id)))
+
+    def end_all_leases(self) -> None:
+        for key in self.client.keys("*task-status:claim:*"):
+            self.client.hset(key, "until", self.client.time()[0] * 1000 - 1)
+
+
+@pytest.fixture(params=["memory", "redis", "redis with a prefix"])
+def arranged(request: pytest.FixtureRequest) -> Iterator[Arranged]:
+    """Give each kind of store, empty."""
+    if request.param == "memory":
+        yield ArrangedMemory()
+        return
+    keys = Keys.under("app" if "prefix" in request.param else None)
+    arranged = ArrangedRedis(request.getfixturevalue("redis_url"), keys)
+    yield arranged
+    arranged.client.close()
+
+
+def test_records(arranged: Arranged) -> None:
+    """A submission is recorded as any note is, and its call is kept."""
+    recorded = arranged.store.submit(note_of("t-1"), CALL, None)
+
+    record = arranged.record("t-1")
+    assert recorded == Recorded(record.submitted_at)
+    assert (record.fact, record.name, record.labels, record.seq) == (Fact.SUBMITTED, "demo.add", {"a": "b"}, 1)
+    assert arranged.store.call("t-1") == CALL
+    assert arranged.store.call("t-2") is None
+    assert arranged.store.claimed(CLAIM) is None
+
+
+def test_a_claim_is_leased(arranged: Arranged) -> None:
+    """While one request is at it, the same and any other with its key write nothing."""
+    assert isinstance(arranged.store.submit(note_of("t-1"), CALL, CLAIM), Recorded)
+
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
+    assert arranged.store.submit(note_of("t-3"), CALL, OTHER) == Claimed(is_same=False, answer=None)
+    assert (arranged.record("t-2"), arranged.record("t-3")) == (None, None)
+    assert (arranged.store.call("t-2"), arranged.store.call("t-3")) == (None, None)
+    assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, answer=None)
+
+
+def test_an_answer_stays(arranged: Arranged) -> None:
+    """What was answered is what every later request gets."""
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    arranged.store.end_lease(CLAIM, "t-1", ANSWER)
+    arranged.end_all_leases()
+
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, answer=ANSWER)
+    assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, answer=ANSWER)
+    assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, answer=ANSWER)
+    assert arranged.record("t-2") is None
+
+
+@pytest.mark.parametrize("ended", ["by itself", "after a failed send"])
+def test_a_lease_that_is_over(arranged: Arranged, ended: str) -> None:
+    """The next request goes on with the first one's task, under a lease of its own; another body is still refused."""
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    if ended == "by itself":
+        arranged.end_all_leases()
+    else:
+        arranged.store.end_lease(CLAIM, "t-1", None)
+
+    assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, answer=None)
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Interrupted("t-1")
+    assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
+    assert arranged.record("t-2") is None
+    assert arranged.record("t-1").seq == 1
+    arranged.store.end_lease(CLAIM, "t-2", ANSWER)
+    assert arranged.store.submit(note_of("t-4"), CALL, CLAIM) == Claimed(is_same=True, answer=ANSWER)
+
+
+def test_only_the_holder_ends_a_lease(arranged: Arranged) -> None:
+    """A request that was held up, and lost its lease, neither answers for nor frees the next one."""
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    arranged.end_all_leases()
+    arranged.store.submit(note_of("t-2"), CALL, CLAIM)
+
+    for answer in (None, ANSWER):
+        arranged.store.end_lease(CLAIM, "t-1", answer)
+        assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
+    arranged.store.end_lease(Claim(key="never", fingerprint="f"), "t-1", ANSWER)
+    assert arranged.store.claimed(Claim(key="never", fingerprint="f")) is None
+
+
+def test_a_key_belongs_to_its_owner(arranged: Arranged) -> None:
+    """Two owners may use the same key, also where one's name ends in what the other's key begins with."""
+    owned = [Claim(key=key, fingerprint="f", owner=owner) for owner, key in (("", "ab"), ("a", "b"), ("ab", ""))]
+
+    for number, claim in enumerate(owned):
+        assert isinstance(arranged.store.submit(note_of(f"t-{number}"), CALL, claim), Recorded)
+
+
+def test_resumes_what_is_not_confirmed(arranged: Arranged) -> None:
+    """A send that was not confirmed is noted, and so is one that was confirmed after it."""
+    arranged.store.submit(note_of("t-1"), CALL, None)
+    arranged.store.submit(note_of("t-1", send_unconfirmed=True), CALL, None)
+    assert arranged.record("t-1").send_unconfirmed
+    arranged.store.submit(note_of("t-1", send_unconfirmed=False), CALL, None)
+    assert not arranged.record("t-1").send_unconfirmed
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("submit"), st.sampled_from("ab"), st.sampled_from("fg")),
+        st.tuples(st.just("end"), st.sampled_from("ab"), st.integers(0, 9), st.booleans()),
+        st.tuples(st.just("lapse")),
+    ),
+    max_size=25,
+)
+
+
+def outcomes(arranged: Arranged, steps: list[tuple[Any, ...]]) -> list[object]:
+    """Take steps, and give what each request was told, without times."""
+    told: list[object] = []
+    for number, (step, *rest) in enumerate(steps):
+        if step == "lapse":
+            arranged.end_all_leases()
+        elif step == "submit":
+            key, fingerprint = rest
+            found = arranged.store.submit(note_of(f"t-{number}"), CALL, Claim(key=key, fingerprint=fingerprint))
+            told.append(None if isinstance(found, Recorded) else found)
+        else:
+            key, holder, is_sent = rest
+            claim = Claim(key=key, fingerprint="f")
+            arranged.store.end_lease(claim, f"t-{holder}", b"answer %d" % number if is_sent else None)
+            told.append(arranged.store.claimed(claim))
+    return told
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_any_steps(redis_server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
+    """Whatever is asked, sent, lost and delayed, and in which order: the script does what the model does."""
+    real = ArrangedRedis(redis_server.url, Keys())
+    real.client.flushall()
+
+    assert outcomes(real, steps) == outcomes(ArrangedMemory(), steps)
+    real.client.close()
+
+
+class CountingConnection(redis.Connection):
+    """Count what is sent: one send is one round trip."""
+
+    trips = 0
+
+    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        type(self).trips += 1
+        super().send_packed_command(command, check_health)
+
+
+def test_round_trips(redis_url: str) -> None:
+    """Each use is one round trip."""
+    pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
+    store = RedisSubmissionStore(redis.Redis(connection_pool=pool), keys=Keys(), retention=Retention())
+    store.submit(note_of("t-0"), CALL, None)  # connects, and loads the scripts
+    store.end_lease(CLAIM, "t-0", None)
+    for use in (
+        lambda: store.submit(note_of("t-1"), CALL, None),
+        lambda: store.submit(note_of("t-2"), CALL, CLAIM),
+        lambda: store.submit(note_of("t-3"), CALL, CLAIM),
+        lambda: store.end_lease(CLAIM, "t-2", ANSWER),
+        lambda: store.claimed(CLAIM),
+        lambda: store.call("t-1"),
+    ):
+        CountingConnection.trips = 0
+        use()
+        assert CountingConnection.trips == 1
+    pool.disconnect()
+
+
+def test_what_is_in_redis(redis_url: str) -> None:
+    """A key is hashed, a claim lives a day, and a call as long as the record that it belongs to."""
+    arranged = ArrangedRedis(redis_url, Keys())
+    client = arranged.client
+    hostile = Claim(key="*?[a]\\{}%00", fingerprint="f")
+    arranged.store.submit(note_of("t-1"), CALL, hostile)
+    later = datetime.now(UTC) + timedelta(days=30)
+    arranged.store.submit(note_of("t-2", scheduled_for=later), CALL, None)
+
+    [claim] = client.keys("task-status:claim:*")
+    assert claim.decode() == Keys().claim("", hostile.key)
+    assert not any(hostile.key.encode() in key for key in client.keys("*"))
+    assert CLAIM_SECONDS - 5 <= client.ttl(claim) <= CLAIM_SECONDS
+    for task_id in ("t-1", "t-2"):
+        assert abs(client.ttl(Keys().call(task_id)) - client.ttl(Keys().record(task_id))) <= 2
+    client.set(Keys().call("t-1"), b"garbage")
+    assert arranged.store.call("t-1") is None
+    client.close()
+
+
+class RealParts:
+    """A submitter over a real Redis, with a broker that remembers."""
+
+    def __init__(self, url: str) -> None:
+        client = connect_to(url, sentinel_master="")
+        self.store = RedisStore(client, results=None, keys=Keys(), retention=Retention())
+        self.submissions = RedisSubmissionStore(client, keys=Keys(), retention=Retention())
+        self.broker = MemoryBroker()
+        self.tracker = Tracker(self.store, self.broker, final_states={})
+        self.submitter = Submitter(
+            self.tracker,
+            self.submissions,
+            self.broker,
+            Catalog(self.store.announcements, allowed=TaskNames.parse("demo.*")),
+            default_queue="celery",
+        )
+
+    def insist(self, key: str) -> Accepted:
+        """Ask as a patient client does, until there is an answer."""
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                return self.submitter.submit(Submission(name="demo.add"), Claim(key=key, fingerprint="f"))
+            except (IdempotencyInFlight, BrokerUnavailable):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+
+
+@pytest.fixture
+def real(redis_url: str) -> Iterator[RealParts]:
+    """Give a submitter over a real Redis."""
+    parts = RealParts(redis_url)
+    yield parts
+    parts.store.close()
+
+
+def test_race(real: RealParts) -> None:
+    """Sixty-four at once with the same keys: one task for each key, sent once, and one answer for all."""
+    keys = [f"order-{number}" for number in range(10)]
+    together = threading.Barrier(64)
+
+    def ask_all(_: int) -> list[Accepted]:
+        together.wait()
+        return [real.insist(key) for key in keys]
+
+    with ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(ask_all, range(64)))
+
+    for index in range(len(keys)):
+        of_key = [answer[index] for answer in answers]
+        assert len({msgspec.json.encode(answer.status) for answer in of_key}) == 1
+        assert Counter(answer.is_replayed for answer in of_key) == {True: 63, False: 1}
+    assert len(real.broker.sent) == len({task_id for task_id, *_ in real.broker.sent}) == len(keys)
+
+
+def test_race_with_a_broker_that_fails(real: RealParts) -> None:
+    """Sends that fail now and then: still one task for each key, whose message is sent at least once."""
+    sends, count, lock = real.broker.send, iter(range(1_000_000)), threading.Lock()
+
+    def send(task_id: str, submission: Submission, *, queue: str) -> None:
+        with lock:
+            number = next(count)
+        if number % 3 != 2:
+            if number % 3 == 1:  # it arrives, and is not confirmed
+                sends(task_id, submission, queue=queue)
+            raise BrokerUnavailable
+        sends(task_id, submission, queue=queue)
+
+    real.broker.send = send  # type: ignore[method-assign]
+    keys = [f"order-{number}" for number in range(5)]
+    with ThreadPoolExecutor(16) as pool:
+        ids = list(pool.map(lambda number: real.insist(keys[number % 5]).status.id, range(80)))
+
+    assert [len(set(ids[index::5])) for index in range(5)] == [1] * 5
+    assert {task_id for task_id, *_ in real.broker.sent} == set(ids)
+
+
+def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
+    """The steps by hand: it is claimed and recorded, and nobody sends it; after its lease the next request does."""
+    submission, claim = Submission(name="demo.add", args=[1]), Claim(key="order-1", fingerprint="f")
+    real.submissions.submit(note_of("t-1", queue="celery"), Call(name="demo.add", args=[1]), claim)
+    with pytest.raises(IdempotencyInFlight):
+        real.submitter.submit(submission, claim)
+
+    ArrangedRedis(redis_url, Keys()).end_all_leases()
+    accepted = real.submitter.submit(submission, claim)
+
+    assert (accepted.status.id, accepted.is_replayed) == ("t-1", False)
+    assert [(task_id, sent.args) for task_id, sent, _ in real.broker.sent] == [("t-1", [1])]
+    assert real.submitter.submit(submission, claim) == Accepted(accepted.status, is_replayed=True)
+    assert real.tracker.decoded(real.tracker.read("t-1")).status == accepted.status

@@ -1,0 +1,78 @@
+"""Each version is decoded once, and what was remembered is what would be decoded."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stored_values import ROWS, snapshot_of
+from task_status_service import decodings
+from task_status_service.decodings import MAX_REMEMBERED_BYTES, Decodings
+from task_status_service.listing import MAX_LISTED_SIZE
+from task_status_service.status import MAX_INLINE_SIZE, Snapshot
+
+
+@pytest.fixture
+def decoded_ids(monkeypatch):
+    """Give the list of ids that are really decoded, as it grows."""
+    ids = []
+    decode = decodings.decode
+    monkeypatch.setattr(
+        decodings, "decode", lambda snapshot, **how: ids.append(snapshot.task_id) or decode(snapshot, **how)
+    )
+    return ids
+
+
+def snapshot(task_id, **meta):
+    """Give what is read of a running task."""
+    return Snapshot(task_id=task_id, meta=json.dumps({"status": "PROGRESS", "result": {}, **meta}).encode())
+
+
+def test_once(decoded_ids):
+    """What was said once is said again without decoding, until it changes."""
+    its = Decodings({})
+
+    assert its.decoded(snapshot("a")) is its.decoded(snapshot("a"))
+    assert its.decoded(snapshot("a", status="SUCCESS")).status.done
+    assert decoded_ids == ["a", "a"]
+
+
+def test_no_more_than_it_may(decoded_ids, monkeypatch):
+    """Neither too many statuses nor long ones; what is forgotten is decoded again."""
+    monkeypatch.setattr(decodings, "MAX_REMEMBERED", 2)
+    its = Decodings({})
+
+    for task_id in ("a", "b", "c", "c", "b", "a"):
+        its.decoded(snapshot(task_id))
+    for _ in range(2):
+        its.decoded(snapshot("long", result="x" * MAX_REMEMBERED_BYTES))
+
+    assert decoded_ids == ["a", "b", "c", "a", "long", "long"]
+
+
+def test_what_a_list_leaves_out_is_not_left_out_elsewhere():
+    """A list cuts long results; whoever reads the task alone afterwards gets the whole."""
+    its = Decodings({})
+    large = snapshot("a", status="SUCCESS", result="x" * (MAX_LISTED_SIZE + 1))
+
+    assert its.decoded(large, inline_size=MAX_LISTED_SIZE).status.result is None
+    assert its.decoded(large).status.result is not None
+
+
+def test_versions_tell_tasks_and_settings_apart():
+    """The same bytes of another task, or under other settings, are another version."""
+    custom = [Snapshot(task_id=task_id, meta=b'{"status": "PARTIAL"}') for task_id in "ab"]
+    versions = {Decodings(states).version(one) for one in custom for states in ({}, {"PARTIAL": "succeeded"})}
+
+    assert len(versions) == 4
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from([MAX_LISTED_SIZE, MAX_INLINE_SIZE])), max_size=30))
+def test_as_if_nothing_were_remembered(asked):
+    """Real stored values, alone or in a list, in any order, some of them twice."""
+    remembering = Decodings({})
+
+    for row, inline_size in asked:
+        fresh = Decodings({}).decoded(snapshot_of(row), inline_size=inline_size)
+        assert remembering.decoded(snapshot_of(row), inline_size=inline_size) == fresh
