@@ -65,11 +65,11 @@ test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 
 test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not part of `test`
 	@mkdir -p .run
-	@$(PYTEST) tests/faults --basetemp=.run/faults -v
+	@$(PYTEST) tests/faults --basetemp=.run/faults --verbose --numprocesses 2 --dist loadfile
 
 faults: $(STAMP) ## kill, stop and pause real processes for half an hour, check every answer, and write docs/reliability.md
 	@mkdir -p .run
-	@FAULTS=long $(PYTEST) tests/faults --basetemp=.run/faults -v
+	@FAULTS=long $(PYTEST) tests/faults --basetemp=.run/faults --verbose
 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs

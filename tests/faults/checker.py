@@ -5,7 +5,7 @@ An answer is later than another if it was asked for after the other had come: wh
 
 import collections
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -213,7 +213,7 @@ def _changes(before: Seen, after: Seen) -> str | None:
         return None
     if before.whole is None or after.whole is None:
         return f"{before.state} -> {after.state}"
-    one, other = msgspec.json.decode(before.whole), msgspec.json.decode(after.whole)
+    one, other = _without_time_of_progress(before.whole), _without_time_of_progress(after.whole)
     names = [
         name
         for name in one
@@ -222,6 +222,14 @@ def _changes(before: Seen, after: Seen) -> str | None:
         and not (one[name] is None and name in _MAY_BE_FILLED)
     ]
     return ", ".join(f"{name} {one[name]!r} -> {other.get(name)!r}" for name in names) or None
+
+
+def _without_time_of_progress(whole: str) -> dict[str, Any]:
+    """Decode a status, without the time of its progress: the worker's last word carries the progress once more."""
+    status: dict[str, Any] = msgspec.json.decode(whole)
+    if status.get("progress"):
+        status["progress"].pop("updated_at", None)
+    return status
 
 
 def _one_task_per_key(evidence: Evidence, _promise: Promise) -> _Found:

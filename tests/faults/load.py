@@ -11,6 +11,10 @@ from faults.client import Client
 
 #: how many ids one read asks for at most
 BATCH: Final = 100
+#: how many of the newest are followed, how often, and how often all of them
+_FOLLOWED: Final = 20
+_TURN_SECONDS: Final = 0.05
+_TURNS_PER_BATCH: Final = 20
 #: name and arguments of a submission
 Call = tuple[str, Sequence[Any]]
 _ENDED: Final = "lost"
@@ -64,16 +68,19 @@ class Load:
                     self.accepted.append(status.id)
 
     def _follow(self, client: Client, _begun: float) -> None:
-        """Read the newest ones, alone and together, again and again."""
-        while not self._stopped.wait(0.05):
+        """Read some of the newest, one by one, and once a second together."""
+        for turn in itertools.count():
+            if self._stopped.wait(_TURN_SECONDS):
+                return
             with self._lock:
-                newest = self.accepted[-BATCH:]
-            if newest:
-                client.read(newest[0])
-                client.read(newest[-1])
-                client.read_many(newest)
-            else:
+                newest = self.accepted[-_FOLLOWED:]
+            if not newest:
                 client.live()
+                continue
+            client.read(newest[0])
+            client.read(newest[-1])
+            if turn % _TURNS_PER_BATCH == 0:
+                client.read_many(newest)
 
 
 def batches(task_ids: list[str]) -> Iterator[list[str]]:

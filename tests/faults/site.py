@@ -10,7 +10,7 @@ from servers import RedisServer, Server, Worker, wait_until, worker_process
 
 from faults.checker import BOUND_SECONDS, Promise, Totals, Violation, check, totals
 from faults.client import Client
-from faults.history import Answer, Recorder
+from faults.history import Answer, Fault, Recorder
 from faults.load import settle
 from faults.size import SIZE
 from faults.truth import Deed, now, read_truth
@@ -119,6 +119,10 @@ class Site:
     def settle(self, client: Client, *, seconds: float) -> list[str]:
         """Wait until all that was accepted has ended or is lost; give what has not in so many seconds."""
         return settle(client, self.accepted(), seconds=seconds)
+
+    def struck(self, what: str) -> int:
+        """Tell how often the nemesis did this."""
+        return sum(isinstance(event, Fault) and event.what == what for event in self.recorder.history())
 
     def answers(self) -> list[Answer]:
         """Give every answer so far."""

@@ -52,7 +52,7 @@ _SIZES: Final = {
             redelivered=4,
             full_load_seconds=20,
             is_patient=False,
-            slack_seconds=0.5,
+            slack_seconds=1.0,
         ),
         Size(
             name="long",

@@ -235,6 +235,15 @@ ALLOWED = {
         RAN,
         {},
     ),
+    "its last progress is told once more": (
+        [
+            submitted(),
+            answer(3, status("succeeded", whole='{"progress":{"current":1,"updated_at":"2026-01-01T00:00:01Z"}}')),
+            answer(4, status("succeeded", whole='{"progress":{"current":1,"updated_at":"2026-01-01T00:00:02Z"}}')),
+        ],
+        RAN,
+        {},
+    ),
     "a killed process could not say that it finished": (
         [submitted(), answer(3, status("failed", failure=SeenFailure("worker_lost")))],
         RAN,
