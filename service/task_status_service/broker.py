@@ -62,8 +62,8 @@ class CeleryBroker:
         self._declared: set[str] = set()
         self._app.conf.update(_SETTINGS, task_default_queue=default_queue, broker_transport_options=options)
 
-    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
-        """Send one message, once.
+    def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
+        """Send one message, once; `retries` says how often the task was tried before.
 
         Raises:
             BrokerUnavailable: it was not confirmed; it may or may not have been sent.
@@ -78,6 +78,7 @@ class CeleryBroker:
                 expires=submission.expires_at,
                 queue=queue,
                 priority=submission.priority,
+                retries=retries,
                 declare=() if queue in self._declared else None,
             )
             self._remember_declared(queue)
@@ -120,6 +121,23 @@ class CeleryBroker:
                 )
         except (KombuError, OSError) as error:
             raise BrokerUnavailable from error
+
+    def waiting(self, queue: str) -> int:
+        """Count the messages of a queue that no worker has taken; 0 if there is no such queue.
+
+        Raises:
+            BrokerUnavailable: it does not answer.
+        """
+        with self._app.connection_for_write() as connection:
+            try:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
+                return int(connection.channel().queue_declare(queue, passive=True).message_count)
+            except connection.channel_errors as error:
+                if "NOT_FOUND" in str(error):
+                    return 0
+                raise BrokerUnavailable from error
+            except (KombuError, OSError, *connection.connection_errors) as error:
+                raise BrokerUnavailable from error
 
     def check(self) -> None:
         """Open a connection and a channel, which every transport of kombu answers only when it is there.

@@ -94,6 +94,10 @@ class Catalog:
             raise UnknownTaskType
         return found or TaskType(name)
 
+    def is_announced(self, name: str) -> bool:
+        """Tell whether workers with the kit take tasks of this name."""
+        return self._announced(name) is not None
+
     def _announced(self, name: str) -> TaskType | None:
         """Look a name up; one that is not there may have been announced a moment ago."""
         if self._clock() >= self._fresh_until or (name not in self._types and self._allowed is None):

@@ -38,7 +38,7 @@ def site(
     """Run a Redis and a service of this scenario's own; an indirect parameter is the service's settings."""
     settings = getattr(request, "param", {})
     with running_redis(tmp_path, durable=True) as redis:
-        environ = {"TASK_STATUS_REDIS_URL": redis.url, **settings}
+        environ = {"TASK_STATUS_REDIS_URL": redis.url, "TASK_STATUS_RESEND_SECONDS": "10", **settings}
         with server_process(environ, folder=tmp_path, patience_seconds=PATIENCE_SECONDS) as server:
             recorder = Recorder(tmp_path / "history.jsonl")
             try:
