@@ -12,6 +12,8 @@ TaskStatusError
 +- InvalidArguments
 +- IdempotencyConflict
 +- IdempotencyInFlight
++- Unauthorized
++- Forbidden
 +- Unavailable
 |  +- StoreUnavailable
 |  |  +- StoreFull
@@ -87,6 +89,14 @@ class IdempotencyConflict(TaskStatusError):
 
 class IdempotencyInFlight(TaskStatusError):
     """Another request with this Idempotency-Key is being answered."""
+
+
+class Unauthorized(TaskStatusError):
+    """This needs a key: `Authorization: Bearer tsk_…`."""
+
+
+class Forbidden(TaskStatusError):
+    """The key, or token, is not for this."""
 
 
 class Unavailable(TaskStatusError):

@@ -164,6 +164,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     wrong_type: bool = False
     #: a record was written for this id once
     known: bool = False
+    #: who has submitted it: the name of a key; None if nobody did here
+    owner: str | None = None
     #: for how long nothing was heard of the worker instance that runs it; None if none does, or if it is not known
     silence_seconds: float | None = None
 
