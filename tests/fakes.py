@@ -218,8 +218,10 @@ class Indexed(msgspec.Struct, frozen=True):
 
 def _is_within(one: Indexed, wanted: Filter) -> bool:
     after, before = wanted.submitted_after, wanted.submitted_before
-    return wanted.owner in (None, one.owner) and (after is None or one.at_ms >= after.timestamp() * 1000) and (
-        before is None or one.at_ms < before.timestamp() * 1000
+    return (
+        wanted.owner in (None, one.owner)
+        and (after is None or one.at_ms >= after.timestamp() * 1000)
+        and (before is None or one.at_ms < before.timestamp() * 1000)
     )
 
 
