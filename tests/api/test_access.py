@@ -264,6 +264,8 @@ def test_lists_are_ones_own(world):
         while cursor is not None:
             page = world.client.get(f"/tasks?limit=1{query}{cursor and '&cursor='}{cursor}", headers=bearer(who))
             found += [item["id"] for item in page.get_json()["items"]]
+            # Nor does a page that is empty, with more to come, tell that others have tasks.
+            assert page.get_json()["items"]
             cursor = page.get_json()["next_cursor"]
         return sorted(found)
 
