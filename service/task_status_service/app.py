@@ -7,12 +7,13 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks, tokens
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
+from task_status_service.keyfile import LiveKeyring
 from task_status_service.pulse import Pulse
 from task_status_service.resending import Resender
 from task_status_service.settings import Settings
@@ -63,7 +64,8 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    app = create_api(tracker, submitter, feed, max_body_bytes=settings.max_body_bytes)
+    who_asks = access.Access(LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None)
+    app = create_api(tracker, submitter, feed, who_asks=who_asks, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
     app.extensions[RESENDER] = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
@@ -75,6 +77,7 @@ def create_api(
     submitter: Submitter,
     feed: watching.Feed,
     *,
+    who_asks: access.Access | None = None,
     max_body_bytes: int = Settings().max_body_bytes,
 ) -> Flask:
     """Make the HTTP side around the use cases; tests hand in some with fakes."""
@@ -82,6 +85,8 @@ def create_api(
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
+    who_asks = who_asks or access.Access()
+    access.attach(app, who_asks)
     problems.register(app)
     api = ProblemApi(
         app,
@@ -93,8 +98,8 @@ def create_api(
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
+    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, tokens.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
-    app.wsgi_app = Express(app, tracker)  # type: ignore[method-assign]  # Flask's way of adding a layer
+    app.wsgi_app = Express(app, tracker, who_asks)  # type: ignore[method-assign]  # Flask's way of adding a layer
     return app

@@ -12,6 +12,8 @@ TaskStatusError
 +- InvalidArguments
 +- IdempotencyConflict
 +- IdempotencyInFlight
++- Unauthorized
++- Forbidden
 +- Unavailable
 |  +- StoreUnavailable
 |  |  +- StoreFull
@@ -19,6 +21,7 @@ TaskStatusError
 |  +- NotReady
 +- StoreVolatile
 +- SettingInvalid
++- KeysUnreadable
 +- RedisServerMissing
 """
 
@@ -89,6 +92,14 @@ class IdempotencyInFlight(TaskStatusError):
     """Another request with this Idempotency-Key is being answered."""
 
 
+class Unauthorized(TaskStatusError):
+    """This needs a key: `Authorization: Bearer tsk_…`."""
+
+
+class Forbidden(TaskStatusError):
+    """The key, or token, is not for this."""
+
+
 class Unavailable(TaskStatusError):
     """A part that is needed does not answer; trying again may help."""
 
@@ -115,6 +126,10 @@ class StoreVolatile(TaskStatusError):
 
 class SettingInvalid(TaskStatusError):
     """A setting cannot be used."""
+
+
+class KeysUnreadable(TaskStatusError):
+    """The keys file cannot be read."""
 
 
 class RedisServerMissing(TaskStatusError):

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from fakes import MemoryBroker, MemoryStore
+from task_status_service.caller import ANYBODY
 from task_status_service.catalog import Catalog
 from task_status_service.errors import BrokerUnavailable, StoreUnavailable
 from task_status_service.resending import Resender
@@ -23,7 +24,7 @@ def resender(tracker, store, broker):
 def lost_id(submitter, store: MemoryStore, broker: MemoryBroker):
     """Submit a task, lose its message, and let the time pass; give its id."""
     submission = Submission(name="demo.add", args=[1], kwargs={"y": 2}, priority=3, labels={"a": "b"})
-    task_id = submitter.submit(submission).status.id
+    task_id = submitter.submit(submission, ANYBODY).status.id
     broker.sent.clear()
     broker.retries.clear()
     store.time += timedelta(seconds=AFTER_SECONDS + 1)
@@ -92,7 +93,7 @@ def test_leaves_alone_what_waits(resender, submitter, store, broker, lost_id):
 
     broker.queued.clear()
     due = submitter.submit(
-        Submission(name="demo.add", args=[1, 2], scheduled_for=store.time + timedelta(hours=1))
+        Submission(name="demo.add", args=[1, 2], scheduled_for=store.time + timedelta(hours=1)), ANYBODY
     ).status.id
     store.time += timedelta(minutes=59)
     assert resender.resend() == [lost_id]
