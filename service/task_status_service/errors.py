@@ -10,6 +10,8 @@ TaskStatusError
 +- TooManyWatches
 +- UnknownTaskType
 +- InvalidArguments
++- BodyMalformed
++- BodyTooSlow
 +- IdempotencyConflict
 +- IdempotencyInFlight
 +- Unavailable
@@ -79,6 +81,14 @@ class UnknownTaskType(TaskStatusError):
 
 class InvalidArguments(TaskStatusError):
     """The arguments do not fit the task."""
+
+
+class BodyMalformed(TaskStatusError):
+    """The body is not framed as the headers of the request say."""
+
+
+class BodyTooSlow(TaskStatusError):
+    """The body did not arrive in time."""
 
 
 class IdempotencyConflict(TaskStatusError):

@@ -56,8 +56,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lost_final_seconds: int | None = None
     #: what to do about a store that may lose tasks
     volatile_store: VolatileStore = VolatileStore.WARN
-    #: the largest request body, in bytes
+    #: the largest request body, in bytes, and how many seconds it may take to arrive
     max_body_bytes: int = 1_048_576
+    body_seconds: int = 10
+    #: how many seconds a client may take to read what it is sent: an answer, a piece of a large one, an event
+    send_seconds: int = 60
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -157,4 +160,6 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
+    "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
+    "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),
 }

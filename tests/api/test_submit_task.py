@@ -1,5 +1,6 @@
 """`POST /tasks`."""
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -195,6 +196,20 @@ def test_too_large(client):
     response = client.post("/tasks", data=b" " * 1_048_577, content_type="application/json")
 
     problem_of(response, 413, "payload-too-large")
+
+
+def test_too_large_in_chunks(client, broker):
+    """A body that does not say its length is not cut to what may be valid by itself."""
+    body = b'{"name": "demo.add", "args": [1, 1]}'.ljust(1_048_576) + b', "and": "more"'
+    response = client.post(
+        "/tasks",
+        input_stream=io.BytesIO(body),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    problem_of(response, 413, "payload-too-large")
+    assert broker.sent == []
 
 
 def test_store_down(submit, store, broker):

@@ -1,4 +1,4 @@
-"""Bodies of strangers: what is JSON and within the bounds is read as by any reader, what is not costs next to nothing."""
+"""Bodies of strangers: what is JSON and within the bounds is read; what is not costs next to nothing."""
 
 import json
 import time

@@ -12,6 +12,8 @@ from msgspec import Meta
 from werkzeug.exceptions import HTTPException
 
 from task_status_service.errors import (
+    BodyMalformed,
+    BodyTooSlow,
     BrokerUnavailable,
     Fault,
     IdempotencyConflict,
@@ -88,6 +90,8 @@ READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
     TooManyWatches: Reading(429, "rate-limited", "Too many requests", passes=True),
     UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
     InvalidArguments: Reading(422, "validation", "Invalid input"),
+    BodyMalformed: Reading(400, "malformed-json", "Malformed request"),
+    BodyTooSlow: Reading(408, "body-too-slow", "Body too slow"),
     IdempotencyConflict: Reading(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
     IdempotencyInFlight: Reading(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
     StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING, passes=True),

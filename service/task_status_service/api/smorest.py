@@ -8,7 +8,7 @@ from flask import Flask, Response
 from flask_smorest import Api
 from flask_smorest import Blueprint as SmorestBlueprint
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from task_status_service.api import document, problems
 from task_status_service.api.json_body import UnreadableJson, read_json
@@ -30,13 +30,17 @@ class StrictParser(FlaskParser):
     }
 
     def load_json(self, req: Any, schema: Any) -> Any:
-        """Read the body; `HTTPException` 415 or 400 if it is not JSON. None at all is for the schema to judge."""
-        if not req.content_type and not req.get_data():
+        """Read the body; `HTTPException` 413, 415 or 400 if it is not JSON. None at all is for the schema to judge."""
+        body = req.get_data()
+        # werkzeug cuts a body that comes in chunks at the limit, where it should refuse it.
+        if req.content_length is None and len(body) >= req.max_content_length:
+            raise RequestEntityTooLarge
+        if not req.content_type and not body:
             return ma.missing
         if not req.is_json:
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
         try:
-            return read_json(req.get_data())
+            return read_json(body)
         except UnreadableJson as error:
             raise BadRequest(str(error)) from error
 
