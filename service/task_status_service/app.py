@@ -7,7 +7,7 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
@@ -75,6 +75,7 @@ def create_api(
     submitter: Submitter,
     feed: watching.Feed,
     *,
+    who_asks: access.Access | None = None,
     max_body_bytes: int = Settings().max_body_bytes,
 ) -> Flask:
     """Make the HTTP side around the use cases; tests hand in some with fakes."""
@@ -82,6 +83,8 @@ def create_api(
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
+    who_asks = who_asks or access.Access()
+    access.attach(app, who_asks)
     problems.register(app)
     api = ProblemApi(
         app,
@@ -96,5 +99,5 @@ def create_api(
     for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
-    app.wsgi_app = Express(app, tracker)  # type: ignore[method-assign]  # Flask's way of adding a layer
+    app.wsgi_app = Express(app, tracker, who_asks)  # type: ignore[method-assign]  # Flask's way of adding a layer
     return app

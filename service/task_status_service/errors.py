@@ -14,6 +14,8 @@ TaskStatusError
 +- BodyTooSlow
 +- IdempotencyConflict
 +- IdempotencyInFlight
++- Unauthorized
++- Forbidden
 +- Unavailable
 |  +- StoreUnavailable
 |  |  +- StoreFull
@@ -97,6 +99,14 @@ class IdempotencyConflict(TaskStatusError):
 
 class IdempotencyInFlight(TaskStatusError):
     """Another request with this Idempotency-Key is being answered."""
+
+
+class Unauthorized(TaskStatusError):
+    """This needs a key: `Authorization: Bearer tsk_…`."""
+
+
+class Forbidden(TaskStatusError):
+    """The key, or token, is not for this."""
 
 
 class Unavailable(TaskStatusError):

@@ -1,4 +1,4 @@
-"""The one who asks: which tasks, how long it waits, what bounds count by, and whether it is still there."""
+"""What a caller asks for: which tasks, how long it waits, what it has, and whether it is still there."""
 
 import re
 import socket
@@ -80,11 +80,6 @@ def patience() -> Patience:
 def if_none_match() -> str | None:
     """Give what the caller says that it has, as it was sent."""
     return request.headers.get("If-None-Match")
-
-
-def caller() -> str:
-    """Name the caller, by its address."""
-    return request.remote_addr or ""
 
 
 def is_gone(connection: Any) -> bool:

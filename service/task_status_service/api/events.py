@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.caller import caller, checked_task_id, task_ids_of_query
+from task_status_service.api.access import counted_as
+from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.document import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
 from task_status_service.api.smorest import Blueprint
@@ -88,7 +89,7 @@ def _answer(
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
     """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
-    watch = watcher().watch(task_ids, caller=caller())
+    watch = watcher().watch(task_ids, caller=counted_as())
     try:
         decoded = read()
         nothing_to_come = watcher().is_at_end(decoded, known)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response
 
+from task_status_service.api.access import Access, Scope
 from task_status_service.api.polling import poll_answer
 from task_status_service.api.schemas import TASK_ID
 from task_status_service.tracker import Tracker
@@ -24,10 +25,11 @@ _STATUS_LINES: Final = {int(status): f"{status.value} {status.phrase}" for statu
 class Express:
     """Wrap an app's `wsgi_app`."""
 
-    def __init__(self, app: Flask, tracker: Tracker) -> None:
+    def __init__(self, app: Flask, tracker: Tracker, access: Access) -> None:
         self._app = app
         self._otherwise = app.wsgi_app
         self._tracker = tracker
+        self._access = access
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request."""
@@ -35,6 +37,8 @@ class Express:
         if task_id is None:
             return self._otherwise(environ, start_response)
         try:
+            caller = self._access.authenticate(environ)
+            caller.require(Scope.READ)
             answer = poll_answer(self._tracker, self._tracker.read(task_id), environ.get("HTTP_IF_NONE_MATCH"))
         except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
             return self._problem(error, environ)(environ, start_response)

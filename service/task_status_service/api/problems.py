@@ -16,6 +16,7 @@ from task_status_service.errors import (
     BodyTooSlow,
     BrokerUnavailable,
     Fault,
+    Forbidden,
     IdempotencyConflict,
     IdempotencyInFlight,
     InvalidArguments,
@@ -30,6 +31,7 @@ from task_status_service.errors import (
     TaskNotRepeatable,
     TaskStatusError,
     TooManyWatches,
+    Unauthorized,
     UnknownTaskType,
 )
 from task_status_service.json_pointer import fragment
@@ -77,10 +79,14 @@ class Reading(msgspec.Struct, frozen=True):
     level: int = logging.DEBUG
     #: it passes by itself: the answer says when to try again
     passes: bool = False
+    #: what is always sent with it
+    headers: Mapping[str, str] = {}
 
 
 #: our exceptions; the most specific class of an exception that is in here counts
 READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
+    Unauthorized: Reading(401, "unauthorized", "Unauthorized", headers={"WWW-Authenticate": "Bearer"}),
+    Forbidden: Reading(403, "forbidden", "Forbidden"),
     TaskNotFound: Reading(404, "task-not-found", "No such task"),
     TaskExpired: Reading(410, "task-expired", "Task expired"),
     TaskNotDone: Reading(409, "task-not-done", "Task not done"),
@@ -143,6 +149,7 @@ def problem_response(
     log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
     response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = "no-store"
+    response.headers.update(reading.headers)
     if reading.passes:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from flask import request
 
-from task_status_service.api.caller import Patience, caller, is_gone
+from task_status_service.api.access import counted_as
+from task_status_service.api.caller import Patience, is_gone
 from task_status_service.api.context import tracker, watcher
 from task_status_service.errors import TaskNotFound, TooManyWatches, Unavailable
 from task_status_service.status import Snapshot, TaskStatus
@@ -33,7 +34,7 @@ def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
 def _wait(task_id: str, waits: Patience, is_known: Callable[[str], bool] | None) -> Snapshot:
     connection = request.environ.get("gunicorn.socket")
     return watcher().wait(
-        task_id, waits.seconds, caller=caller(), is_known=is_known, is_gone=lambda: is_gone(connection)
+        task_id, waits.seconds, caller=counted_as(), is_known=is_known, is_gone=lambda: is_gone(connection)
     )
 
 
