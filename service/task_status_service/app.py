@@ -7,12 +7,25 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api import (
+    access,
+    actions,
+    context,
+    docs,
+    document,
+    events,
+    health,
+    limits,
+    problems,
+    tasks,
+    tokens,
+)
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
+from task_status_service.keyfile import LiveKeyring
 from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
@@ -51,7 +64,9 @@ def create_app(settings: Settings) -> Flask:
     )
     submitter = Submitter(
         tracker,
-        RedisSubmissionStore(records, keys=keys, retention=settings.retention),
+        RedisSubmissionStore(
+            records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
+        ),
         broker,
         Catalog(store.announcements, allowed=settings.tasks),
         default_queue=settings.default_queue,
@@ -64,7 +79,11 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    app = create_api(tracker, submitter, feed, max_body_bytes=settings.max_body_bytes)
+    who_asks = access.Access(
+        LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
+        limits=limits.Limits.of(settings.requests_per_second),
+    )
+    app = create_api(tracker, submitter, feed, who_asks=who_asks, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
     return app
@@ -85,6 +104,7 @@ def create_api(
     context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
     who_asks = who_asks or access.Access()
     access.attach(app, who_asks)
+    limits.register(app)
     problems.register(app)
     api = ProblemApi(
         app,
@@ -96,7 +116,7 @@ def create_api(
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
+    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, tokens.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
     app.wsgi_app = Express(app, tracker, who_asks)  # type: ignore[method-assign]  # Flask's way of adding a layer

@@ -25,6 +25,7 @@ TaskStatusError
 |  +- NotReady
 +- StoreVolatile
 +- SettingInvalid
++- KeysUnreadable
 +- RedisServerMissing
 """
 
@@ -154,6 +155,10 @@ class StoreVolatile(TaskStatusError):
 
 class SettingInvalid(TaskStatusError):
     """A setting cannot be used."""
+
+
+class KeysUnreadable(TaskStatusError):
+    """The keys file cannot be read."""
 
 
 class RedisServerMissing(TaskStatusError):

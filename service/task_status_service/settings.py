@@ -1,8 +1,10 @@
 """Settings, and the only reader of the environment: each variable is checked at start, each error names it."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
 #: what a custom final state may be said to mean
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
-_BIND: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+_BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,8 +37,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record_url: str = "redis://127.0.0.1:6379/0"
     #: the master's name, for `sentinel://` URLs
     sentinel_master: str = ""
-    #: address and port of the API
+    #: address and port of the API, or a socket: `unix:/path`
     bind: str = "127.0.0.1:8000"
+    #: the keys by which callers are told apart; None: there are none, and everybody may do everything
+    api_keys_file: Path | None = None
     #: server processes
     workers: int = 1
     #: names that may be submitted; None: what the workers announce
@@ -52,6 +56,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: how many clients of one process may wait for or watch tasks at a time, and how many of one caller
     watches: int = 10_000
     watches_per_caller: int = 500
+    #: how often one owner may ask in the long run, of one process (0: as often as it likes), and how many of its tasks
+    #: may be queued (0: any number)
+    requests_per_second: int = 200
+    queued_per_owner: int = 10_000
     #: how long nothing is heard of the worker of a task that has then failed; None: it may still come back
     lost_final_seconds: int | None = None
     #: what to do about a store that may lose tasks
@@ -90,7 +98,25 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
     urls = (settings.broker_url, settings.result_url, settings.record_url)
     if not settings.sentinel_master and any(url.startswith("sentinel:") for url in urls):
         raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER must name the master, because a URL is one of Sentinel.")
+    if settings.api_keys_file is None and not _is_loopback(settings.bind):
+        raise SettingInvalid(
+            f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: whoever reaches it could "
+            "read, cancel and submit every task. Make a key with `task-status keys add`, or bind a loopback address "
+            "such as 127.0.0.1:8000."
+        )
     return settings
+
+
+def _is_loopback(bind: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    if bind.startswith("unix:"):
+        return True
+    host = bind.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # No other name: what it means is somebody else's to say.
+        return host == "localhost"
 
 
 def _shown(name: str, text: str) -> str:
@@ -118,8 +144,8 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 def _bind(text: str) -> str:
     match = _BIND.fullmatch(text)
-    if match is None or not 1 <= int(match["port"]) <= _LAST_PORT:
-        raise ValueError("it must be an address and a port, such as 127.0.0.1:8000")
+    if match is None or not (match["path"] or 1 <= int(match["port"]) <= _LAST_PORT):
+        raise ValueError("it must be an address and a port, such as 127.0.0.1:8000, or a socket: unix:/path")
     return text
 
 
@@ -147,6 +173,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "RECORD_URL": ("record_url", _url(_REDIS_SCHEMES)),
     "SENTINEL_MASTER": ("sentinel_master", str),
     "BIND": ("bind", _bind),
+    "API_KEYS_FILE": ("api_keys_file", Path),
     "WORKERS": ("workers", _number(1, 1_000)),
     "TASKS": ("tasks", TaskNames.parse),
     "FINAL_STATES": ("final_states", _final_states),
@@ -159,6 +186,8 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "VOLATILE_STORE": ("volatile_store", _volatile_store),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
+    "REQUESTS_PER_SECOND": ("requests_per_second", _number(0, 1_000_000)),
+    "QUEUED_PER_OWNER": ("queued_per_owner", _number(0, 1_000_000_000)),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
     "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
     "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),

@@ -6,10 +6,15 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.access import counted_as
+from task_status_service.api.access import Caller, Scope, caller, counted_as, still_allowed
 from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.document import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
+from task_status_service.api.document import (
+    ACCESS_TOKEN,
+    LAST_EVENT_ID_PARAMETER,
+    TASK_ID_PARAMETER,
+    TASK_IDS_PARAMETER,
+)
 from task_status_service.api.smorest import Blueprint
 from task_status_service.decodings import Decoded
 from task_status_service.watching import Seen
@@ -32,9 +37,10 @@ _STREAM: Final[dict[str, Any]] = {
 }
 
 
-@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/events", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
+    security=[{ACCESS_TOKEN: []}],
     parameters=[LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
@@ -49,11 +55,11 @@ def watch_task(task_id: str) -> Response:
     """Watch a task to its end."""
     checked_task_id(task_id)
     last = request.headers.get("Last-Event-ID", "")
-    tasks = tracker()
-    return _answer([task_id], lambda: [tasks.decoded(tasks.read(task_id))], {task_id: last}, _version_of_one)
+    tasks, who = tracker(), caller()
+    return _answer([task_id], who, lambda: [tasks.decoded(tasks.read(task_id, who))], {task_id: last}, _version_of_one)
 
 
-@blueprint.route("/events", methods=["GET"])
+@blueprint.route("/events", methods=["GET"], scope=Scope.READ)
 @blueprint.doc(
     operationId="watchTasks",
     parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER],
@@ -70,7 +76,8 @@ def watch_tasks() -> Response:
     task_ids = task_ids_of_query()
     last = request.headers.get("Last-Event-ID", "").split(".")
     known = dict(zip(task_ids, last, strict=False)) if len(last) == len(task_ids) else {}
-    return _answer(task_ids, lambda: watcher().read(task_ids), known, _versions_of_many)
+    who = caller()
+    return _answer(task_ids, who, lambda: watcher().read(task_ids, who), known, _versions_of_many)
 
 
 def _version_of_one(task_ids: Sequence[str], versions: Mapping[str, str]) -> str:
@@ -84,12 +91,13 @@ def _versions_of_many(task_ids: Sequence[str], versions: Mapping[str, str]) -> s
 
 def _answer(
     task_ids: Sequence[str],
+    who: Caller,
     read: Callable[[], list[Decoded]],
     known: Mapping[str, str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
     """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
-    watch = watcher().watch(task_ids, caller=counted_as())
+    watch = watcher().watch(task_ids, counted_as=counted_as())
     try:
         decoded = read()
         nothing_to_come = watcher().is_at_end(decoded, known)
@@ -99,8 +107,8 @@ def _answer(
     if nothing_to_come:
         watch.close()
         return Response(status=http.HTTPStatus.NO_CONTENT)
-    seen = watcher().stream(watch, decoded, known)
-    response = Response(_encoded(seen, task_ids, event_id), content_type="text/event-stream")
+    seen = watcher().stream(watch, decoded, known, who)
+    response = Response(_encoded(seen, task_ids, event_id, still_allowed()), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     # nginx would collect the events.
     response.headers["X-Accel-Buffering"] = "no"
@@ -112,9 +120,13 @@ def _encoded(
     seen: Iterator[Seen | None],
     task_ids: Sequence[str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
+    is_allowed: Callable[[], bool],
 ) -> Iterator[bytes]:
     yield _RETRY
     for item in seen:
+        # Its key or token may have come to its end since.
+        if not is_allowed():
+            return
         if item is None:
             yield _HEARTBEAT
         else:

@@ -1,9 +1,10 @@
-"""How often one may ask: requests of an owner, and failed authentications of an address.
+"""How often one may ask: requests of an owner, and those from an address whose sender is not known.
 
-Counted in this process alone, without a trip to anywhere: with N server processes N times as much passes, at the most.
+Counted in this process alone, without a trip to anywhere: with N server processes up to N times as much passes.
 """
 
 import ipaddress
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, request
@@ -26,33 +27,32 @@ _IPV6_PREFIX: Final = 64
 
 
 class Limits:
-    """Count requests. Without a number of requests per second only failures are limited."""
+    """Count requests. Where there are no keys only this machine asks, and nothing is limited."""
 
-    def __init__(
-        self,
-        requests_per_second: int | None = None,
-        *,
-        requests: RateLimit | None = None,
-        failures: RateLimit | None = None,
-    ) -> None:
-        """Take the limit in the long run; tests hand in their own."""
-        if requests is None and requests_per_second:
-            requests = RateLimit(requests_per_second, requests_per_second * BURST_SECONDS)
+    def __init__(self, requests: RateLimit | None = None, *, failures: RateLimit | None = None) -> None:
+        """Take the limit of each owner's requests; None: there is none."""
         self._requests = requests
         self._failures = failures or RateLimit(1 / FAILURE_SECONDS, FAILURES)
         # draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4.
-        self._policy = ("RateLimit-Policy", _policy(requests)) if requests else None
+        self._policy = ("RateLimit-Policy", _policy(requests)) if requests else ("", "")
+
+    @classmethod
+    def of(cls, requests_per_second: int) -> "Limits":
+        """Let each owner ask so often in the long run, and faster for a while; 0: as often as it likes."""
+        if not requests_per_second:
+            return cls()
+        return cls(RateLimit(requests_per_second, requests_per_second * BURST_SECONDS))
 
     def count(self, environ: "WSGIEnvironment", owner: str | None) -> None:
-        """Count a request of an owner, or of an address where there are no owners.
+        """Count a request of an owner; None: nobody is told from anybody.
 
         Raises:
             RateLimited: too many.
         """
-        if self._requests is None or self._policy is None:
+        if self._requests is None or owner is None:
             return
-        budget = self._requests.take(f"key {owner}" if owner is not None else environ.get("REMOTE_ADDR", ""))
-        environ[_HEADERS] = [self._policy, ("RateLimit", _state(budget))]
+        budget = self._requests.take(owner)
+        environ[_HEADERS] = (self._policy, ("RateLimit", _state(budget)))
         if budget.wait_seconds:
             raise RateLimited(retry_after_seconds=budget.wait_seconds)
 
@@ -80,9 +80,9 @@ def register(app: Flask) -> None:
     app.after_request(tell)
 
 
-def headers_of_limit(environ: "WSGIEnvironment") -> list[tuple[str, str]]:
+def headers_of_limit(environ: "WSGIEnvironment") -> Sequence[tuple[str, str]]:
     """Give what tells the sender of a request that was counted how much is left."""
-    headers: list[tuple[str, str]] = environ.get(_HEADERS, [])
+    headers: Sequence[tuple[str, str]] = environ.get(_HEADERS, ())
     return headers
 
 

@@ -11,6 +11,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from task_status_service.api import document, problems
+from task_status_service.api.access import Scope, guarded
 from task_status_service.api.json_body import UnreadableJson, read_json
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -49,6 +50,20 @@ class Blueprint(SmorestBlueprint):
     """A blueprint whose arguments are read strictly."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def route(self, rule: str, *, scope: Scope | None, **options: Any) -> Callable[[_View], _View]:
+        """Register a view for callers that have a scope; None: for everybody, without a key."""
+        register = super().route(rule, **options)
+
+        def register_guarded(view: _View) -> _View:
+            if scope is None:
+                register(self.doc(security=[])(view))
+            else:
+                described = getattr(view, "_apidoc", {}).get("manual_doc", {})
+                register(guarded(self.doc(**document.guarded(described, rule, scope))(view), scope))
+            return view
+
+        return register_guarded
 
     @staticmethod
     def doc(**kwargs: Any) -> Callable[[_View], _View]:
