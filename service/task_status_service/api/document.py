@@ -78,13 +78,13 @@ _HEADERS: Final[Mapping[str, Schema]] = {
     },
     "RateLimit": {
         "description": (
-            "How many requests of this key's owner are left (`r`), and in how many seconds all of them are again (`t`): "
-            "`\"requests\";r=1999;t=1`. Sent with every answer to a key."
+            "How many requests of this key's owner are left (`r`), and in how many seconds all are again (`t`): "
+            '`"requests";r=1999;t=1`. Sent with every answer to a key.'
         ),
         "schema": {"type": "string"},
     },
     "RateLimitPolicy": {
-        "description": "How many requests an owner has (`q`), and in how many seconds (`w`): `\"requests\";q=2000;w=10`.",
+        "description": 'How many requests an owner has (`q`), and in how many seconds (`w`): `"requests";q=2000;w=10`.',
         "schema": {"type": "string"},
     },
     "Allow": {
@@ -210,7 +210,12 @@ def guarded(described: Schema, rule: str, scope: Scope) -> Schema:
     by_token = [{TASK_TOKEN: [str(scope)]}] if "<task_id>" in rule and scope in TOKEN_SCOPES else []
     return {
         "security": [{API_KEY: [str(scope)]}, *by_token, *described.get("security", [])],
-        "responses": {**described.get("responses", {}), 401: "UNAUTHORIZED", 403: "FORBIDDEN", 429: "TOO_MANY_REQUESTS"},
+        "responses": {
+            **described.get("responses", {}),
+            401: "UNAUTHORIZED",
+            403: "FORBIDDEN",
+            429: "TOO_MANY_REQUESTS",
+        },
     }
 
 
