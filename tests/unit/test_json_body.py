@@ -82,6 +82,7 @@ def test_agrees_with_a_strict_reader(body):
         (b"", "not JSON"),
         (b" " * 1_048_576, "not JSON"),
         (b'"' * 1_048_576, "not JSON"),
+        (b'\\"' * 500_000, "not JSON"),
     ],
     ids=lambda value: value[:12] if isinstance(value, bytes) else value,
 )

@@ -15,8 +15,8 @@ MAX_TEXT_CHARS: Final = 256 * 1024
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
 
-#: linear: each byte is looked at once, whatever follows
-_TEXT: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+#: linear: each byte is looked at once, also where a text does not end
+_TEXT: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 class UnreadableJson(ValueError):
