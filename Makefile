@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-docker bench coverage lint format type openapi check clean
+	test-fuzz test-docker bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -62,6 +62,9 @@ test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
+
+test-fuzz: $(STAMP) ## generated requests against a real server, REQUESTS=20000 of them: none may give a 5xx
+	@FUZZ_REQUESTS=$(or $(REQUESTS),20000) $(PYTEST) tests/fuzz
 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs

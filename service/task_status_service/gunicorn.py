@@ -39,7 +39,7 @@ _LOOK_SECONDS: Final = 0.5
 
 
 def hide_secrets(record: logging.LogRecord) -> bool:
-    """Leave keys and tokens out of a line of the log: gunicorn prints the address of a request that it cannot answer."""
+    """Leave keys and tokens out of a line of the log: gunicorn prints the request that it cannot answer."""
     message = record.getMessage()
     if _SECRET.search(message):
         record.msg, record.args = _SECRET.sub(r"\1_…", message), ()
