@@ -1,13 +1,10 @@
 """How often one may ask: counted by owner, told in headers, and nobody held up by others."""
 
-from datetime import UTC, datetime
-
 import pytest
+from keys import MemoryKeys, bearer
 from task_status_service.api.access import Access
 from task_status_service.api.limits import FAILURES, Limits
 from task_status_service.app import create_api
-from task_status_service.caller import Scope
-from task_status_service.keyring import KeyFile, Keyring, new_key
 from task_status_service.rate_limit import RateLimit
 from task_status_worker.record import Fact, Note
 
@@ -16,13 +13,6 @@ from api.problems import problem_of
 BURST = 5
 #: answered before Flask, and by it
 PATHS = ["/tasks/t-1", "/tasks/t-1?wait=0"]
-
-
-class Ring:
-    """Keys that stay the same."""
-
-    def __init__(self, keyring):
-        self.current = keyring
 
 
 class Clock:
@@ -42,10 +32,9 @@ def clock():
 
 @pytest.fixture
 def keys():
-    """Give the headers of three keys, two of them of one owner, and what the server keeps of them."""
-    made = [new_key(name, [Scope.SUBMIT, Scope.READ], created_at=datetime.now(UTC)) for name in ("ann", "ann", "ben")]
-    ring = Ring(Keyring(KeyFile(signing_secret="0" * 64, keys=tuple(key for key, _ in made))))
-    return ring, [{"Authorization": f"Bearer {secret}"} for _, secret in made]
+    """Give the keys of a server, and the headers of who holds them; two are of one owner."""
+    kept = MemoryKeys()
+    return kept, [bearer(kept.add(name)) for name in ("ann", "ann", "ben")]
 
 
 @pytest.fixture

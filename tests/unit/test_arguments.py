@@ -122,10 +122,10 @@ def test_takes_no_time(case):
     """Whatever is announced and whatever is sent, the check is over soon."""
     schema, argument = EXPENSIVE[case]
     checked = task_type({"properties": {"a": schema}, "$defs": {"Tree": TREE}}, ["a"])
-    started = time.monotonic()
+    started = time.process_time()
     with contextlib.suppress(InvalidArguments):
         check_arguments(checked, [argument], {})
-    assert time.monotonic() - started < 4 * CHECK_SECONDS
+    assert time.process_time() - started < 4 * CHECK_SECONDS
 
 
 def test_what_takes_too_long_is_refused():

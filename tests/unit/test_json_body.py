@@ -63,7 +63,7 @@ def test_agrees_with_a_strict_reader(body):
         (b'[{"a": {"b": 1, "\\u0062": 2}}]', "twice"),
         (b"[" * MAX_LEVELS + b"1" + b"]" * MAX_LEVELS, "levels"),
         (b"[" * 500_000, "not JSON|levels"),
-        (b'{"a":' * 100_000, "not JSON|levels"),
+        (b'{"a":' * 100_000, "values"),
         (b"[%s0]" % (b"0," * (MAX_VALUES - 1)), "values"),
         (b"[%s[]]" % (b'{"a":[]},' * 110_000), "values"),
         (b'["%s"]' % (b"x" * (MAX_TEXT_CHARS + 1)), "characters"),
@@ -81,17 +81,20 @@ def test_agrees_with_a_strict_reader(body):
         (b"\xef\xbb\xbf[]", "not JSON"),
         (b"", "not JSON"),
         (b" " * 1_048_576, "not JSON"),
-        (b'"' * 1_048_576, "not JSON"),
+        (b'{"a":' * 10_000, "not JSON|levels"),
+        (b'"' * 1_048_576, "values"),
         (b'\\"' * 500_000, "not JSON"),
+        (b'"\\\\"' * 20_000, "not JSON"),
+        (b'{"":"",%s}' % (b'"":"",' * 150_000), "values"),
     ],
     ids=lambda value: value[:12] if isinstance(value, bytes) else value,
 )
 def test_refuses_at_once(body, what):
     """What is meant to be expensive is refused before it is."""
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UnreadableJson, match=what):
         read_json(body)
-    assert time.monotonic() - started < BOUND_SECONDS + SLACK_SECONDS
+    assert time.process_time() - started < BOUND_SECONDS + SLACK_SECONDS
 
 
 def test_takes_what_the_bounds_allow():
@@ -100,6 +103,8 @@ def test_takes_what_the_bounds_allow():
         b"[" * MAX_LEVELS + b"]" * MAX_LEVELS,
         b"[%s0]" % (b"0," * (MAX_VALUES - 2)),
         b'["%s"]' % (b":" * MAX_TEXT_CHARS),
+        b'["%s"]' % (b'\\"' * MAX_TEXT_CHARS),
+        b"{%s}" % b",".join(b'"\\\\%d":"\\\\"' % number for number in range(MAX_VALUES - 1)),
         b"[%d, %d]" % (MIN_INTEGER, MAX_INTEGER),
     ):
         assert read_json(body) == json.loads(body)
