@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-faults test-docker faults bench coverage lint format type openapi check clean
+	test-faults test-fuzz test-docker faults bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not 
 faults: $(STAMP) ## kill, stop and pause real processes for half an hour, check every answer, and write docs/reliability.md
 	@mkdir -p .run
 	@FAULTS=long $(PYTEST) tests/faults --basetemp=.run/faults --verbose
+
+test-fuzz: $(STAMP) ## generated requests against a real server, REQUESTS=20000 of them: none may give a 5xx
+	@FUZZ_REQUESTS=$(or $(REQUESTS),20000) $(PYTEST) tests/fuzz
 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs

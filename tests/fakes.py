@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import note_model
 from task_status_service.durability import StoreReport
-from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyWatches
+from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued, TooManyWatches
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.resending import Unreceived
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
@@ -49,6 +49,7 @@ class MemoryStore:
         self.resent: dict[str, datetime] = {}
         self.announced: dict[bytes, bytes] = {}
         self.worker_seen: float | None = None
+        self.queued_per_owner = 0
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
         self.weaknesses: list[str] = []
         self.warnings: list[str] = []
@@ -148,21 +149,31 @@ class MemoryStore:
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
         self._trip()
+        leased_until = self.time + timedelta(seconds=LEASE_SECONDS)
         if claim:
             kept = self._kept(claim)
-            leased_until = self.time + timedelta(seconds=LEASE_SECONDS)
             if kept:
                 is_same = kept.fingerprint == claim.fingerprint
                 if not is_same or kept.answer or kept.leased_until > self.time:
                     return Claimed(is_same, kept.answer)
                 kept.holder, kept.leased_until = submitted.task_id, leased_until
                 return Interrupted(kept.task_id)
+        self._raise_if_full(submitted)
+        if claim:
             until = self.time + timedelta(seconds=CLAIM_SECONDS)
             self.claims[claim.owner, claim.key] = Kept(
                 submitted.task_id, claim.fingerprint, submitted.task_id, leased_until, until
             )
         self.calls[submitted.task_id] = call
         return Recorded(self._note(submitted))
+
+    def _raise_if_full(self, submitted: Note) -> None:
+        if not self.queued_per_owner or submitted.owner is None or submitted.task_id in self.records:
+            return
+        indexed = [self._indexed(record, task_id) for task_id, record in self.records.items()]
+        theirs = [one for one in indexed if one.owner == submitted.owner and one.state in ("queued", "canceling")]
+        if len(theirs) >= self.queued_per_owner:
+            raise TooManyQueued
 
     def _kept(self, claim: Claim) -> Kept | None:
         kept = self.claims.get((claim.owner, claim.key))

@@ -3,9 +3,13 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from task_status_service.api.limits import Limits
 from task_status_service.caller import Scope
 from task_status_service.keyring import KeyFile, Keyring, new_key
+from task_status_service.rate_limit import RateLimit
 
+#: so that a test may fail to authenticate as often as it likes
+UNLIMITED = Limits(failures=RateLimit(1_000_000, 1_000_000))
 WORKING = (Scope.SUBMIT, Scope.READ, Scope.CANCEL)
 
 

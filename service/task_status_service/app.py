@@ -7,7 +7,19 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks, tokens
+from task_status_service.api import (
+    access,
+    actions,
+    context,
+    docs,
+    document,
+    events,
+    health,
+    limits,
+    problems,
+    tasks,
+    tokens,
+)
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
@@ -53,7 +65,9 @@ def create_app(settings: Settings) -> Flask:
         lost_final_seconds=settings.lost_final_seconds,
         volatile_store=settings.volatile_store,
     )
-    submissions = RedisSubmissionStore(records, keys=keys, retention=settings.retention)
+    submissions = RedisSubmissionStore(
+        records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
+    )
     catalog = Catalog(store.announcements, allowed=settings.tasks)
     submitter = Submitter(tracker, submissions, broker, catalog, default_queue=settings.default_queue)
     feed = Feed(
@@ -64,7 +78,10 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    who_asks = access.Access(LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None)
+    who_asks = access.Access(
+        LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
+        limits=limits.Limits.of(settings.requests_per_second),
+    )
     app = create_api(tracker, submitter, feed, who_asks=who_asks, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
@@ -87,6 +104,7 @@ def create_api(
     context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
     who_asks = who_asks or access.Access()
     access.attach(app, who_asks)
+    limits.register(app)
     problems.register(app)
     api = ProblemApi(
         app,

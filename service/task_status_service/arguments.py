@@ -11,6 +11,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from task_status_service.bounded_schema import BoundedValidator, TooExpensive, errors_of
 from task_status_service.catalog import TaskType
 from task_status_service.errors import Fault, InvalidArguments
 from task_status_service.json_pointer import fragment
@@ -45,10 +46,12 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
             Fault(f"{len(args)} arguments by position, where at most {len(names)} are taken", fragment(["args"]))
         )
     try:
-        for error in validator.iter_errors(dict(zip(names, args, strict=False)) | kwargs):
+        for error in errors_of(validator, dict(zip(names, args, strict=False)) | kwargs):
             faults.append(_fault(error, positions))
             if len(faults) >= MAX_FAULTS:
                 break
+    except TooExpensive:
+        faults.append(Fault("the arguments take too long to check", fragment(["kwargs"])))
     except (Unresolvable, RecursionError, re.error):
         return
     if faults:
@@ -56,7 +59,7 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
 
 
 @functools.lru_cache(maxsize=1_000)
-def _validator(schema: bytes) -> Draft202012Validator | None:
+def _validator(schema: bytes) -> Any:
     """Make a validator once for each schema; None if it is no schema."""
     try:
         document = msgspec.json.decode(schema)
@@ -64,7 +67,7 @@ def _validator(schema: bytes) -> Draft202012Validator | None:
     except (SchemaError, msgspec.MsgspecError, RecursionError):
         return None
     # An empty registry: the default one fetches what a `$ref` names from the network.
-    return Draft202012Validator(document, registry=Registry())
+    return BoundedValidator(document, registry=Registry())
 
 
 def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:

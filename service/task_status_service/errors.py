@@ -8,8 +8,12 @@ TaskStatusError
 +- TaskNotRepeatable
 +- NoResult
 +- TooManyWatches
++- RateLimited
++- TooManyQueued
 +- UnknownTaskType
 +- InvalidArguments
++- BodyMalformed
++- BodyTooSlow
 +- IdempotencyConflict
 +- IdempotencyInFlight
 +- Unauthorized
@@ -42,6 +46,9 @@ class Fault(msgspec.Struct, frozen=True):
 
 class TaskStatusError(Exception):
     """Something went wrong."""
+
+    #: when to try again after what passes by itself, in seconds
+    retry_after_seconds = 1
 
     def __init__(self, message: str | None = None, faults: Sequence[Fault] = ()) -> None:
         super().__init__(message or " ".join((type(self).__doc__ or "").split()))
@@ -76,12 +83,34 @@ class TooManyWatches(TaskStatusError):
     """This server, or this caller, waits for or watches as many tasks as it may."""
 
 
+class RateLimited(TaskStatusError):
+    """Too many requests."""
+
+    def __init__(self, message: str | None = None, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyQueued(TaskStatusError):
+    """As many tasks of this owner as may wait are queued."""
+
+    retry_after_seconds = 5
+
+
 class UnknownTaskType(TaskStatusError):
     """No worker announces a task of this name, so it may not be submitted."""
 
 
 class InvalidArguments(TaskStatusError):
     """The arguments do not fit the task."""
+
+
+class BodyMalformed(TaskStatusError):
+    """The body is not framed as the headers of the request say."""
+
+
+class BodyTooSlow(TaskStatusError):
+    """The body did not arrive in time."""
 
 
 class IdempotencyConflict(TaskStatusError):

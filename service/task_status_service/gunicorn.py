@@ -14,13 +14,15 @@ from task_status_service.settings import Settings
 #: each with its reason
 _CONFIG: Final[dict[str, Any]] = {
     # Thousands of clients that mostly wait; slow ones do not occupy a thread.
-    "worker_class": "gevent",
+    "worker_class": "task_status_service.slow_clients.Worker",
     # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
     "keepalive": 5,
     # The most that gunicorn allows, in bytes: a hundred ids in a query.
     "limit_request_line": 8_190,
     "timeout": 30,
     "graceful_timeout": 10,
+    # Or a client could say by a header under which path the service lies (SCRIPT_NAME).
+    "forwarder_headers": "",
     # A second gunicorn of the same user would unlink the first one's socket.
     "control_socket_disable": True,
     "errorlog": "-",

@@ -56,14 +56,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: how many clients of one process may wait for or watch tasks at a time, and how many of one caller
     watches: int = 10_000
     watches_per_caller: int = 500
+    #: how often one owner may ask in the long run, of one process (0: as often as it likes), and how many of its tasks
+    #: may be queued (0: any number)
+    requests_per_second: int = 200
+    queued_per_owner: int = 10_000
     #: how long nothing is heard of the worker of a task that has then failed; None: it may still come back
     lost_final_seconds: int | None = None
     #: how long after it was sent a task that no worker has received is sent again, if its queue is empty; 0: never
     resend_seconds: int = 30
     #: what to do about a store that may lose tasks
     volatile_store: VolatileStore = VolatileStore.WARN
-    #: the largest request body, in bytes
+    #: the largest request body, in bytes, and how many seconds it may take to arrive
     max_body_bytes: int = 1_048_576
+    body_seconds: int = 10
+    #: how many seconds a client may take to read what it is sent: an answer, a piece of a large one, an event
+    send_seconds: int = 60
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -182,5 +189,9 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "VOLATILE_STORE": ("volatile_store", _volatile_store),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
+    "REQUESTS_PER_SECOND": ("requests_per_second", _number(0, 1_000_000)),
+    "QUEUED_PER_OWNER": ("queued_per_owner", _number(0, 1_000_000_000)),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
+    "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
+    "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),
 }

@@ -9,6 +9,7 @@ import redis
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, Noted, note_call
 
+from task_status_service.errors import TooManyQueued
 from task_status_service.redis_errors import named_errors
 from task_status_service.resending import Unreceived
 from task_status_service.status import TaskState
@@ -39,7 +40,9 @@ _decode_call = msgspec.json.Decoder(Call).decode
 class RedisSubmissionStore:
     """Keep submissions beside the records."""
 
-    def __init__(self, records: redis.Redis, *, keys: Keys, retention: Retention) -> None:
+    def __init__(self, records: redis.Redis, *, keys: Keys, retention: Retention, queued_per_owner: int = 0) -> None:
+        """Take how many tasks of one owner may be queued; 0: any number, as for those that nobody owns."""
+        self._queued_per_owner = queued_per_owner
         # redis-py types every command as sync or async.
         self._records: Any = records
         self._keys = keys
@@ -52,9 +55,14 @@ class RedisSubmissionStore:
         """Claim the key, record the task and keep its call, all or nothing.
 
         Leases are by the Redis clock. A call is kept as long as a record that nothing more is noted in.
+
+        Raises:
+            TooManyQueued: its owner has as many tasks queued as it may have.
         """
         keys, args = note_call(submitted, keys=self._keys, retention=self._retention)
-        keys.append(self._keys.call(submitted.task_id))
+        index = self._keys.index_of(submitted.owner)
+        counted = [f"{index}state:{state}" for state in (TaskState.QUEUED, TaskState.CANCELING)]
+        keys += [self._keys.call(submitted.task_id), *counted]
         if claim:
             keys.append(self._keys.claim(claim.owner, claim.key))
         # In the order in which the script takes them off, from the end.
@@ -65,9 +73,13 @@ class RedisSubmissionStore:
             claim.fingerprint if claim else "",
             LEASE_SECONDS,
             CLAIM_SECONDS,
+            self._queued_per_owner if submitted.owner is not None else 0,
+            self._keys.record(""),
         )
         with named_errors():
             found = self._submit_script(keys=keys, args=[*args, *reversed(ours)])
+        if found[0] == b"full":
+            raise TooManyQueued
         if found[0] == b"interrupted":
             return Interrupted(found[1].decode())
         if found[0] == b"claimed":

@@ -49,7 +49,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Keeps submissions. Raises `StoreUnavailable`, and for writes `StoreFull`."""
+    """Keeps submissions. Raises `StoreUnavailable`, for writes `StoreFull`, and `TooManyQueued` for what is new."""
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
         """Claim the key, record the task and keep its call, all or nothing, in one round trip.
@@ -116,6 +116,7 @@ class Submitter:
             InvalidArguments: the arguments do not fit.
             IdempotencyConflict: the key was claimed for something else.
             IdempotencyInFlight: another request with this key is at it.
+            TooManyQueued: its owner has as many tasks queued as it may have.
             StoreUnavailable: it was not recorded and not sent.
             BrokerUnavailable: it was recorded; whether it was sent is not known.
         """

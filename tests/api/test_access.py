@@ -9,7 +9,7 @@ import json
 
 import pytest
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
-from keys import WORKING, MemoryKeys, bearer
+from keys import UNLIMITED, WORKING, MemoryKeys, bearer
 from task_status_service.api.access import Access
 from task_status_service.app import create_api
 from task_status_service.caller import Scope
@@ -67,7 +67,7 @@ class World:
             default_queue="celery",
             new_id=lambda: f"new-{len(self.broker.sent)}",
         )
-        self.app = create_api(tracker, submitter, self.feed, who_asks=Access(self.keys))
+        self.app = create_api(tracker, submitter, self.feed, who_asks=Access(self.keys, limits=UNLIMITED))
         self.client = self.app.test_client()
         self.reset()
 

@@ -1,5 +1,6 @@
 """`POST /tasks`."""
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -164,12 +165,22 @@ def test_malformed_json(client, body):
     problem_of(response, 400, "malformed-json")
 
 
-def test_deep_json(client):
-    """Arguments deeper than any worker could read are refused before they are sent."""
-    deep = "[" * 70 + "]" * 70
-    response = client.post("/tasks", data=f'{{"name": "demo.add", "args": {deep}}}', content_type="application/json")
+@pytest.mark.parametrize("arguments", ["[" * 40 + "]" * 40, f"[{2**64}]", '[{"a": 1, "a": 2}]', str([0] * 10_000)])
+def test_bounds_of_json(client, broker, arguments):
+    """What is beyond a bound, or may be read in two ways, is refused before it is sent (json_body.py)."""
+    body = f'{{"name": "demo.any", "args": {arguments}}}'
+    response = client.post("/tasks", data=body, content_type="application/json")
 
     problem_of(response, 400, "malformed-json")
+    assert broker.sent == []
+
+
+def test_large_arguments(submit, broker):
+    """What the broker and the store keep of one task is bounded by itself."""
+    problem = problem_of(submit(name="demo.add", kwargs={"x": "a" * 262_144, "y": "a" * 262_144}), 422, "validation")
+
+    assert "524288 bytes" in problem["errors"][0]["detail"]
+    assert broker.sent == []
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
@@ -185,6 +196,20 @@ def test_too_large(client):
     response = client.post("/tasks", data=b" " * 1_048_577, content_type="application/json")
 
     problem_of(response, 413, "payload-too-large")
+
+
+def test_too_large_in_chunks(client, broker):
+    """A body that does not say its length is not cut to what may be valid by itself."""
+    body = b'{"name": "demo.add", "args": [1, 1]}'.ljust(1_048_576) + b', "and": "more"'
+    response = client.post(
+        "/tasks",
+        input_stream=io.BytesIO(body),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    problem_of(response, 413, "payload-too-large")
+    assert broker.sent == []
 
 
 def test_store_down(submit, store, broker):

@@ -18,7 +18,7 @@ from servers import RedisServer
 from task_status_service import submission_store
 from task_status_service.caller import ANYBODY
 from task_status_service.catalog import Catalog, TaskNames
-from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight
+from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.resending import Unreceived
 from task_status_service.status import TaskState
 from task_status_service.store import RedisStore, connect_to
@@ -36,11 +36,13 @@ from task_status_service.submission_store import RedisSubmissionStore
 from task_status_service.submitting import Accepted, Submitter
 from task_status_service.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import NOTE_SCRIPT, Fact, Note, note_call, unpack
+from task_status_worker.record import Fact, Note, unpack
 
 CALL = Call(name="demo.add", args=[2, None], kwargs={"z": {"deep": [1.5, "é"]}}, queue="sums", priority=3)
 CLAIM = Claim(key="order-1", fingerprint="f")
 OTHER = Claim(key="order-1", fingerprint="g")
+#: how many tasks of one owner may be queued
+QUOTA = 3
 ANSWER = b'{"any": "answer"}'
 
 
@@ -54,9 +56,9 @@ class Arranged(Protocol):
 
     store: Any
 
+    def note(self, note: Note) -> None: ...
     def record(self, task_id: str) -> Any: ...
     def end_all_leases(self) -> None: ...
-    def note(self, note: Note) -> None: ...
 
 
 class ArrangedMemory:
@@ -64,15 +66,16 @@ class ArrangedMemory:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
+        self.store.queued_per_owner = QUOTA
+
+    def note(self, note: Note) -> None:
+        self.store.note(note)
 
     def record(self, task_id: str) -> Any:
         return unpack(self.store.read(task_id).record)
 
     def end_all_leases(self) -> None:
         self.store.time += timedelta(seconds=LEASE_SECONDS)
-
-    def note(self, note: Note) -> None:
-        self.store.note(note)
 
 
 class ArrangedRedis:
@@ -81,14 +84,16 @@ class ArrangedRedis:
     def __init__(self, url: str, keys: Keys) -> None:
         self.keys = keys
         self.client: Any = redis.Redis.from_url(url)
-        self.store = RedisSubmissionStore(connect_to(url, sentinel_master=""), keys=keys, retention=Retention())
+        self.store = RedisSubmissionStore(
+            connect_to(url, sentinel_master=""), keys=keys, retention=Retention(), queued_per_owner=QUOTA
+        )
+        self.records = RedisStore(connect_to(url, sentinel_master=""), results=None, keys=keys, retention=Retention())
+
+    def note(self, note: Note) -> None:
+        self.records.note(note)
 
     def record(self, task_id: str) -> Any:
         return unpack(self.client.hgetall(self.keys.record(task_id)))
-
-    def note(self, note: Note) -> None:
-        keys, args = note_call(note, keys=self.keys, retention=Retention())
-        self.client.eval(NOTE_SCRIPT, len(keys), *keys, *args)
 
     def end_all_leases(self) -> None:
         for key in self.client.keys("*task-status:claim:*"):
@@ -105,6 +110,7 @@ def arranged(request: pytest.FixtureRequest) -> Iterator[Arranged]:
     arranged = ArrangedRedis(request.getfixturevalue("redis_url"), keys)
     yield arranged
     arranged.client.close()
+    arranged.records.close()
 
 
 def test_records(arranged: Arranged) -> None:
@@ -140,6 +146,66 @@ def test_an_answer_stays(arranged: Arranged) -> None:
     assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, answer=ANSWER)
     assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, answer=ANSWER)
     assert arranged.record("t-2") is None
+
+
+def test_quota(arranged: Arranged) -> None:
+    """An owner has so many tasks queued, or to be canceled, and no more; what starts makes room. Others go on."""
+    for number in range(QUOTA):
+        arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
+    claim = msgspec.structs.replace(CLAIM, owner="a")
+    for _ in range(2):
+        with pytest.raises(TooManyQueued):
+            arranged.store.submit(note_of("a-9", owner="a"), CALL, claim)
+    assert (arranged.record("a-9"), arranged.store.call("a-9"), arranged.store.claimed(claim)) == (None, None, None)
+    for number in range(QUOTA + 2):
+        arranged.store.submit(note_of(f"b-{number}", owner="b" if number < QUOTA else None), CALL, None)
+
+    # What was recorded is written again, by who goes on with it.
+    arranged.store.submit(note_of("a-1", owner="a", send_unconfirmed=False), CALL, None)
+    arranged.note(Note(task_id="a-1", cancel_requested=True))
+    with pytest.raises(TooManyQueued):
+        arranged.store.submit(note_of("a-9", owner="a"), CALL, claim)
+    arranged.note(Note(task_id="a-0", fact=Fact.STARTED))
+    assert isinstance(arranged.store.submit(note_of("a-9", owner="a"), CALL, claim), Recorded)
+
+
+def test_replays_where_the_quota_is_used_up(arranged: Arranged) -> None:
+    """What was accepted stays so."""
+    claim = msgspec.structs.replace(CLAIM, owner="a")
+    arranged.store.submit(note_of("a-0", owner="a"), CALL, claim)
+    arranged.store.end_lease(claim, "a-0", ANSWER)
+    for number in range(1, QUOTA):
+        arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
+
+    assert arranged.store.submit(note_of("a-9", owner="a"), CALL, claim) == Claimed(is_same=True, answer=ANSWER)
+
+
+def test_quota_of_what_has_expired(redis_url: str) -> None:
+    """Places of tasks that nobody ran and whose records are gone are found to be free, though nobody notes anything."""
+    arranged = ArrangedRedis(redis_url, Keys())
+    for number in range(QUOTA):
+        arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
+        arranged.client.delete(arranged.keys.record(f"a-{number}"))
+
+    assert isinstance(arranged.store.submit(note_of("a-9", owner="a"), CALL, None), Recorded)
+    arranged.client.close()
+    arranged.records.close()
+
+
+def test_quota_under_a_race(arranged: Arranged) -> None:
+    """However many submit at once, no more pass than may."""
+    if isinstance(arranged, ArrangedMemory):
+        pytest.skip("one thread")
+
+    def submit(number: int) -> bool:
+        try:
+            arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
+        except TooManyQueued:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(submit, range(64))) == QUOTA
 
 
 @pytest.mark.parametrize("ended", ["by itself", "after a failed send"])

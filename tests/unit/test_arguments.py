@@ -1,7 +1,9 @@
 """Arguments against the announced schema: pointers into the body, and no harm from a wrong schema."""
 
 import contextlib
+import functools
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from task_status_service.arguments import MAX_FAULTS, check_arguments
+from task_status_service.bounded_schema import CHECK_SECONDS
 from task_status_service.catalog import TaskType
 from task_status_service.errors import InvalidArguments
 
@@ -95,6 +98,64 @@ def test_more_by_position():
 def test_a_wrong_schema_refuses_nothing(schema):
     """Announcements are untrusted: a schema that cannot be used is no reason to refuse, or to fail."""
     check_arguments(task_type(schema, ["a"]), ["text"], {})
+
+
+#: each takes the library minutes or forever
+EXPENSIVE = {
+    "unique objects": ({"uniqueItems": True}, [{"a": number} for number in range(9_000)]),
+    "unique of every kind": ({"uniqueItems": True}, [[number] for number in range(9_000)] + ["a"]),
+    "nested repeats": ({"pattern": "^(a+)+$"}, "a" * 200 + "!"),
+    "alternatives": ({"pattern": "^(a|a)*$"}, "a" * 200 + "!"),
+    "many repeats": ({"pattern": "^a*a*a*a*a*a*$"}, "a" * 1_000 + "!"),
+    "many options": ({"pattern": "^" + "a?" * 40 + "a" * 40 + "$"}, "a" * 40),
+    "not at the beginning": ({"pattern": "a*a*$"}, "a" * 1_000 + "!"),
+    "a long text": ({"pattern": "^a*a*$"}, "a" * 250_000 + "!"),
+    "names": ({"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False}, {"a" * 200 + "!": 1}),
+    "names of names": ({"unevaluatedProperties": False, "patternProperties": {"^(a+)+$": {}}}, {"a" * 200 + "!": 1}),
+    "a tree of alternatives": ({"$ref": "#/$defs/Tree"}, functools.reduce(lambda tree, _: [tree], range(29), "leaf")),
+}
+TREE = {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Tree"}}] * 2 + [{"type": "number"}]}
+
+
+@pytest.mark.parametrize("case", EXPENSIVE)
+def test_takes_no_time(case):
+    """Whatever is announced and whatever is sent, the check is over soon."""
+    schema, argument = EXPENSIVE[case]
+    checked = task_type({"properties": {"a": schema}, "$defs": {"Tree": TREE}}, ["a"])
+    started = time.process_time()
+    with contextlib.suppress(InvalidArguments):
+        check_arguments(checked, [argument], {})
+    assert time.process_time() - started < 4 * CHECK_SECONDS
+
+
+def test_what_takes_too_long_is_refused():
+    """It could be anything."""
+    schema, argument = EXPENSIVE["a tree of alternatives"]
+    with pytest.raises(InvalidArguments) as raised:
+        check_arguments(task_type({"properties": {"a": schema}, "$defs": {"Tree": TREE}}, ["a"]), [argument], {})
+    assert "too long" in raised.value.faults[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("schema", "good", "bad"),
+    [
+        ({"uniqueItems": True}, [1, "1", [1], {"a": 1, "b": 2}, True, None], [{"a": 1, "b": 2}, {"b": 2, "a": 1}]),
+        ({"uniqueItems": False}, [1, 1], None),
+        ({"pattern": r"^[A-Z]{3}-\d{4}$"}, "ABC-1234", "ABC-12345"),
+        ({"pattern": r"^[^@\s]+@[^@]+$"}, "a@b", "a b@c"),
+        ({"pattern": r"^\w+\.\w*"}, "a.b", "a,b"),
+        ({"additionalProperties": False}, {}, {"b": 1}),
+        ({"additionalProperties": {"type": "integer"}}, {"b": 1}, {"b": "1"}),
+        ({"propertyNames": {"pattern": "^a"}}, {"ab": 1}, {"ba": 1}),
+    ],
+)
+def test_checks_all_the_same(schema, good, bad):
+    """What cannot take long is checked as ever."""
+    checked = task_type({"properties": {"a": schema}}, ["a"])
+    check_arguments(checked, [good], {})
+    if bad is not None:
+        with pytest.raises(InvalidArguments):
+            check_arguments(checked, [bad], {})
 
 
 @given(st.lists(JSON, max_size=4), st.dictionaries(st.text(), JSON, max_size=4), JSON)

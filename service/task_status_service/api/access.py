@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from flask import Flask, current_app, g, request
 
 from task_status_service import task_token
+from task_status_service.api.limits import Limits
 from task_status_service.caller import ANYBODY, Caller, Scope
 from task_status_service.errors import Forbidden, Unauthorized
 from task_status_service.keyring import KeyFile, Keyring
@@ -28,8 +29,9 @@ __all__ = ["Access", "Caller", "Scope", "attach", "caller", "counted_as", "guard
 _NAME: Final = "task-status-access"
 #: how long a caller is remembered: what was a key a moment ago is not looked at again. An expiry is late by so much.
 REMEMBERED_SECONDS: Final = 1.0
-#: callers that are remembered at a time
+#: callers that are remembered at a time, and how long the header of one may be
 MAX_REMEMBERED: Final = 4_096
+MAX_REMEMBERED_LENGTH: Final = 512
 
 _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 #: the one path whose token may be in the query, for a browser's EventSource can send no headers
@@ -53,8 +55,11 @@ class Keys(Protocol):
 class Access:
     """Tell who asks."""
 
-    def __init__(self, keys: Keys | None = None, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: Keys | None = None, *, limits: Limits | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         """Take the keys; None: there are none. The clock is in seconds since the epoch."""
+        self._limits = limits or Limits()
         self._keys = keys
         self._clock = clock
         self._keyring: Keyring | None = None
@@ -62,6 +67,21 @@ class Access:
         self._forgets_at = 0.0
         # Tokens of a server without keys are not looked at. They are made all the same, so that clients work with both.
         self._unkeyed = Keyring(KeyFile(signing_secret=secrets.token_hex(32)))
+
+    def enter(self, environ: "WSGIEnvironment") -> Caller:
+        """Tell who sends a request, and count it.
+
+        Raises:
+            Unauthorized: it comes without a key or token that counts.
+            RateLimited: too many of its owner, or too many such ones from its address.
+        """
+        try:
+            who = self.authenticate(environ)
+        except Unauthorized:
+            self._limits.count_failure(environ)
+            raise
+        self._limits.count(environ, who.owner)
+        return who
 
     def authenticate(self, environ: "WSGIEnvironment") -> Caller:
         """Tell who sends a request; at next to no cost for who was here a moment ago.
@@ -79,7 +99,9 @@ class Access:
             return self._by_query(keyring, environ, now)
         known = self._remembered.get(header)
         if known is None:
-            known = self._remembered[header] = _by_header(keyring, header, now)
+            known = _by_header(keyring, header, now)
+            if len(header) <= MAX_REMEMBERED_LENGTH:
+                self._remembered[header] = known
         return known
 
     def _by_query(self, keyring: Keyring, environ: "WSGIEnvironment", now: float) -> Caller:
@@ -136,14 +158,15 @@ def _access() -> Access:
 
 
 def caller() -> Caller:
-    """Tell who sends the current request.
+    """Tell who sends the current request, which is counted when this is asked for the first time.
 
     Raises:
         Unauthorized: nobody whom we know.
+        RateLimited: somebody who asks too often.
     """
     known: Any = g.get(_NAME)
     if known is None:
-        known = _access().authenticate(request.environ)
+        known = _access().enter(request.environ)
         setattr(g, _NAME, known)
     return cast("Caller", known)
 

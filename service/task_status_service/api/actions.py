@@ -39,6 +39,7 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
         404: "NOT_FOUND",
         409: "CONFLICT",
         410: "GONE",
+        408: "REQUEST_TIMEOUT",
         413: "REQUEST_ENTITY_TOO_LARGE",
         415: "UNSUPPORTED_MEDIA_TYPE",
         422: "UNPROCESSABLE_ENTITY",

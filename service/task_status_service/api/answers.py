@@ -1,7 +1,7 @@
 """What is answered besides problems: encoded straight from structs, with the headers that go with it."""
 
 import http
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple, cast
 
@@ -22,6 +22,8 @@ KEPT: Final = "private, max-age=60"
 #: in pairs and in one go: setting one header after the other costs Flask more than encoding the body
 Headers = Sequence[tuple[str, str]]
 JSON: Final = ("Content-Type", "application/json")
+#: what is written in one go of an answer that may be large
+PIECE_BYTES: Final = 256 * 1024
 
 _encode = msgspec.json.Encoder().encode
 
@@ -35,9 +37,18 @@ class Answer(NamedTuple):
 
     def response(self) -> Response:
         """Make it Flask's."""
-        response = Response(self.body, self.code)
+        response = Response(_pieces(self.body), self.code)
         response.headers = WerkzeugHeaders(self.headers)
         return response
+
+
+def _pieces(body: bytes) -> Iterable[bytes]:
+    """Cut a body: the server bounds how long a client may take for one piece."""
+    return (
+        [body]
+        if len(body) <= PIECE_BYTES
+        else (body[start : start + PIECE_BYTES] for start in range(0, len(body), PIECE_BYTES))
+    )
 
 
 class Alive(msgspec.Struct, frozen=True):

@@ -27,7 +27,8 @@ INFO: Final = {
     "summary": "The truth about Celery tasks.",
     "description": (
         "Submit a task with `POST /tasks`, follow it with `GET /tasks/{id}` until `done`. Every key of a status is "
-        "always present; what is absent is `null`. Errors are `application/problem+json`."
+        "always present; what is absent is `null`. Errors are `application/problem+json`. Where the server has keys, "
+        "send one as `Authorization: Bearer`: a task of somebody else's reads like one that never was."
     ),
     "license": {"name": "MIT", "identifier": "MIT"},
 }
@@ -76,6 +77,17 @@ _HEADERS: Final[Mapping[str, Schema]] = {
         "required": True,
         "schema": {"type": "string"},
     },
+    "RateLimit": {
+        "description": (
+            "How many requests of this key's owner are left (`r`), and in how many seconds all are again (`t`): "
+            '`"requests";r=1999;t=1`. Sent with every answer to a key.'
+        ),
+        "schema": {"type": "string"},
+    },
+    "RateLimitPolicy": {
+        "description": 'How many requests an owner has (`q`), and in how many seconds (`w`): `"requests";q=2000;w=10`.',
+        "schema": {"type": "string"},
+    },
     "Allow": {
         "description": "The methods that this path answers.",
         "schema": {"type": "string"},
@@ -114,7 +126,11 @@ _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
     http.HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "WWWAuthenticate"},
     http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
     http.HTTPStatus.CONFLICT: {"Retry-After": "RetryAfterConflict"},
-    http.HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "RetryAfterProblem"},
+    http.HTTPStatus.TOO_MANY_REQUESTS: {
+        "Retry-After": "RetryAfterProblem",
+        "RateLimit": "RateLimit",
+        "RateLimit-Policy": "RateLimitPolicy",
+    },
 }
 
 WAIT_PARAMETERS: Final = [
@@ -195,7 +211,12 @@ def guarded(described: Schema, rule: str, scope: Scope) -> Schema:
     by_token = [{TASK_TOKEN: [str(scope)]}] if "<task_id>" in rule and scope in TOKEN_SCOPES else []
     return {
         "security": [{API_KEY: [str(scope)]}, *described.get("security", by_token)],
-        "responses": {**described.get("responses", {}), 401: "UNAUTHORIZED", 403: "FORBIDDEN"},
+        "responses": {
+            **described.get("responses", {}),
+            401: "UNAUTHORIZED",
+            403: "FORBIDDEN",
+            429: "TOO_MANY_REQUESTS",
+        },
     }
 
 

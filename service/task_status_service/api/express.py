@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask, Response
 
 from task_status_service.api.access import Access, Scope
+from task_status_service.api.limits import headers_of_limit
 from task_status_service.api.polling import poll_answer
 from task_status_service.api.schemas import TASK_ID
 from task_status_service.tracker import Tracker
@@ -37,11 +38,12 @@ class Express:
         if task_id is None:
             return self._otherwise(environ, start_response)
         try:
-            caller = self._access.authenticate(environ)
+            caller = self._access.enter(environ)
             caller.require(Scope.READ)
             answer = poll_answer(self._tracker, self._tracker.read(task_id, caller), environ.get("HTTP_IF_NONE_MATCH"))
         except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
             return self._problem(error, environ)(environ, start_response)
+        answer.headers.extend(headers_of_limit(environ))
         start_response(_STATUS_LINES[answer.code], answer.headers)
         return [answer.body] if answer.body else []
 
@@ -49,7 +51,9 @@ class Express:
         """Answer an error as Flask does where a view raises it (Flask.full_dispatch_request and Flask.wsgi_app)."""
         with self._app.request_context(environ):
             try:
-                return self._app.make_response(self._app.handle_user_exception(error))
+                response = self._app.make_response(self._app.handle_user_exception(error))
+                response.headers.extend(headers_of_limit(environ))
+                return response  # noqa: TRY300  # nothing here fails in another way
             except Exception as unforeseen:  # noqa: BLE001  # as Flask does
                 return self._app.handle_exception(unforeseen)
 

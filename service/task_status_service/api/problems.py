@@ -12,6 +12,8 @@ from msgspec import Meta
 from werkzeug.exceptions import HTTPException
 
 from task_status_service.errors import (
+    BodyMalformed,
+    BodyTooSlow,
     BrokerUnavailable,
     Fault,
     Forbidden,
@@ -20,6 +22,7 @@ from task_status_service.errors import (
     InvalidArguments,
     NoResult,
     NotReady,
+    RateLimited,
     StoreFull,
     StoreUnavailable,
     TaskDone,
@@ -28,6 +31,7 @@ from task_status_service.errors import (
     TaskNotFound,
     TaskNotRepeatable,
     TaskStatusError,
+    TooManyQueued,
     TooManyWatches,
     Unauthorized,
     UnknownTaskType,
@@ -37,8 +41,6 @@ from task_status_service.json_pointer import fragment
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
-#: when to try again after what passes by itself, in seconds
-RETRY_AFTER_SECONDS: Final = 1
 
 
 class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -92,8 +94,12 @@ READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
     TaskNotRepeatable: Reading(409, "task-not-repeatable", "Task not repeatable"),
     NoResult: Reading(409, "no-result", "No result"),
     TooManyWatches: Reading(429, "rate-limited", "Too many requests", passes=True),
+    RateLimited: Reading(429, "rate-limited", "Too many requests", passes=True),
+    TooManyQueued: Reading(429, "too-many-queued", "Too many tasks queued", passes=True),
     UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
     InvalidArguments: Reading(422, "validation", "Invalid input"),
+    BodyMalformed: Reading(400, "malformed-json", "Malformed request"),
+    BodyTooSlow: Reading(408, "body-too-slow", "Body too slow"),
     IdempotencyConflict: Reading(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
     IdempotencyInFlight: Reading(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
     StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING, passes=True),
@@ -131,6 +137,7 @@ def problem_response(
     *,
     faults: list[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
+    retry_after_seconds: int = TaskStatusError.retry_after_seconds,
 ) -> Response:
     """Build the answer for one problem."""
     problem = Problem(
@@ -147,14 +154,16 @@ def problem_response(
     response.headers["Cache-Control"] = "no-store"
     response.headers.update(reading.headers)
     if reading.passes:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        response.headers["Retry-After"] = str(retry_after_seconds)
     return response
 
 
 def _answer_our_error(error: TaskStatusError) -> Response:
     for kind in type(error).__mro__:
         if reading := READINGS.get(kind):
-            return problem_response(reading, str(error), faults=error.faults)
+            return problem_response(
+                reading, str(error), faults=error.faults, retry_after_seconds=error.retry_after_seconds
+            )
     raise error
 
 

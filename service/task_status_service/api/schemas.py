@@ -20,6 +20,8 @@ from task_status_service.task_token import MAX_TTL_SECONDS, TOKEN_SCOPES
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 MAX_ARGUMENTS: Final = 1_000
+#: of all arguments as they are sent: the broker and the store keep them
+MAX_ARGUMENTS_BYTES: Final = 512 * 1024
 MAX_LABELS: Final = 32
 #: so that a record keeps them (record.MAX_FIELD_BYTES), with room for the one that a retry adds
 MAX_LABELS_BYTES: Final = 16_000
@@ -29,7 +31,6 @@ MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 #: characters of a label to find tasks by: name, colon, text
 MAX_LABEL: Final = 63 + 1 + 256
-MAX_DEPTH: Final = 64
 DEFAULT_TTL_SECONDS: Final = 3_600
 #: ten years, in seconds: further away is a mistake
 MAX_SECONDS: Final = 10 * 366 * 86_400
@@ -176,6 +177,8 @@ class SubmissionSchema(ma.Schema):
     def _check(self, data: dict[str, Any], **_: Any) -> None:
         if "countdown" in data and "eta" in data:
             raise ValidationError("Give countdown or eta, not both.", "countdown")
+        if len(msgspec.json.encode([data.get("args"), data.get("kwargs")])) > MAX_ARGUMENTS_BYTES:
+            raise ValidationError(f"All arguments must not be longer than {MAX_ARGUMENTS_BYTES} bytes.")
 
     @ma.post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Submission:

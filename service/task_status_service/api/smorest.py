@@ -1,23 +1,20 @@
 """flask-smorest as this API uses it: strict bodies in, problems out, and a document that generates good clients."""
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import marshmallow as ma
-import msgspec
 from flask import Flask, Response
 from flask_smorest import Api
 from flask_smorest import Blueprint as SmorestBlueprint
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
 from task_status_service.api import document, problems
 from task_status_service.api.access import Scope, guarded
-from task_status_service.api.schemas import MAX_DEPTH
+from task_status_service.api.json_body import UnreadableJson, read_json
 
 _View = TypeVar("_View", bound=Callable[..., Any])
-
-_TOO_DEEP: Final = f"The body is nested deeper than {MAX_DEPTH} levels."
 
 
 class StrictParser(FlaskParser):
@@ -34,36 +31,19 @@ class StrictParser(FlaskParser):
     }
 
     def load_json(self, req: Any, schema: Any) -> Any:
-        """Read the body; `HTTPException` 415 or 400 if it is not JSON. None at all is for the schema to judge."""
-        if not req.content_type and not req.get_data():
+        """Read the body; `HTTPException` 413, 415 or 400 if it is not JSON. None at all is for the schema to judge."""
+        body = req.get_data()
+        # werkzeug cuts a body that comes in chunks at the limit, where it should refuse it.
+        if req.content_length is None and len(body) >= req.max_content_length:
+            raise RequestEntityTooLarge
+        if not req.content_type and not body:
             return ma.missing
         if not req.is_json:
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
         try:
-            body = msgspec.json.decode(req.get_data())
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadRequest(f"The body is not JSON: {error}.") from error
-        except RecursionError as error:
-            raise BadRequest(_TOO_DEEP) from error
-        if _is_deep(body):
-            raise BadRequest(_TOO_DEEP)
-        return body
-
-
-def _is_deep(body: Any) -> bool:
-    """Tell whether a value is nested deeper than allowed, level by level and not by recursion."""
-    level = [body]
-    for _ in range(MAX_DEPTH + 1):
-        level = [inner for outer in level for inner in _inner(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _inner(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+            return read_json(body)
+        except UnreadableJson as error:
+            raise BadRequest(str(error)) from error
 
 
 class Blueprint(SmorestBlueprint):

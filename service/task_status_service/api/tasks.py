@@ -37,6 +37,7 @@ _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
         **ACCEPTED_RESPONSES,
         400: "BAD_REQUEST",
         409: "CONFLICT",
+        408: "REQUEST_TIMEOUT",
         413: "REQUEST_ENTITY_TOO_LARGE",
         415: "UNSUPPORTED_MEDIA_TYPE",
         422: "UNPROCESSABLE_ENTITY",

@@ -1,0 +1,110 @@
+"""Bodies of strangers: what is JSON and within the bounds is read; what is not costs next to nothing."""
+
+import json
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from task_status_service.api.json_body import (
+    MAX_INTEGER,
+    MAX_LEVELS,
+    MAX_TEXT_CHARS,
+    MAX_VALUES,
+    MIN_INTEGER,
+    UnreadableJson,
+    read_json,
+)
+
+#: no body may keep a process busy for longer, in seconds; and what a busy machine may add
+BOUND_SECONDS = 0.05
+SLACK_SECONDS = 0.25
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(MIN_INTEGER, MAX_INTEGER)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # Colons and quotes in texts must not look like members.
+    | st.text(st.characters(codec="utf-8") | st.sampled_from('":\\{},')),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(values, st.booleans())
+def test_reads_json(value, is_ascii):
+    """What is within the bounds is read whatever it looks like."""
+    assert read_json(json.dumps(value, ensure_ascii=is_ascii).encode()) == value
+
+
+@given(st.binary())
+@example(b'{"":1,"":2}')
+@example(b'{"a":[{"b":1}, {"b":1, "\\u0062":2}]}')
+def test_agrees_with_a_strict_reader(body):
+    """Any bytes: either an error that says what is wrong, or what a reader gives that refuses members given twice."""
+
+    def once(pairs):
+        names = [name for name, _ in pairs]
+        assert len(set(names)) == len(names)
+        return dict(pairs)
+
+    try:
+        value = read_json(body)
+    except UnreadableJson:
+        return
+    assert json.loads(body, object_pairs_hook=once) == value
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b'{"a": 1, "a": 1}', "twice"),
+        (b'[{"a": {"b": 1, "\\u0062": 2}}]', "twice"),
+        (b"[" * MAX_LEVELS + b"1" + b"]" * MAX_LEVELS, "levels"),
+        (b"[" * 500_000, "not JSON|levels"),
+        (b'{"a":' * 100_000, "values"),
+        (b"[%s0]" % (b"0," * (MAX_VALUES - 1)), "values"),
+        (b"[%s[]]" % (b'{"a":[]},' * 110_000), "values"),
+        (b'["%s"]' % (b"x" * (MAX_TEXT_CHARS + 1)), "characters"),
+        (b'{"%s": 1}' % (b"x" * (MAX_TEXT_CHARS + 1)), "characters"),
+        (b'["%s"]' % (b'\\"' * 500_000), "characters"),
+        (b"[%d]" % (MAX_INTEGER + 1), "64 bits"),
+        (b"[%d]" % (MIN_INTEGER - 1), "64 bits"),
+        (b"[%s]" % (b"9" * 1_000_000), "not JSON"),
+        (b"[1e999]", "not JSON"),
+        (b"[1e%s]" % (b"9" * 1_000_000), "not JSON"),
+        (b"[NaN]", "not JSON"),
+        (b"[-Infinity]", "not JSON"),
+        (b'["\\ud800"]', "not JSON"),
+        (b'["\xff"]', "not JSON"),
+        (b"\xef\xbb\xbf[]", "not JSON"),
+        (b"", "not JSON"),
+        (b" " * 1_048_576, "not JSON"),
+        (b'{"a":' * 10_000, "not JSON|levels"),
+        (b'"' * 1_048_576, "values"),
+        (b'\\"' * 500_000, "not JSON"),
+        (b'"\\\\"' * 20_000, "not JSON"),
+        (b'{"":"",%s}' % (b'"":"",' * 150_000), "values"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, bytes) else value,
+)
+def test_refuses_at_once(body, what):
+    """What is meant to be expensive is refused before it is."""
+    started = time.process_time()
+    with pytest.raises(UnreadableJson, match=what):
+        read_json(body)
+    assert time.process_time() - started < BOUND_SECONDS + SLACK_SECONDS
+
+
+def test_takes_what_the_bounds_allow():
+    """Each bound is the last value that is taken."""
+    for body in (
+        b"[" * MAX_LEVELS + b"]" * MAX_LEVELS,
+        b"[%s0]" % (b"0," * (MAX_VALUES - 2)),
+        b'["%s"]' % (b":" * MAX_TEXT_CHARS),
+        b'["%s"]' % (b'\\"' * MAX_TEXT_CHARS),
+        b"{%s}" % b",".join(b'"\\\\%d":"\\\\"' % number for number in range(MAX_VALUES - 1)),
+        b"[%d, %d]" % (MIN_INTEGER, MAX_INTEGER),
+    ):
+        assert read_json(body) == json.loads(body)
