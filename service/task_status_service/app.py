@@ -1,6 +1,7 @@
 """The composition root: the only place that knows every part. Opens nothing; parts connect when they are used."""
 
 import atexit
+from collections.abc import Collection
 from typing import Final
 
 from flask import Flask
@@ -8,6 +9,7 @@ from task_status_worker.keys import Keys
 
 from task_status_service import watching
 from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api.browsers import Browsers
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
@@ -64,7 +66,9 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    app = create_api(tracker, submitter, feed, max_body_bytes=settings.max_body_bytes)
+    app = create_api(
+        tracker, submitter, feed, max_body_bytes=settings.max_body_bytes, cors_origins=settings.cors_origins
+    )
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
     return app
@@ -76,6 +80,7 @@ def create_api(
     feed: watching.Feed,
     *,
     who_asks: access.Access | None = None,
+    cors_origins: Collection[str] = (),
     max_body_bytes: int = Settings().max_body_bytes,
 ) -> Flask:
     """Make the HTTP side around the use cases; tests hand in some with fakes."""
@@ -99,5 +104,6 @@ def create_api(
     for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
-    app.wsgi_app = Express(app, tracker, who_asks)  # type: ignore[method-assign]  # Flask's way of adding a layer
+    # Flask's way of adding a layer.
+    app.wsgi_app = Browsers(Express(app, tracker, who_asks), cors_origins)  # type: ignore[method-assign]
     return app

@@ -22,6 +22,8 @@ _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+#: as browsers write it (RFC 6454 section 6.2)
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     volatile_store: VolatileStore = VolatileStore.WARN
     #: the largest request body, in bytes
     max_body_bytes: int = 1_048_576
+    #: the origins whose pages may read answers: `https://app.example.com`
+    cors_origins: frozenset[str] = frozenset()
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -130,6 +134,16 @@ def _final_states(text: str) -> FinalStates:
     return states
 
 
+def _origins(text: str) -> frozenset[str]:
+    origins = [origin.strip() for origin in text.split(",")]
+    if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
+        raise ValueError(
+            f"{wrong[0]!r} is no origin: scheme, host and, if it is not the usual one, port, in lower case and with "
+            "nothing after them, such as https://app.example.com; each is listed, there is no *"
+        )
+    return frozenset(origins)
+
+
 def _volatile_store(text: str) -> VolatileStore:
     if text not in {choice.value for choice in VolatileStore}:
         raise ValueError(f"it must be one of {', '.join(VolatileStore)}")
@@ -156,5 +170,6 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "VOLATILE_STORE": ("volatile_store", _volatile_store),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
+    "CORS_ORIGINS": ("cors_origins", _origins),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
 }

@@ -37,6 +37,7 @@ def test_every_kind_of_value():
             "TASK_STATUS_KNOWN_SECONDS": "0",
             "TASK_STATUS_LOST_FINAL_SECONDS": "60",
             "TASK_STATUS_VOLATILE_STORE": "refuse",
+            "TASK_STATUS_CORS_ORIGINS": "https://app.example.com, http://localhost:3000,https://[::1]:8443",
         }
     )
 
@@ -49,6 +50,7 @@ def test_every_kind_of_value():
         False,
     ]
     assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
+    assert settings.cors_origins == {"https://app.example.com", "http://localhost:3000", "https://[::1]:8443"}
     assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
 
 
@@ -64,6 +66,14 @@ def test_every_kind_of_value():
         ("WORKERS", "0"),
         ("WORKERS", "two"),
         ("WORKERS", "9" * 5_000),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com/"),
+        ("CORS_ORIGINS", "https://App.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com,"),
+        ("CORS_ORIGINS", "app.example.com"),
+        ("CORS_ORIGINS", "https://a@app.example.com"),
         ("TASKS", "a,,b"),
         ("TASKS", "*"),
         ("TASKS", ".*"),
