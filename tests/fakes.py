@@ -40,6 +40,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self.records: dict[str, dict[bytes, bytes]] = {}
         self.known: set[str] = set()
+        #: what the markers of those that are known hold
+        self.owners: dict[str, bytes] = {}
         self.metas: dict[str, bytes | list[bytes]] = {}
         self.calls: dict[str, Call] = {}
         self.claims: dict[tuple[str, str], Kept] = {}
@@ -98,17 +100,19 @@ class MemoryStore:
             task_id,
             stored[b"indexed_as"].decode(),
             stored.get(b"name", b"").decode(),
+            stored.get(b"owner", b"").decode(),
             msgspec.json.decode(stored.get(b"labels", b"{}")),
         )
 
     def _snapshot(self, task_id: str) -> Snapshot:
-        meta = self.metas.get(task_id)
+        meta, record = self.metas.get(task_id), dict(self.records.get(task_id, {}))
         return Snapshot(
             task_id=task_id,
-            record=dict(self.records.get(task_id, {})),
+            record=record,
             meta=meta[: MAX_STORED_BYTES + 1] or None if isinstance(meta, bytes) else None,
             wrong_type=isinstance(meta, list),
             known=task_id in self.known,
+            known_owner=b"" if record else self.owners.get(task_id, b""),
             silence_seconds=self.silence_seconds if self._is_run(task_id) else None,
         )
 
@@ -133,8 +137,11 @@ class MemoryStore:
         if self.full:
             raise StoreFull
         now_ms = round(self.time.timestamp() * 1000)
-        self.records[note.task_id], _ = note_model.apply(self.records.get(note.task_id, {}), note, now_ms)
+        known_owner = self.owners.get(note.task_id, b"")
+        record, _ = note_model.apply(self.records.get(note.task_id, {}), note, now_ms, known_owner)
+        self.records[note.task_id] = record
         self.known.add(note.task_id)
+        self.owners[note.task_id] = record.get(b"owner", b"")
         return self.time
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
@@ -179,7 +186,7 @@ class MemoryStore:
         record = self.records.get(done.task_id, {})
         if record.get(b"final") != b"1" and record.get(b"seq") != done.record.get(b"seq"):
             return False
-        for kept in (self.records, self.metas, self.calls):
+        for kept in (self.records, self.metas, self.calls, self.owners):
             kept.pop(done.task_id, None)
         self.known.discard(done.task_id)
         return True
@@ -205,13 +212,16 @@ class Indexed(msgspec.Struct, frozen=True):
     task_id: str
     state: str
     name: str
+    owner: str
     labels: dict[str, str]
 
 
 def _is_within(one: Indexed, wanted: Filter) -> bool:
     after, before = wanted.submitted_after, wanted.submitted_before
-    return (after is None or one.at_ms >= after.timestamp() * 1000) and (
-        before is None or one.at_ms < before.timestamp() * 1000
+    return (
+        wanted.owner in (None, one.owner)
+        and (after is None or one.at_ms >= after.timestamp() * 1000)
+        and (before is None or one.at_ms < before.timestamp() * 1000)
     )
 
 

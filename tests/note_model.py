@@ -63,10 +63,10 @@ class Written(msgspec.Struct, frozen=True):
         return (mine > others) - (mine < others)
 
 
-def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int) -> tuple[Hash, Noted]:
-    """Give the record after a note, and the answer."""
+def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
+    """Give the record after a note, and the answer; `known_owner` is what the marker of a record before it holds."""
     written = Written.of(note)
-    new = dict(old)
+    new = dict(old) or ({b"owner": known_owner} if known_owner else {})
     was_final = old.get(b"final") == b"1"
     refusal = refusal_of(old, written)
     advanced = not was_final and refusal is None and _advances(old, written)

@@ -15,6 +15,7 @@ from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
+from task_status_service.keyfile import LiveKeyring
 from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
@@ -66,8 +67,14 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
+    who_asks = access.Access(LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None)
     app = create_api(
-        tracker, submitter, feed, max_body_bytes=settings.max_body_bytes, cors_origins=settings.cors_origins
+        tracker,
+        submitter,
+        feed,
+        who_asks=who_asks,
+        max_body_bytes=settings.max_body_bytes,
+        cors_origins=settings.cors_origins,
     )
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store

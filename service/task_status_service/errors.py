@@ -21,6 +21,7 @@ TaskStatusError
 |  +- NotReady
 +- StoreVolatile
 +- SettingInvalid
++- KeysUnreadable
 +- RedisServerMissing
 """
 
@@ -125,6 +126,10 @@ class StoreVolatile(TaskStatusError):
 
 class SettingInvalid(TaskStatusError):
     """A setting cannot be used."""
+
+
+class KeysUnreadable(TaskStatusError):
+    """The keys file cannot be read."""
 
 
 class RedisServerMissing(TaskStatusError):

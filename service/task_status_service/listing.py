@@ -26,6 +26,8 @@ class Position(msgspec.Struct, frozen=True):
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Say which tasks to list; what is empty or None does not filter."""
 
+    #: whose; None: everybody's, and nobody's
+    owner: str | None = None
     #: any of these
     states: Sequence[TaskState] = ()
     name: str | None = None

@@ -1,8 +1,10 @@
 """Settings, and the only reader of the environment: each variable is checked at start, each error names it."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -21,7 +23,7 @@ _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
 #: what a custom final state may be said to mean
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
-_BIND: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+_BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
 #: as browsers write it (RFC 6454 section 6.2)
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
 
@@ -37,8 +39,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     record_url: str = "redis://127.0.0.1:6379/0"
     #: the master's name, for `sentinel://` URLs
     sentinel_master: str = ""
-    #: address and port of the API
+    #: address and port of the API, or a socket: `unix:/path`
     bind: str = "127.0.0.1:8000"
+    #: the keys by which callers are told apart; None: there are none, and everybody may do everything
+    api_keys_file: Path | None = None
     #: server processes
     workers: int = 1
     #: names that may be submitted; None: what the workers announce
@@ -91,7 +95,25 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
     urls = (settings.broker_url, settings.result_url, settings.record_url)
     if not settings.sentinel_master and any(url.startswith("sentinel:") for url in urls):
         raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER must name the master, because a URL is one of Sentinel.")
+    if settings.api_keys_file is None and not _is_loopback(settings.bind):
+        raise SettingInvalid(
+            f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: whoever reaches that address "
+            "could read, cancel and submit every task. Make a key with `task-status keys add`, or bind a loopback "
+            "address such as 127.0.0.1:8000."
+        )
     return settings
+
+
+def _is_loopback(bind: str) -> bool:
+    """Tell whether only this machine can reach an address."""
+    if bind.startswith("unix:"):
+        return True
+    host = bind.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # No other name: what it means is somebody else's to say.
+        return host == "localhost"
 
 
 def _shown(name: str, text: str) -> str:
@@ -119,8 +141,8 @@ def _number(low: int, high: int) -> Callable[[str], int]:
 
 def _bind(text: str) -> str:
     match = _BIND.fullmatch(text)
-    if match is None or not 1 <= int(match["port"]) <= _LAST_PORT:
-        raise ValueError("it must be an address and a port, such as 127.0.0.1:8000")
+    if match is None or not (match["path"] or 1 <= int(match["port"]) <= _LAST_PORT):
+        raise ValueError("it must be an address and a port, such as 127.0.0.1:8000, or a socket: unix:/path")
     return text
 
 
@@ -158,6 +180,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "RECORD_URL": ("record_url", _url(_REDIS_SCHEMES)),
     "SENTINEL_MASTER": ("sentinel_master", str),
     "BIND": ("bind", _bind),
+    "API_KEYS_FILE": ("api_keys_file", Path),
     "WORKERS": ("workers", _number(1, 1_000)),
     "TASKS": ("tasks", TaskNames.parse),
     "FINAL_STATES": ("final_states", _final_states),

@@ -82,7 +82,7 @@ class RedisStore:
         A worker writes the meta first and the record last: so a record that says it has ended comes with the result.
         """
         record_command = ("HGETALL", self._keys.record(task_id))
-        known_command = ("EXISTS", self._keys.known(task_id))
+        known_command = ("GET", self._keys.known(task_id))
         meta_command = self._meta_command(task_id)
         with self._named_errors():
             if self._results_reader is None:
@@ -93,7 +93,7 @@ class RedisStore:
             _raise_unless_wrong_type(record, known, meta)
             if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES:
                 meta = self._read_large(task_id)
-        return self._snapshot(task_id, record, meta, known=bool(known))
+        return self._snapshot(task_id, record, meta, known=known)
 
     def _read_large(self, task_id: str) -> Any:
         """Read a large meta over a connection of its own: one byte more than is decoded, to see what is too large."""
@@ -127,7 +127,7 @@ class RedisStore:
         return (
             self.read(task_id)
             if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES
-            else self._snapshot(task_id, record, meta, known=bool(record))
+            else self._snapshot(task_id, record, meta, known=b"" if record else None)
             for task_id, record, meta in zip(task_ids, flat[:count], flat[count:], strict=True)
         )
 
@@ -146,9 +146,10 @@ class RedisStore:
         than `limit` and still have a next one.
         """
         states = wanted.states or (() if wanted.name else tuple(TaskState))
-        keys = [f"{self._keys.index}state:{state}" for state in states]
+        index = self._keys.index_of(wanted.owner)
+        keys = [f"{index}state:{state}" for state in states]
         if wanted.name:
-            keys.append(f"{self._keys.index}name:{wanted.name}")
+            keys.append(f"{index}name:{wanted.name}")
         wish = _Wish(
             limit=limit,
             look_at=MAX_LOOKED_AT,
@@ -167,15 +168,16 @@ class RedisStore:
             Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
         )
 
-    def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: bool) -> Snapshot:
-        # Only we write records; a key of that name that is none holds no record.
+    def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: Any) -> Snapshot:
+        # Only we write records and markers; a key of that name that is none holds no record, and names no owner.
         fields = {} if isinstance(record, Exception) else _fields(record)
         return Snapshot(
             task_id=task_id,
             record=fields,
             meta=None if isinstance(meta, Exception) else meta or None,
             wrong_type=isinstance(meta, Exception),
-            known=known,
+            known=known is not None,
+            known_owner=known if isinstance(known, bytes) and not fields else b"",
             silence_seconds=self._pulse.silence_seconds(fields),
         )
 

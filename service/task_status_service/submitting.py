@@ -10,6 +10,7 @@ import msgspec
 from task_status_worker.record import Fact, Note
 
 from task_status_service.arguments import check_arguments
+from task_status_service.caller import Caller
 from task_status_service.catalog import Catalog
 from task_status_service.errors import (
     BrokerUnavailable,
@@ -97,8 +98,8 @@ class Submitter:
         self._default_queue = default_queue
         self._new_id = new_id
 
-    def submit(self, submission: Submission, claim: Claim | None = None) -> Accepted:
-        """Accept a task.
+    def submit(self, submission: Submission, caller: Caller, claim: Claim | None = None) -> Accepted:
+        """Accept a task, which is its caller's from then on.
 
         It is recorded before it is sent: whoever asks for the id that the answer carries finds it. With a claim, the
         same claim gives the same answer from then on; a server that dies, or a send that fails, leaves a lease that
@@ -112,9 +113,9 @@ class Submitter:
             StoreUnavailable: it was not recorded and not sent.
             BrokerUnavailable: it was recorded; whether it was sent is not known.
         """
-        return self._once(claim, lambda: submission)
+        return self._once(claim, caller, lambda: submission)
 
-    def retry(self, task_id: str, claim: Claim | None = None) -> Accepted:
+    def retry(self, task_id: str, caller: Caller, claim: Claim | None = None) -> Accepted:
         """Submit a task that is done once more: a new one, with a label that names this one.
 
         Raises:
@@ -123,10 +124,10 @@ class Submitter:
             TaskNotRepeatable: what it was called with is not kept.
             TaskStatusError: any other that `submit` raises.
         """
-        return self._once(claim, lambda: self._again(task_id))
+        return self._once(claim, caller, lambda: self._again(task_id, caller))
 
-    def _again(self, task_id: str) -> Submission:
-        status = self._tracker.decoded(self._tracker.read(task_id)).status
+    def _again(self, task_id: str, caller: Caller) -> Submission:
+        status = self._tracker.decoded(self._tracker.read(task_id, caller)).status
         if not status.done:
             raise TaskNotDone
         call = self._store.call(task_id)
@@ -141,11 +142,11 @@ class Submitter:
             labels={**status.labels, RETRY_OF: task_id},
         )
 
-    def _once(self, claim: Claim | None, ask: Callable[[], Submission]) -> Accepted:
+    def _once(self, claim: Claim | None, caller: Caller, ask: Callable[[], Submission]) -> Accepted:
         """Accept what is asked for, unless it was accepted before."""
         try:
             submission = ask()
-            submitted = self._checked(submission)
+            submitted = self._checked(submission, caller)
         except _REFUSALS:
             # What was accepted before stays so, though it would not be accepted today.
             claimed = self._store.claimed(claim) if claim else None
@@ -160,13 +161,13 @@ class Submitter:
             self._send(submitted, submission, lease)
             status = _queued(submitted, found.at)
         else:
-            status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease)
+            status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease, caller)
         # The task is sent. A lease that cannot be ended ends by itself, and the next request finds out.
         with contextlib.suppress(Unavailable):
             self._end(lease, status)
         return Accepted(status)
 
-    def _checked(self, submission: Submission) -> Note:
+    def _checked(self, submission: Submission, caller: Caller) -> Note:
         """Check a submission, and give what is to be recorded of it."""
         task_type = self._catalog.find(submission.name)
         check_arguments(task_type, submission.args, submission.kwargs)
@@ -174,19 +175,20 @@ class Submitter:
             task_id=self._new_id(),
             fact=Fact.SUBMITTED,
             name=submission.name,
+            owner=caller.owner,
             queue=submission.queue or task_type.queue or self._default_queue,
             labels=submission.labels,
             scheduled_for=submission.scheduled_for,
             expires_at=submission.expires_at,
         )
 
-    def _resume(self, submitted: Note, submission: Submission, lease: "_Lease") -> TaskStatus:
+    def _resume(self, submitted: Note, submission: Submission, lease: "_Lease", caller: Caller) -> TaskStatus:
         """Go on where an earlier request has ended: what it recorded may have been sent or not, and may have expired.
 
         Its times hold. It is sent, maybe once more, unless a worker has seen it: the worker kit runs an id once.
         """
         self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), _call_of(submission), None)
-        status = self._tracker.decoded(self._tracker.read(submitted.task_id)).status
+        status = self._tracker.decoded(self._tracker.read(submitted.task_id, caller)).status
         if status.celery_state == _UNSEEN and status.received_at is None:
             times = {"scheduled_for": status.scheduled_for, "expires_at": status.expires_at}
             self._send(submitted, msgspec.structs.replace(submission, **times), lease)

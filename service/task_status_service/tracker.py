@@ -1,4 +1,4 @@
-"""The use cases of a task that there is: read, list, cancel, forget.
+"""The use cases of a task that there is: read, list, cancel, forget. What a caller may not see is not there for it.
 
 Knows no HTTP, Redis, Celery; declares what it calls.
 """
@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from task_status_worker.record import Note
 
+from task_status_service.caller import Caller, Scope
 from task_status_service.decodings import Decoded, Decodings
 from task_status_service.durability import StoreReport, VolatileStore
 from task_status_service.errors import (
@@ -138,21 +139,25 @@ class Tracker:
         self._decodings = Decodings(final_states)
         self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
 
-    def read(self, task_id: str) -> Snapshot:
+    def read(self, task_id: str, caller: Caller) -> Snapshot:
         """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
 
         Raises:
-            TaskNotFound: nothing was ever heard of it.
+            TaskNotFound: nothing was ever heard of it, or it is not this caller's to see.
             TaskExpired: it was known once.
             StoreUnavailable: not now.
         """
-        snapshot = self._lost.settle(self._store.read(task_id))
+        found = self._store.read(task_id)
+        # First of all: for others' tasks nothing more is done than for one that never was.
+        if not caller.sees(found):
+            raise TaskNotFound
+        snapshot = self._lost.settle(found)
         if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read the same about some tasks, in their order, in one round trip; empty where there is nothing."""
+        """Read some tasks, whosever they are, in their order and in one round trip; empty where there is nothing."""
         return map(self._lost.settle, self._store.read_many(task_ids))
 
     def version(self, snapshot: Snapshot) -> str:
@@ -170,14 +175,18 @@ class Tracker:
             raise TaskNotFound
         return decoded
 
-    def decoded_many(self, task_ids: Sequence[str], *, inline_size: int = MAX_INLINE_SIZE) -> Iterator[Decoded]:
-        """Read and decode some tasks, in their order and in one round trip, without those of which nothing is stored.
+    def decoded_many(
+        self, task_ids: Sequence[str], caller: Caller, *, inline_size: int = MAX_INLINE_SIZE
+    ) -> Iterator[Decoded]:
+        """Read and decode some tasks, in their order and in one round trip, without those that are not there.
 
         Raises:
             StoreUnavailable: not now.
         """
-        for snapshot in self.read_many(task_ids):
-            decoded = self._decodings.decoded(snapshot, inline_size=inline_size)
+        for found in self._store.read_many(task_ids):
+            if not caller.sees(found):
+                continue
+            decoded = self._decodings.decoded(self._lost.settle(found), inline_size=inline_size)
             if decoded is not None:
                 yield decoded
 
@@ -203,19 +212,19 @@ class Tracker:
             raise NoResult("The result is larger than this service reads.")
         return status.result
 
-    def statuses(self, task_ids: Sequence[str]) -> TaskPage:
+    def statuses(self, task_ids: Sequence[str], caller: Caller) -> TaskPage:
         """Tell the statuses of these tasks, in this order, in one round trip; one that is asked for twice once.
 
         Raises:
             StoreUnavailable: not now.
         """
         ids = list(dict.fromkeys(task_ids))
-        items = list(self.decoded_many(ids, inline_size=MAX_LISTED_SIZE))
+        items = list(self.decoded_many(ids, caller, inline_size=MAX_LISTED_SIZE))
         found = {one.status.id for one in items}
         return TaskPage(items=items, missing=[task_id for task_id in ids if task_id not in found])
 
-    def page(self, wanted: Filter, *, limit: int, after: Position | None = None) -> TaskPage:
-        """List tasks, newest first, in two round trips: the index, and what it names.
+    def page(self, wanted: Filter, caller: Caller, *, limit: int, after: Position | None = None) -> TaskPage:
+        """List the tasks that a caller sees, newest first, in two round trips: the index, and what it names.
 
         The index knows a task by what its record alone says; the status has the last word, for Celery's meta may know
         better. So a task whose status is in none of the states that were asked for, or of another name, is left out,
@@ -225,8 +234,10 @@ class Tracker:
         Raises:
             StoreUnavailable: not now.
         """
+        if not caller.may(Scope.ADMIN):
+            wanted = msgspec.structs.replace(wanted, owner=caller.owner)
         indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
-        items = self.decoded_many(indexed.task_ids, inline_size=MAX_LISTED_SIZE)
+        items = self.decoded_many(indexed.task_ids, caller, inline_size=MAX_LISTED_SIZE)
         return TaskPage(items=[one for one in items if _still_fits(one.status, wanted)], next=indexed.next)
 
     def _as_indexed(self, wanted: Filter) -> Filter:
@@ -236,7 +247,7 @@ class Tracker:
             return wanted
         return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
 
-    def cancel(self, task_id: str, *, terminate: bool = False) -> TaskStatus:
+    def cancel(self, task_id: str, caller: Caller, *, terminate: bool = False) -> TaskStatus:
         """Ask for the end of a task; it is canceled when a worker says so, or was canceled already.
 
         The cancel is recorded first: workers with the kit obey the record. Telling them is what makes it quick, so a
@@ -247,11 +258,11 @@ class Tracker:
             TaskDone: it has ended otherwise.
             StoreUnavailable: it is not recorded.
         """
-        status = self._cancelable(task_id)
+        status = self._cancelable(task_id, caller)
         if not status.done:
             self._store.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate or None))
             # It may have ended before that; then nothing was recorded, and it must not be told to any worker.
-            status = self._cancelable(task_id)
+            status = self._cancelable(task_id, caller)
         if not status.done:
             # Only to the worker that runs it: another one would store REVOKED for what it does not know.
             worker = None if status.celery_state in _WAITING else status.worker
@@ -259,13 +270,13 @@ class Tracker:
                 self._broker.cancel(task_id, terminate=terminate, worker=worker)
         return status
 
-    def _cancelable(self, task_id: str) -> TaskStatus:
-        status = self.decoded(self.read(task_id)).status
+    def _cancelable(self, task_id: str, caller: Caller) -> TaskStatus:
+        status = self.decoded(self.read(task_id, caller)).status
         if status.done and status.state is not TaskState.CANCELED:
             raise TaskDone
         return status
 
-    def forget(self, task_id: str) -> None:
+    def forget(self, task_id: str, caller: Caller) -> None:
         """Delete all that is kept of a task that is done: its record and its result.
 
         Raises:
@@ -273,7 +284,7 @@ class Tracker:
             TaskNotDone: it would come back.
             StoreUnavailable: not now; part of it may be gone.
         """
-        snapshot = self.read(task_id)
+        snapshot = self.read(task_id, caller)
         if not self.decoded(snapshot).status.done or not self._store.forget(snapshot):
             raise TaskNotDone
 

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from task_status_service.caller import Caller
 from task_status_service.decodings import Decoded
 from task_status_service.errors import Fault, InvalidArguments, Unavailable
 from task_status_service.status import Snapshot
@@ -64,8 +65,9 @@ class Watcher:
         self,
         task_id: str,
         seconds: float,
+        caller: Caller,
         *,
-        caller: str,
+        counted_as: str,
         is_known: Callable[[str], bool] | None,
         is_gone: Callable[[], bool],
     ) -> Snapshot:
@@ -79,10 +81,10 @@ class Watcher:
             StoreUnavailable: it cannot be known.
         """
         deadline = self._clock() + seconds
-        watch = self._feed.watch([task_id], caller=caller)
+        watch = self._feed.watch([task_id], caller=counted_as)
         try:
             while True:
-                snapshot = self._tracker.read(task_id)
+                snapshot = self._tracker.read(task_id, caller)
                 left = deadline - self._clock()
                 if left <= 0 or watch.is_over or self._is_awaited(snapshot, is_known):
                     return snapshot
@@ -98,23 +100,23 @@ class Watcher:
             return not is_known(self._tracker.version(snapshot))
         return self._tracker.decoded(snapshot).status.done
 
-    def watch(self, task_ids: Sequence[str], *, caller: str) -> Watch:
+    def watch(self, task_ids: Sequence[str], *, counted_as: str) -> Watch:
         """Take a place for a stream, which its owner closes.
 
         Raises:
             TooManyWatches: there is none.
         """
-        return self._feed.watch(task_ids, caller=caller)
+        return self._feed.watch(task_ids, caller=counted_as)
 
-    def read(self, task_ids: Sequence[str]) -> list[Decoded]:
+    def read(self, task_ids: Sequence[str], caller: Caller) -> list[Decoded]:
         """Read the tasks of a stream that is about to begin, in one round trip.
 
         Decoded at once: what is stored may be far larger than what is told of it.
 
         Raises:
-            InvalidArguments: naming those that nobody has heard of.
+            InvalidArguments: naming those that are not there for this caller.
         """
-        decoded = list(self._tracker.decoded_many(task_ids))
+        decoded = list(self._tracker.decoded_many(task_ids, caller))
         if unknown := sorted(set(task_ids) - {one.status.id for one in decoded}):
             faults = [Fault(f"{task_id}: no such task", parameter="id") for task_id in unknown]
             raise InvalidArguments("There is nothing to watch.", faults)
@@ -124,7 +126,9 @@ class Watcher:
         """Tell whether all tasks are done and their last versions are known."""
         return all(one.status.done and _is_same(known.get(one.status.id), one.version) for one in decoded)
 
-    def stream(self, watch: Watch, decoded: Sequence[Decoded], known: Mapping[str, str]) -> Iterator[Seen | None]:
+    def stream(
+        self, watch: Watch, decoded: Sequence[Decoded], known: Mapping[str, str], caller: Caller
+    ) -> Iterator[Seen | None]:
         """Give each status of which `known` does not name the beginning of the version, until all are done.
 
         None now and then if there is nothing to say. Ends after `STREAM_SECONDS` too, and when the process is about to
@@ -147,12 +151,12 @@ class Watcher:
             changed = watch.changed(HEARTBEAT_SECONDS) & pending
             if not changed and not watch.is_over:
                 yield None
-            news = self._read_again(changed)
+            news = self._read_again(changed, caller)
 
-    def _read_again(self, task_ids: Collection[str]) -> Iterable[Decoded]:
+    def _read_again(self, task_ids: Collection[str], caller: Caller) -> Iterable[Decoded]:
         """Read what has changed; what cannot be read now is told of again, and what is gone stays as it was."""
         with contextlib.suppress(Unavailable):
-            yield from self._tracker.decoded_many(sorted(task_ids))
+            yield from self._tracker.decoded_many(sorted(task_ids), caller)
 
 
 def _is_same(known: str | None, version: str) -> bool:

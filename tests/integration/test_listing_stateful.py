@@ -25,8 +25,9 @@ from task_status_worker.record import Fact, Note
 
 NAMES = st.sampled_from(["demo.add", "demo.mul"])
 LABELS = st.sampled_from([{"a": "1"}, {"a": "2"}, {"a": "1", "b": "1"}])
+OWNERS = st.sampled_from([None, "x", "y"])
 FILTERS = st.fixed_dictionaries(
-    {},
+    {"owner": OWNERS},
     optional={
         "states": st.lists(st.sampled_from(TaskState), min_size=1, max_size=3, unique=True),
         "name": NAMES,
@@ -48,11 +49,13 @@ class Listed(msgspec.Struct):
 
     name: str
     labels: Mapping[str, str]
+    owner: str | None
     state: TaskState = TaskState.QUEUED
 
     def fits(self, wanted: Filter) -> bool:
         return (
-            (not wanted.states or self.state in wanted.states)
+            wanted.owner in (None, self.owner)
+            and (not wanted.states or self.state in wanted.states)
             and wanted.name in (None, self.name)
             and wanted.labels.items() <= self.labels.items()
         )
@@ -90,18 +93,18 @@ class Listing(RuleBasedStateMachine):
         self.store.close()
         self.client.close()
 
-    @initialize(names=st.lists(st.tuples(NAMES, LABELS), max_size=12))
-    def begin(self, names: list[tuple[str, dict[str, str]]]) -> None:
-        for name, labels in names:
-            self.submit(name, labels, "m")
+    @initialize(tasks=st.lists(st.tuples(NAMES, LABELS, OWNERS), max_size=12))
+    def begin(self, tasks: list[tuple[str, dict[str, str], str | None]]) -> None:
+        for name, labels, owner in tasks:
+            self.submit(name, labels, owner, "m")
 
-    @rule(name=NAMES, labels=LABELS, first=st.sampled_from("aZ-"))
-    def submit(self, name: str, labels: dict[str, str], first: str) -> None:
+    @rule(name=NAMES, labels=LABELS, owner=OWNERS, first=st.sampled_from("aZ-"))
+    def submit(self, name: str, labels: dict[str, str], owner: str | None, first: str) -> None:
         # Many fall into one millisecond, and a later one may have a lower id.
         self.count += 1
         task_id = f"{first}{self.count}"
-        self.store.note(Note(task_id=task_id, fact=Fact.SUBMITTED, name=name, labels=labels))
-        self.tasks[task_id] = Listed(name, labels)
+        self.store.note(Note(task_id=task_id, fact=Fact.SUBMITTED, name=name, labels=labels, owner=owner))
+        self.tasks[task_id] = Listed(name, labels, owner)
 
     @rule(data=st.data(), fact=st.sampled_from(sorted(STATES)))
     def change(self, data: st.DataObject, fact: Fact) -> None:
@@ -122,10 +125,11 @@ class Listing(RuleBasedStateMachine):
         if not self.tasks:
             return
         task_id = data.draw(st.sampled_from(sorted(self.tasks)))
-        member = f"{task_id}\0{self.tasks.pop(task_id).name}"
+        task = self.tasks.pop(task_id)
+        member = f"{task_id}\0{task.owner or ''}\0{task.name}"
         self.client.delete(Keys().record(task_id))
         self.client.zadd(Keys().index + "expiry", {member: 1})
-        self.submit("demo.add", {"a": "1"}, "m")
+        self.submit("demo.add", {"a": "1"}, "x", "m")
         self._owe_what_still_fits()
 
     def _owe_what_still_fits(self) -> None:

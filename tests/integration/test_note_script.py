@@ -419,7 +419,7 @@ def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
 
     index = index_of(store)
     assert index.keys() == {b"state:running", b"name:demo.add", b"expiry"}
-    assert index[b"expiry"].keys() == {b"t\0demo.add"}
+    assert index[b"expiry"].keys() == {b"t\0\0demo.add"}
 
 
 def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
@@ -434,7 +434,7 @@ def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
 def expire(store: Store, task_id: str, name: str) -> None:
     """Let a record expire as it would: its key is gone, and its time in the index has passed."""
     store.client.delete(store.keys.record(task_id))
-    store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0{name}": store.now.timestamp() - 2})
+    store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
 
 
 def test_the_index_forgets_what_has_expired(store: Store) -> None:
@@ -456,7 +456,7 @@ def test_the_index_forgets_what_has_expired(store: Store) -> None:
         b"state:queued": new,
         b"name:demo.mul": new,
     }
-    assert index[b"expiry"].keys() == {task_id + b"\0demo.mul" for task_id in new}
+    assert index[b"expiry"].keys() == {task_id + b"\0\0demo.mul" for task_id in new}
 
 
 def test_an_expiry_is_exact(store: Store) -> None:
@@ -483,18 +483,18 @@ def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
     assert store.note(Fact.STARTED, name="demo.mul").advanced
     index = index_of(store)
     assert b"name:demo.add" not in index
-    assert index[b"expiry"].keys() == {b"t\0demo.mul"}
+    assert index[b"expiry"].keys() == {b"t\0\0demo.mul"}
 
 
 def test_what_is_written_again_is_kept_in_the_index(store: Store) -> None:
     """A record that lives longer than it was to is looked at once more when its new time has come."""
     store.note(Fact.STARTED, name="demo.add")
-    store.client.zadd(store.keys.index + "expiry", {"t\0demo.add": store.now.timestamp() - 2})
+    store.client.zadd(store.keys.index + "expiry", {"t\0\0demo.add": store.now.timestamp() - 2})
     store.note(Fact.RETRYING)
 
     index = index_of(store)
     assert index.keys() == {b"state:retrying", b"name:demo.add", b"expiry"}
-    assert abs(index[b"expiry"][b"t\0demo.add"] - store.now.timestamp() - ONE_DAY) < 3
+    assert abs(index[b"expiry"][b"t\0\0demo.add"] - store.now.timestamp() - ONE_DAY) < 3
 
 
 def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
@@ -508,12 +508,49 @@ def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
     assert {key: set(members) for key, members in index.items()} == {
         b"state:queued": {b"t"},
         b"name:demo.mul": {b"t"},
-        b"expiry": {b"t\0demo.mul"},
+        b"expiry": {b"t\0\0demo.mul"},
+    }
+
+
+def test_the_owner_outlives_the_record(store: Store) -> None:
+    """A record that comes back, by a worker that writes late, is still its owner's; whoever else claims it."""
+    store.note(Fact.SUBMITTED, name="demo.add", owner="web")
+    store.client.delete(store.keys.record("t"))
+
+    store.note(Fact.STARTED, owner="thief")
+
+    assert store.record.owner == "web"
+    assert store.client.get(store.keys.known("t")) == b"web"
+    assert b"owner:web:state:running" in index_of(store)
+    assert b"owner:thief:state:running" not in index_of(store)
+
+
+def test_a_marker_of_another_type_names_no_owner(store: Store) -> None:
+    """It stops no note."""
+    store.client.lpush(store.keys.known("t"), "text")
+
+    assert store.note(Fact.SUBMITTED).advanced
+    assert store.record.owner is None
+
+
+def test_the_index_of_an_owner_forgets_what_has_expired(store: Store) -> None:
+    """As the one of all does; and what has come back under another owner leaves the first one's alone."""
+    for task_id in ("gone", "back"):
+        store.write(Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", owner="web"))
+        store.client.delete(store.keys.record(task_id), store.keys.known(task_id))
+        store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0web\0demo.add": store.now.timestamp() - 2})
+    store.write(Note(task_id="back", fact=Fact.SUBMITTED, name="demo.add", owner="app"))
+
+    index = index_of(store)
+    assert index.pop(b"expiry").keys() == {b"back\0app\0demo.add"}
+    assert {name: set(members) for name, members in index.items()} == {
+        base + name: {b"back"} for base in (b"", b"owner:app:") for name in (b"state:queued", b"name:demo.add")
     }
 
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from(["a", "b"]),
+    "owner": st.sampled_from(["x", "y"]),
     "worker": st.sampled_from(["w1", "w2"]),
     "instance": st.sampled_from(["w1/1", "w2/2"]),
     "cancel_requested": st.booleans(),
@@ -550,10 +587,13 @@ def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) ->
 
         assert _timeless(stored) == _timeless(expected)
         at_ms = float(stored[b"indexed_at"])
-        names = [b"state:" + expected[b"indexed_as"], *([b"name:" + expected[b"name"]] if b"name" in expected else [])]
+        owner, name = expected.get(b"owner", b""), expected.get(b"name", b"")
+        names = [b"state:" + expected[b"indexed_as"], *([b"name:" + name] if name else [])]
         index = index_of(store)
-        del index[b"expiry"]
-        assert index == {name: {b"t": at_ms} for name in names}
+        assert index.pop(b"expiry").keys() == {b"t\0" + owner + b"\0" + name}
+        bases = [b"", b"owner:" + owner + b":"] if owner else [b""]
+        assert index == {base + name: {b"t": at_ms} for base in bases for name in names}
+        assert store.client.get(store.keys.known("t")) == owner
         assert after is not None
         assert msgspec.structs.replace(answer, at=answered.at) == answered
         assert (answer.seq, answer.final) == (after.seq, after.final)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from servers import RedisServer, running_redis
+from task_status_service.caller import ANYBODY
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
@@ -163,7 +164,7 @@ def test_lost_is_final(arranged: Arranged) -> None:
     """What was told to be lost stays so: neither its worker's notes nor Celery's result change it."""
     arranged.start(ago=FOR_LONG)
 
-    status = decode(arranged.tracker.read("t-1"))
+    status = decode(arranged.tracker.read("t-1", ANYBODY))
 
     assert (status.state, status.done, status.failure.kind) == (TaskState.FAILED, True, "worker_lost")
     assert arranged.record().final
@@ -171,7 +172,7 @@ def test_lost_is_final(arranged: Arranged) -> None:
     for note in (STARTED, Note(task_id="t-1", fact=Fact.FINISHED, run="1", outcome="SUCCESS")):
         arranged.store.note(note)
     arranged.results.set(KEYS.meta("t-1"), json.dumps({"status": "SUCCESS", "result": 42, "task_id": "t-1"}))
-    assert decode(arranged.tracker.read("t-1")) == status
+    assert decode(arranged.tracker.read("t-1", ANYBODY)) == status
     assert [decode(one) for one in arranged.tracker.read_many(["t-1"])] == [status]
     assert arranged.record().late == 2
 
@@ -181,7 +182,7 @@ def test_many_settle_at_once(old_url: str) -> None:
     servers = [Arranged(old_url) for _ in range(8)]
     servers[0].start(ago=FOR_LONG)
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda one: decode(one.tracker.read("t-1")), servers))
+        told = list(pool.map(lambda one: decode(one.tracker.read("t-1", ANYBODY)), servers))
 
     assert told == [told[0]] * 8
     assert told[0].state is TaskState.FAILED
@@ -242,7 +243,7 @@ def test_the_epoch(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     servers[0].hands.flushall()
     for server in servers:
         with pytest.raises(TaskNotFound):
-            server.tracker.read("t-1")
+            server.tracker.read("t-1", ANYBODY)
     after, same = (server.store.report().epoch for server in servers)
     assert before != after == same
     for server in servers:
@@ -257,13 +258,13 @@ def test_a_restart_without_persistence(tmp_path: Path, caplog: pytest.LogCapture
     with running_redis(tmp_path) as server:
         arranged = Arranged(server.url)
         arranged.store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
-        assert arranged.tracker.read("t-1").record
+        assert arranged.tracker.read("t-1", ANYBODY).record
         server.stop()
         with pytest.raises(StoreUnavailable):
-            arranged.tracker.read("t-1")
+            arranged.tracker.read("t-1", ANYBODY)
         server.start()
         with pytest.raises(TaskNotFound):
-            arranged.tracker.read("t-1")
+            arranged.tracker.read("t-1", ANYBODY)
         assert "The store has lost its data" in caplog.text
         [weakness] = arranged.store.report().weaknesses
         assert "keeps nothing across a restart" in weakness

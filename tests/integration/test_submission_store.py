@@ -15,6 +15,7 @@ from fakes import MemoryBroker, MemoryStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import RedisServer
+from task_status_service.caller import ANYBODY
 from task_status_service.catalog import Catalog, TaskNames
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight
 from task_status_service.store import RedisStore, connect_to
@@ -289,7 +290,7 @@ class RealParts:
         deadline = time.monotonic() + 20
         while True:
             try:
-                return self.submitter.submit(Submission(name="demo.add"), Claim(key=key, fingerprint="f"))
+                return self.submitter.submit(Submission(name="demo.add"), ANYBODY, Claim(key=key, fingerprint="f"))
             except (IdempotencyInFlight, BrokerUnavailable):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -349,12 +350,12 @@ def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
     submission, claim = Submission(name="demo.add", args=[1]), Claim(key="order-1", fingerprint="f")
     real.submissions.submit(note_of("t-1", queue="celery"), Call(name="demo.add", args=[1]), claim)
     with pytest.raises(IdempotencyInFlight):
-        real.submitter.submit(submission, claim)
+        real.submitter.submit(submission, ANYBODY, claim)
 
     ArrangedRedis(redis_url, Keys()).end_all_leases()
-    accepted = real.submitter.submit(submission, claim)
+    accepted = real.submitter.submit(submission, ANYBODY, claim)
 
     assert (accepted.status.id, accepted.is_replayed) == ("t-1", False)
     assert [(task_id, sent.args) for task_id, sent, _ in real.broker.sent] == [("t-1", [1])]
-    assert real.submitter.submit(submission, claim) == Accepted(accepted.status, is_replayed=True)
-    assert real.tracker.decoded(real.tracker.read("t-1")).status == accepted.status
+    assert real.submitter.submit(submission, ANYBODY, claim) == Accepted(accepted.status, is_replayed=True)
+    assert real.tracker.decoded(real.tracker.read("t-1", ANYBODY)).status == accepted.status

@@ -33,7 +33,10 @@ class Keys(msgspec.Struct, frozen=True):
         return f"{self.prefix}task-status:record:{task_id}"
 
     def known(self, task_id: str) -> str:
-        """Name the marker that outlives a record, so that an expired task is told from one that never was."""
+        """Name the marker that outlives a record, so that an expired task is told from one that never was.
+
+        It holds the owner, if the task had one.
+        """
         return f"{self.prefix}task-status:known:{task_id}"
 
     def call(self, task_id: str) -> str:
@@ -55,9 +58,13 @@ class Keys(msgspec.Struct, frozen=True):
         """Name what every key of the index begins with: `state:` and a state, `name:` and a task name, or `expiry`.
 
         Each is a sorted set. By state and by name: task id by the time of the first note in milliseconds, which never
-        changes. By expiry: task id, NUL and task name by the second in which the record expires.
+        changes. By expiry: task id, NUL, owner, NUL and task name by the second in which the record expires.
         """
         return f"{self.prefix}task-status:index:"
+
+    def index_of(self, owner: str | None) -> str:
+        """Name what every key begins with of the index of one owner's tasks, by state and by name; None: of all."""
+        return self.index if owner is None else f"{self.index}owner:{owner}:"
 
     @property
     def task_types(self) -> str:

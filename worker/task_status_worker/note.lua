@@ -9,7 +9,9 @@
 -- Rule 5: REQUEUED goes back on purpose: the next RECEIVED and STARTED of the same attempt advance again.
 -- Rule 6: who asks to start is refused if the task has ended, is canceled, or is another run's; then nothing is written
 --         of the start. Who only tells of a start is never refused: it has happened.
--- Rule 7: a task is in the index once by state and once by name, from its first note until its record expires.
+-- Rule 7: a task is in the index once by state and once by name, from its first note until its record expires; one that
+--         has an owner also in that owner's index, which is laid out the same.
+-- Rule 8: nothing changes the owner: not another note, and not the end of the record, whose marker keeps it.
 
 -- Redis before 7 replicates scripts as text unless told otherwise, and then refuses to write after TIME.
 if redis.replicate_commands then redis.replicate_commands() end
@@ -30,11 +32,13 @@ local now_ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2
 record_seconds = record_seconds + math.max(0, math.ceil(scheduled_ms / 1000) - seconds)
 
 local old = redis.call(
-  'HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name', 'starts'
+  'HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name', 'starts',
+  'owner'
 )
 local is_new = not old[7]
 local old_generation, old_attempt = tonumber(old[1] or 0), tonumber(old[2] or 0)
 local old_rank, old_run, old_starts = tonumber(old[3] or -1), old[4] or '', tonumber(old[9] or 0)
+local old_name, old_owner = old[8] or '', old[10] or ''
 local was_final, was_canceled = old[5] == '1', old[6] == '1'
 local is_same_run = run ~= '' and run == old_run
 -- Whether the note is about an attempt before (below 0), that (0) or after the one of the record.
@@ -71,6 +75,11 @@ if fact == 'STARTED' and refusal == '' and not is_same_run then
 end
 if was_final and fact ~= '' then
   redis.call('HINCRBY', record, 'late', 1)
+end
+if is_new then
+  -- A key of another type says nothing.
+  local owner = redis.pcall('GET', known)
+  if type(owner) == 'string' and owner ~= '' then redis.call('HSET', record, 'owner', owner) end
 end
 if not was_final then
   for i = first, first + describes - 1, 2 do
@@ -129,52 +138,68 @@ local function state_of(last, outcome, again, has_ended)
   return OF_FACT[last] == 'finished' and OF_OUTCOME[outcome] or OF_FACT[last]
 end
 
+-- The index of all tasks, and that of the owner: what each key of them begins with.
+local function indexes_of(owner)
+  return owner == '' and {index} or {index, index .. 'owner:' .. owner .. ':'}
+end
+
+local function remove_states(base, of)
+  for _, state in ipairs(STATES) do redis.call('ZREM', base .. 'state:' .. state, of) end
+end
+
 -- How many that have expired one note drops: more than one note makes, so the index never outgrows the records for long.
 local EXPIRED_PER_NOTE = 5
 
 local function drop_expired()
   local due = redis.call('ZRANGEBYSCORE', expiry, '-inf', '(' .. time[1], 'LIMIT', 0, EXPIRED_PER_NOTE)
   for _, member in ipairs(due) do
-    local nul = string.find(member, '\0', 1, true)
-    local old_id, old_name = string.sub(member, 1, nul - 1), string.sub(member, nul + 1)
-    local left = redis.call('TTL', records .. old_id)
+    local of, owner, name = string.match(member, '^(%Z*)%z(%Z*)%z(.*)$')
+    local left = redis.call('TTL', records .. of)
     -- A key of another type must not stop the notes of other tasks.
-    local found = redis.pcall('HGET', records .. old_id, 'name')
-    if left ~= -2 and (found or '') == old_name then
+    local found = redis.pcall('HMGET', records .. of, 'name', 'owner')
+    local is_gone = left == -2 or found.err
+    local is_its_name, is_its_owner = (found[1] or '') == name, (found[2] or '') == owner
+    if not is_gone and is_its_name and is_its_owner then
       -- It has been written since: cheaper to find out here, once, than to move it with each note.
       redis.call('ZADD', expiry, seconds + 1 + (left < 0 and record_seconds or left), member)
     else
       redis.call('ZREM', expiry, member)
-      if old_name ~= '' then redis.call('ZREM', index .. 'name:' .. old_name, old_id) end
-      -- The id may have come back under another name; that has a member of its own.
-      if left == -2 then
-        for _, state in ipairs(STATES) do redis.call('ZREM', index .. 'state:' .. state, old_id) end
+      -- The id may have come back under another name, or owner; that has a member of its own.
+      for _, base in ipairs(indexes_of(owner)) do
+        local is_left = is_gone or (base ~= index and not is_its_owner)
+        if name ~= '' and (is_left or not is_its_name) then redis.call('ZREM', base .. 'name:' .. name, of) end
+        if is_left then remove_states(base, of) end
       end
     end
   end
 end
 
-local is = redis.call('HMGET', record, 'fact', 'outcome', 'attempt', 'final', 'name', 'indexed_as', 'indexed_at')
-local state, name = state_of(is[1], is[2], is[3], is[4] == '1'), is[5] or ''
+local is = redis.call(
+  'HMGET', record, 'fact', 'outcome', 'attempt', 'final', 'name', 'indexed_as', 'indexed_at', 'owner'
+)
+local state, name, owner = state_of(is[1], is[2], is[3], is[4] == '1'), is[5] or '', is[8] or ''
 local indexed_as, indexed_at = is[6], is[7] or now_ms
-if not is[7] then
+local is_unindexed = not is[7]
+local is_moved = state ~= indexed_as
+local is_named = is_unindexed or name ~= old_name or owner ~= old_owner
+for _, base in ipairs(indexes_of(owner)) do
   -- A record of the same id may have expired and still be in the index.
-  for _, other in ipairs(STATES) do redis.call('ZREM', index .. 'state:' .. other, id) end
-  redis.call('HSET', record, 'indexed_at', indexed_at)
+  if is_unindexed then remove_states(base, id) end
+  if is_moved and indexed_as then redis.call('ZREM', base .. 'state:' .. indexed_as, id) end
+  if is_moved or is_named then redis.call('ZADD', base .. 'state:' .. state, indexed_at, id) end
+  if is_named and name ~= '' then redis.call('ZADD', base .. 'name:' .. name, indexed_at, id) end
 end
-if state ~= indexed_as then
-  if indexed_as then redis.call('ZREM', index .. 'state:' .. indexed_as, id) end
-  redis.call('ZADD', index .. 'state:' .. state, indexed_at, id)
-  redis.call('HSET', record, 'indexed_as', state)
-end
-if not is[7] or name ~= (old[8] or '') then
-  redis.call('ZREM', expiry, id .. '\0')
-  redis.call('ZADD', expiry, seconds + math.max(ttl, record_seconds), id .. '\0' .. name)
-  if name ~= '' then redis.call('ZADD', index .. 'name:' .. name, indexed_at, id) end
+if is_unindexed then redis.call('HSET', record, 'indexed_at', indexed_at) end
+if is_moved then redis.call('HSET', record, 'indexed_as', state) end
+if is_named then
+  redis.call('ZREM', expiry, id .. '\0' .. old_owner .. '\0' .. old_name)
+  redis.call('ZADD', expiry, seconds + math.max(ttl, record_seconds), id .. '\0' .. owner .. '\0' .. name)
 end
 drop_expired()
 
-if is_new or (advanced and is_final == '1') then redis.call('SET', known, '', 'EX', record_seconds + known_seconds) end
+if is_new or owner ~= old_owner or (advanced and is_final == '1') then
+  redis.call('SET', known, owner, 'EX', record_seconds + known_seconds)
+end
 redis.call('PUBLISH', record, seq .. ':' .. fact)
 local final = was_final or (advanced and is_final == '1')
 return {

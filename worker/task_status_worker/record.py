@@ -121,6 +121,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
     # What describes the task: also a note that comes late fills in what is missing.
     name: str | None = None
+    #: whose it is: the name of the key that has submitted it
+    owner: str | None = None
     queue: str | None = None
     labels: Mapping[str, str] | None = None
     parent_id: str | None = None
@@ -208,6 +210,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     result_stored: bool = True
 
     name: str | None = None
+    owner: str | None = None
     queue: str | None = None
     worker: str | None = None
     #: the worker instance of the last start
@@ -232,6 +235,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 _DESCRIBES: Final = (
     "name",
+    "owner",
     "queue",
     "labels",
     "parent_id",
@@ -383,6 +387,7 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "outcome": _text,
     "result_stored": _flag,
     "name": _text,
+    "owner": _text,
     "queue": _text,
     "worker": _text,
     "instance": _text,

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 from flask import Response, request
 
+from task_status_service.api.access import caller
 from task_status_service.api.answers import status_response
 from task_status_service.api.caller import Patience
 from task_status_service.api.document import PREFERENCE_APPLIED
@@ -55,7 +56,7 @@ def claim_of_request(body: bytes = b"") -> Claim | None:
         fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
         raise InvalidArguments("The request cannot be used.", [fault])
     asked = f"{request.method}\0{request.path}\0".encode() + _canonical(body)
-    return Claim(key=key, fingerprint=hashlib.sha256(asked).hexdigest())
+    return Claim(key=key, fingerprint=hashlib.sha256(asked).hexdigest(), owner=caller().owner or "")
 
 
 def _canonical(body: bytes) -> bytes:

@@ -1,21 +1,67 @@
-"""Who may do what: the caller of a request, by its key or task token."""
+"""Who may do what: the caller of a request, by its API key or task token.
 
-from typing import TYPE_CHECKING, Any, Final, cast
+A server without keys knows no one from another: everybody is one caller, who may do everything.
+"""
+
+import functools
+import re
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from urllib.parse import parse_qs
 
 from flask import Flask, current_app, g, request
 
+from task_status_service import task_token
 from task_status_service.caller import ANYBODY, Caller, Scope
+from task_status_service.errors import Forbidden, Unauthorized
+from task_status_service.keyring import KeyFile, Keyring
+from task_status_service.task_token import TaskToken
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-__all__ = ["Access", "Caller", "Scope", "attach", "caller", "counted_as", "require"]
+__all__ = ["Access", "Caller", "Scope", "attach", "caller", "counted_as", "guarded", "issue_token", "require"]
 
 _NAME: Final = "task-status-access"
+#: how long a caller is remembered: what was a key a moment ago is not looked at again. An expiry is late by so much.
+REMEMBERED_SECONDS: Final = 1.0
+#: callers that are remembered at a time
+MAX_REMEMBERED: Final = 4_096
+
+_BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
+#: the one path whose token may be in the query, for a browser's EventSource can send no headers
+_EVENTS_OF_ONE: Final = re.compile(r"/tasks/[^/]+/events")
+_QUERY_TOKEN: Final = "access_token"  # noqa: S105 - the name of a parameter
+
+
+#: all of a request that says who asks
+_ASKED_FOR: Final = ("HTTP_AUTHORIZATION", "QUERY_STRING", "PATH_INFO")
+
+
+class Keys(Protocol):
+    """Holds the keys of this server."""
+
+    @property
+    def current(self) -> Keyring:
+        """Give the keys; another object whenever they are others."""
+        ...
 
 
 class Access:
-    """Tell who asks. Without keys everybody is one caller, who may do everything."""
+    """Tell who asks."""
+
+    def __init__(self, keys: Keys | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        """Take the keys; None: there are none. The clock is in seconds since the epoch."""
+        self._keys = keys
+        self._clock = clock
+        self._keyring: Keyring | None = None
+        self._remembered: dict[str, Caller] = {}
+        self._forgets_at = 0.0
+        # Tokens of a server without keys are not looked at. They are made all the same, so that clients work with both.
+        self._unkeyed = Keyring(KeyFile(signing_secret=secrets.token_hex(32)))
 
     def authenticate(self, environ: "WSGIEnvironment") -> Caller:
         """Tell who sends a request; at next to no cost for who was here a moment ago.
@@ -23,12 +69,70 @@ class Access:
         Raises:
             Unauthorized: it comes without a key or token that counts.
         """
-        return ANYBODY
+        if self._keys is None:
+            return ANYBODY
+        keyring, now = self._keys.current, self._clock()
+        if keyring is not self._keyring or now >= self._forgets_at or len(self._remembered) >= MAX_REMEMBERED:
+            self._keyring, self._remembered, self._forgets_at = keyring, {}, now + REMEMBERED_SECONDS
+        header = environ.get("HTTP_AUTHORIZATION")
+        if header is None:
+            return self._by_query(keyring, environ, now)
+        known = self._remembered.get(header)
+        if known is None:
+            known = self._remembered[header] = _by_header(keyring, header, now)
+        return known
+
+    def _by_query(self, keyring: Keyring, environ: "WSGIEnvironment", now: float) -> Caller:
+        query = environ.get("QUERY_STRING", "")
+        if _QUERY_TOKEN not in query or not _EVENTS_OF_ONE.fullmatch(environ["PATH_INFO"]):
+            raise Unauthorized
+        given = parse_qs(query).get(_QUERY_TOKEN, [])
+        return _by_token(keyring, given[0] if len(given) == 1 else "", now)
+
+    def issue(
+        self, token_for: Caller, task_id: str, scopes: frozenset[Scope], ttl_seconds: int
+    ) -> tuple[str, TaskToken]:
+        """Make a token for one task, which the caller was found to see; it counts no longer than the caller's key."""
+        keyring = self._keys.current if self._keys else self._unkeyed
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        key = keyring.key(token_for.key_id or "", now)
+        token = TaskToken(
+            task_id=task_id,
+            scopes=scopes,
+            key_id=token_for.key_id or "",
+            expires=task_token.expiry(now, ttl_seconds, key.expires_at if key else None),
+        )
+        return task_token.sign(token, keyring.signing_secret), token
+
+
+def _by_header(keyring: Keyring, header: str, now: float) -> Caller:
+    match = _BEARER.fullmatch(header.strip())
+    if match is None:
+        raise Unauthorized
+    if match[1].startswith(task_token.PREFIX):
+        return _by_token(keyring, match[1], now)
+    key = keyring.key_of(match[1], datetime.fromtimestamp(now, UTC))
+    if key is None:
+        raise Unauthorized("This key does not count: it is unknown, revoked or expired.")
+    return Caller(owner=key.name, scopes=key.scopes, key_id=key.id)
+
+
+def _by_token(keyring: Keyring, text: str, now: float) -> Caller:
+    at = datetime.fromtimestamp(now, UTC)
+    token = task_token.verify(text, keyring.signing_secret, at)
+    key = keyring.key(token.key_id, at) if token else None
+    if token is None or key is None:
+        raise Unauthorized("This token does not count: it is not one, has expired, or its key was revoked.")
+    return Caller(owner=key.name, scopes=token.scopes, task_id=token.task_id, key_id=key.id)
 
 
 def attach(app: Flask, access: Access) -> None:
     """Let the views of an app know who asks."""
     app.extensions[_NAME] = access
+
+
+def _access() -> Access:
+    return cast("Access", current_app.extensions[_NAME])
 
 
 def caller() -> Caller:
@@ -39,7 +143,7 @@ def caller() -> Caller:
     """
     known: Any = g.get(_NAME)
     if known is None:
-        known = cast("Access", current_app.extensions[_NAME]).authenticate(request.environ)
+        known = _access().authenticate(request.environ)
         setattr(g, _NAME, known)
     return cast("Caller", known)
 
@@ -52,6 +156,49 @@ def require(scope: Scope) -> None:
         Forbidden: somebody without it.
     """
     caller().require(scope)
+
+
+def guarded(view: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
+    """Ask before anything of a request is read. The holder of a task token gets no further than to paths of a task."""
+
+    @functools.wraps(view)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        who = caller()
+        if who.task_id is not None and "task_id" not in kwargs:
+            raise Forbidden("A task token is good for the paths of its one task.")
+        who.require(scope)
+        return view(*args, **kwargs)
+
+    return ask
+
+
+def still_allowed() -> Callable[[], bool]:
+    """Give what tells, later and outside of the request, whether its caller would still be let in."""
+    access = _access()
+    environ = {name: request.environ[name] for name in _ASKED_FOR if name in request.environ}
+
+    def is_allowed() -> bool:
+        try:
+            access.authenticate(environ)
+        except Unauthorized:
+            return False
+        return True
+
+    return is_allowed
+
+
+def issue_token(task_id: str, scopes: frozenset[Scope], ttl_seconds: int) -> tuple[str, TaskToken]:
+    """Make a token for one task, which the caller was found to see.
+
+    Raises:
+        Forbidden: the caller has not the scopes itself, or comes with a token.
+    """
+    who = caller()
+    if who.task_id is not None:
+        raise Forbidden("A task token makes no other ones.")
+    for scope in sorted(scopes):
+        who.require(scope)
+    return _access().issue(who, task_id, scopes, ttl_seconds)
 
 
 def counted_as() -> str:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from flask import Response
 
 from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
+from task_status_service.api.access import caller
 from task_status_service.api.answers import status_response
 from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import submitter, tracker
@@ -51,7 +52,7 @@ def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     One that has not started will not start. One that runs goes on, unless it looks for cancels itself, as `report` of
     the worker kit does, or `terminate` says to kill it.
     """
-    task = tracker().cancel(checked_task_id(task_id), terminate=cancellation.terminate)
+    task = tracker().cancel(checked_task_id(task_id), caller(), terminate=cancellation.terminate)
     after = poll_status_after_seconds(task, time.time())
     return status_response(task, 200 if task.done else 202, poll_after_seconds=after)
 
@@ -76,7 +77,7 @@ def retry_task(task_id: str) -> Response:
     runs as soon as it can, whatever the first one was scheduled for.
     """
     waits = patience()
-    return accepted(submitter().retry(checked_task_id(task_id), claim_of_request()), waits)
+    return accepted(submitter().retry(checked_task_id(task_id), caller(), claim_of_request()), waits)
 
 
 @blueprint.route("/tasks/<task_id>", methods=["DELETE"], parameters=[TASK_ID_PARAMETER])
@@ -92,5 +93,5 @@ def retry_task(task_id: str) -> Response:
 )
 def forget_task(task_id: str) -> Response:
     """Delete all that is kept of a task that is done: its status and its result."""
-    tracker().forget(checked_task_id(task_id))
+    tracker().forget(checked_task_id(task_id), caller())
     return Response(status=204)

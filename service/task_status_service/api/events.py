@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.access import counted_as
+from task_status_service.api.access import Caller, caller, counted_as
 from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.document import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
@@ -49,8 +49,8 @@ def watch_task(task_id: str) -> Response:
     """Watch a task to its end."""
     checked_task_id(task_id)
     last = request.headers.get("Last-Event-ID", "")
-    tasks = tracker()
-    return _answer([task_id], lambda: [tasks.decoded(tasks.read(task_id))], {task_id: last}, _version_of_one)
+    tasks, who = tracker(), caller()
+    return _answer([task_id], who, lambda: [tasks.decoded(tasks.read(task_id, who))], {task_id: last}, _version_of_one)
 
 
 @blueprint.route("/events", methods=["GET"])
@@ -70,7 +70,8 @@ def watch_tasks() -> Response:
     task_ids = task_ids_of_query()
     last = request.headers.get("Last-Event-ID", "").split(".")
     known = dict(zip(task_ids, last, strict=False)) if len(last) == len(task_ids) else {}
-    return _answer(task_ids, lambda: watcher().read(task_ids), known, _versions_of_many)
+    who = caller()
+    return _answer(task_ids, who, lambda: watcher().read(task_ids, who), known, _versions_of_many)
 
 
 def _version_of_one(task_ids: Sequence[str], versions: Mapping[str, str]) -> str:
@@ -84,12 +85,13 @@ def _versions_of_many(task_ids: Sequence[str], versions: Mapping[str, str]) -> s
 
 def _answer(
     task_ids: Sequence[str],
+    who: Caller,
     read: Callable[[], list[Decoded]],
     known: Mapping[str, str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
     """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
-    watch = watcher().watch(task_ids, caller=counted_as())
+    watch = watcher().watch(task_ids, counted_as=counted_as())
     try:
         decoded = read()
         nothing_to_come = watcher().is_at_end(decoded, known)
@@ -99,7 +101,7 @@ def _answer(
     if nothing_to_come:
         watch.close()
         return Response(status=http.HTTPStatus.NO_CONTENT)
-    seen = watcher().stream(watch, decoded, known)
+    seen = watcher().stream(watch, decoded, known, who)
     response = Response(_encoded(seen, task_ids, event_id), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     # nginx would collect the events.

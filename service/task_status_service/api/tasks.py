@@ -5,6 +5,7 @@ from typing import Any, Final
 from flask import Response, request
 
 from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
+from task_status_service.api.access import caller
 from task_status_service.api.answers import list_response, result_answer
 from task_status_service.api.caller import checked_task_id, if_none_match, patience
 from task_status_service.api.context import submitter, tracker
@@ -51,7 +52,7 @@ def submit_task(submission: Submission) -> Response:
     request may be sent again whenever the answer is not known: it makes one task.
     """
     waits = patience()
-    return accepted(submitter().submit(submission, claim_of_request(request.get_data())), waits)
+    return accepted(submitter().submit(submission, caller(), claim_of_request(request.get_data())), waits)
 
 
 @blueprint.route("/tasks", methods=["GET"])
@@ -77,8 +78,8 @@ def list_tasks(query: Listing) -> Response:
     left out here, as `diagnostics` then say.
     """
     if query.task_ids:
-        return list_response(tracker().statuses(query.task_ids))
-    return list_response(tracker().page(query.wanted, limit=query.limit, after=query.after))
+        return list_response(tracker().statuses(query.task_ids, caller()))
+    return list_response(tracker().page(query.wanted, caller(), limit=query.limit, after=query.after))
 
 
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
@@ -129,6 +130,6 @@ def get_task(task_id: str) -> Response:
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded, also one that is too large for its status."""
     tasks = tracker()
-    snapshot = tasks.read(checked_task_id(task_id))
+    snapshot = tasks.read(checked_task_id(task_id), caller())
     version = tasks.version(snapshot)
     return conditional(snapshot, version, if_none_match(), lambda: result_answer(tasks.result(snapshot))).response()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from flask import request
 
-from task_status_service.api.access import counted_as
+from task_status_service.api.access import caller, counted_as
 from task_status_service.api.caller import Patience, is_gone
 from task_status_service.api.context import tracker, watcher
 from task_status_service.errors import TaskNotFound, TooManyWatches, Unavailable
@@ -14,11 +14,11 @@ from task_status_service.status import Snapshot, TaskStatus
 def read_patiently(task_id: str, waits: Patience) -> Snapshot:
     """Read a task, at once or after a wait; where too many wait already, at once."""
     if not waits.seconds:
-        return tracker().read(task_id)
+        return tracker().read(task_id, caller())
     try:
         return _wait(task_id, waits, _is_known())
     except TooManyWatches:
-        return tracker().read(task_id)
+        return tracker().read(task_id, caller())
 
 
 def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
@@ -34,7 +34,12 @@ def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
 def _wait(task_id: str, waits: Patience, is_known: Callable[[str], bool] | None) -> Snapshot:
     connection = request.environ.get("gunicorn.socket")
     return watcher().wait(
-        task_id, waits.seconds, caller=counted_as(), is_known=is_known, is_gone=lambda: is_gone(connection)
+        task_id,
+        waits.seconds,
+        caller(),
+        counted_as=counted_as(),
+        is_known=is_known,
+        is_gone=lambda: is_gone(connection),
     )
 
 

@@ -164,10 +164,16 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     wrong_type: bool = False
     #: a record was written for this id once
     known: bool = False
-    #: who has submitted it: the name of a key; None if nobody did here
-    owner: str | None = None
+    #: whose record that was; empty if nobody's, or if there is a record
+    known_owner: bytes = b""
     #: for how long nothing was heard of the worker instance that runs it; None if none does, or if it is not known
     silence_seconds: float | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """Name the key that has submitted it; None if nobody did here."""
+        packed = self.record.get(b"owner") or self.known_owner
+        return packed.decode("utf-8", "replace") if packed else None
 
     @property
     def liveness(self) -> Liveness:
