@@ -1,6 +1,7 @@
 """The composition root: the only place that knows every part. Opens nothing; parts connect when they are used."""
 
 import atexit
+import functools
 from collections.abc import Collection
 from typing import Final
 
@@ -13,6 +14,7 @@ from task_status_service.api.browsers import Browsers
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
+from task_status_service.caller import ANYBODY
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
 from task_status_service.keyfile import LiveKeyring
@@ -51,6 +53,7 @@ def create_app(settings: Settings) -> Flask:
         final_states=settings.final_states,
         lost_final_seconds=settings.lost_final_seconds,
         volatile_store=settings.volatile_store,
+        tracebacks=settings.tracebacks,
     )
     submitter = Submitter(
         tracker,
@@ -62,7 +65,8 @@ def create_app(settings: Settings) -> Flask:
     feed = Feed(
         store.publishers,
         tracker.read_many,
-        tracker.version,
+        # Whatever anybody may see of it may have changed.
+        functools.partial(tracker.version, caller=ANYBODY),
         keys=keys,
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,

@@ -64,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     volatile_store: VolatileStore = VolatileStore.WARN
     #: the largest request body, in bytes
     max_body_bytes: int = 1_048_576
+    #: whether those with the scope `tracebacks` see tracebacks, worker names and paths
+    tracebacks: bool = True
     #: the origins whose pages may read answers: `https://app.example.com`
     cors_origins: frozenset[str] = frozenset()
 
@@ -156,6 +158,12 @@ def _final_states(text: str) -> FinalStates:
     return states
 
 
+def _yes_or_no(text: str) -> bool:
+    if text not in {"yes", "no"}:
+        raise ValueError("it must be yes or no")
+    return text == "yes"
+
+
 def _origins(text: str) -> frozenset[str]:
     origins = [origin.strip() for origin in text.split(",")]
     if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
@@ -193,6 +201,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "VOLATILE_STORE": ("volatile_store", _volatile_store),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
+    "TRACEBACKS": ("tracebacks", _yes_or_no),
     "CORS_ORIGINS": ("cors_origins", _origins),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
 }

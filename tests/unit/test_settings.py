@@ -37,6 +37,7 @@ def test_every_kind_of_value():
             "TASK_STATUS_KNOWN_SECONDS": "0",
             "TASK_STATUS_LOST_FINAL_SECONDS": "60",
             "TASK_STATUS_VOLATILE_STORE": "refuse",
+            "TASK_STATUS_TRACEBACKS": "no",
             "TASK_STATUS_CORS_ORIGINS": "https://app.example.com, http://localhost:3000,https://[::1]:8443",
         }
     )
@@ -50,6 +51,7 @@ def test_every_kind_of_value():
         False,
     ]
     assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
+    assert not settings.tracebacks
     assert settings.cors_origins == {"https://app.example.com", "http://localhost:3000", "https://[::1]:8443"}
     assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
 
@@ -66,6 +68,7 @@ def test_every_kind_of_value():
         ("WORKERS", "0"),
         ("WORKERS", "two"),
         ("WORKERS", "9" * 5_000),
+        ("TRACEBACKS", "maybe"),
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "null"),
         ("CORS_ORIGINS", "https://*.example.com"),

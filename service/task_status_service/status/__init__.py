@@ -16,7 +16,7 @@ from task_status_service.status.model import (
     TaskStatus,
 )
 from task_status_service.status.precedence import PRECEDENCE
-from task_status_service.status.view import View
+from task_status_service.status.view import View, seen
 
 __all__ = [
     "LOST_SECONDS",
@@ -36,4 +36,5 @@ __all__ = [
     "TaskStatus",
     "View",
     "decode",
+    "seen",
 ]
