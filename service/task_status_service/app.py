@@ -9,7 +9,7 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api import access, actions, context, docs, document, events, health, problems, tasks, tokens
 from task_status_service.api.browsers import Browsers
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
@@ -112,7 +112,7 @@ def create_api(
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
+    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, tokens.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
     # Flask's way of adding a layer.

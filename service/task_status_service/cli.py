@@ -1,22 +1,11 @@
 """The `task-status` command."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from task_status_service.errors import TaskStatusError
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """Say what is wrong in a sentence and not in a traceback."""
-    try:
-        yield
-    except TaskStatusError as error:
-        raise click.ClickException(str(error)) from error
+from task_status_service.keys_cli import keys, plain_errors
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,10 +20,15 @@ def main() -> None:
 def serve() -> None:
     """Run the API under gunicorn, from the TASK_STATUS_… settings."""
     from task_status_service.gunicorn import Server  # noqa: PLC0415
+    from task_status_service.keyfile import read  # noqa: PLC0415
     from task_status_service.settings import from_env  # noqa: PLC0415
 
-    with _plain_errors():
-        Server(from_env()).run()
+    with plain_errors():
+        settings = from_env()
+        if settings.api_keys_file:
+            # Found out here and not by each worker process, which would be started again and again.
+            read(settings.api_keys_file)
+        Server(settings).run()
 
 
 @main.command()
@@ -50,7 +44,7 @@ def dev(port: int, folder: Path) -> None:
     """Run everything in one terminal: Redis, a worker with the demo tasks, and the API."""
     from task_status_service.dev import run  # noqa: PLC0415
 
-    with _plain_errors():
+    with plain_errors():
         run(port=port, folder=folder)
 
 
@@ -62,6 +56,9 @@ def openapi(output: BinaryIO) -> None:
     from task_status_service.settings import Settings  # noqa: PLC0415
 
     output.write(create_app(Settings()).test_client().get("/openapi.json").data)
+
+
+main.add_command(keys)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ log = logging.getLogger(__name__)
 
 #: how often a server looks whether the file has changed: a key that is revoked counts for so long, and no longer
 LOOK_SECONDS: Final = 1.0
-_MODE: Final = 0o600
 _FOR_OTHERS: Final = 0o007
 
 _decode = msgspec.json.Decoder(KeyFile, strict=True).decode
@@ -40,20 +39,15 @@ def read(path: Path) -> KeyFile:
         raise KeysUnreadable(f"The keys file {path} holds no keys: {error}.") from error
 
 
-@contextlib.contextmanager
-def changing(path: Path) -> Iterator[list[KeyFile]]:
-    """Change a keys file, or make it: gives what it holds, as the one item of a list, and writes that when done.
-
-    One at a time; whoever reads meanwhile reads what was there before.
+def change(path: Path, to: Callable[[KeyFile], KeyFile]) -> None:
+    """Change what a keys file holds, or make one, one at a time; whoever reads meanwhile reads what was there before.
 
     Raises:
         KeysUnreadable: there is one that cannot be read, or it cannot be written.
     """
     try:
         with _only_one(path.parent):
-            held = [read(path) if path.exists() else KeyFile.new()]
-            yield held
-            _write(path, held[0])
+            _write(path, to(read(path) if path.exists() else KeyFile.new()))
     except OSError as error:
         raise KeysUnreadable(f"The keys file {path} cannot be written: {error.strerror}.") from error
 
@@ -63,9 +57,13 @@ def _write(path: Path, kept: KeyFile) -> None:
     number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(number, "wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+            with contextlib.suppress(OSError):
+                # Root changes it for the user that the server runs as.
+                before = path.stat()
+                os.fchown(number, before.st_uid, before.st_gid)
+            file.write(msgspec.json.format(msgspec.json.encode(kept, order="deterministic"), indent=2) + b"\n")
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(number)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

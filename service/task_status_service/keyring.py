@@ -49,6 +49,14 @@ class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
         """Make one without keys, and with a secret of its own."""
         return cls(signing_secret=secrets.token_hex(_SECRET_BYTES))
 
+    def with_key(self, key: ApiKey) -> "KeyFile":
+        """Add a key."""
+        return msgspec.structs.replace(self, keys=(*self.keys, key))
+
+    def without_key(self, key_id: str) -> "KeyFile":
+        """Take away the key of an id, if there is one."""
+        return msgspec.structs.replace(self, keys=tuple(key for key in self.keys if key.id != key_id))
+
 
 def new_key(
     name: str, scopes: Iterable[Scope], *, created_at: datetime, expires_at: datetime | None = None

@@ -99,9 +99,9 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER must name the master, because a URL is one of Sentinel.")
     if settings.api_keys_file is None and not _is_loopback(settings.bind):
         raise SettingInvalid(
-            f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: whoever reaches that address "
-            "could read, cancel and submit every task. Make a key with `task-status keys add`, or bind a loopback "
-            "address such as 127.0.0.1:8000."
+            f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: whoever reaches it could "
+            "read, cancel and submit every task. Make a key with `task-status keys add`, or bind a loopback address "
+            "such as 127.0.0.1:8000."
         )
     return settings
 

@@ -175,7 +175,7 @@ def guarded(view: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
 def still_allowed() -> Callable[[], bool]:
     """Give what tells, later and outside of the request, whether its caller would still be let in."""
     access = _access()
-    environ = {name: request.environ[name] for name in _ASKED_FOR if name in request.environ}
+    environ: WSGIEnvironment = {name: request.environ[name] for name in _ASKED_FOR if name in request.environ}
 
     def is_allowed() -> bool:
         try:

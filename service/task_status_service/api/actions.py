@@ -6,7 +6,7 @@ from typing import Any, Final
 from flask import Response
 
 from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
-from task_status_service.api.access import caller
+from task_status_service.api.access import Scope, caller
 from task_status_service.api.answers import status_response
 from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import submitter, tracker
@@ -21,7 +21,7 @@ blueprint: Final = Blueprint("actions", __name__, description="Cancel, retry and
 _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
-@blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], scope=Scope.CANCEL, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="cancelTask",
     responses={
@@ -57,7 +57,7 @@ def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     return status_response(task, 200 if task.done else 202, poll_after_seconds=after)
 
 
-@blueprint.route("/tasks/<task_id>/retry", methods=["POST"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/retry", methods=["POST"], scope=Scope.SUBMIT, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="retryTask",
     parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
@@ -80,7 +80,7 @@ def retry_task(task_id: str) -> Response:
     return accepted(submitter().retry(checked_task_id(task_id), caller(), claim_of_request()), waits)
 
 
-@blueprint.route("/tasks/<task_id>", methods=["DELETE"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>", methods=["DELETE"], scope=Scope.SUBMIT, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="forgetTask",
     responses={

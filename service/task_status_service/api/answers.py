@@ -2,6 +2,7 @@
 
 import http
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -59,6 +60,13 @@ class Ready(msgspec.Struct, frozen=True):
     warnings: Annotated[
         Sequence[str], Meta(description="What an operator should know, though the service works; empty on a good day.")
     ] = ()
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    """A token that is good for one task."""
+
+    token: Annotated[str, Meta(description="Send it as `Authorization: Bearer`, or as `?access_token=` to `/events`.")]
+    expires_at: Annotated[datetime, Meta(tz=True, description="From when on it does not count any more.")]
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from flask import Response, request
 
+from task_status_service.api.access import Scope, caller, require
 from task_status_service.api.schemas import TASK_ID
 from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
 
@@ -63,6 +64,7 @@ def patience() -> Patience:
 
     Raises:
         InvalidArguments: `wait` is no number from 0 to `MAX_WAIT_SECONDS`.
+        Forbidden: to wait is to read, and the caller may not. A preference is not applied then.
     """
     given = request.args.getlist("wait")
     if given:
@@ -70,9 +72,10 @@ def patience() -> Patience:
         if len(given) > 1 or not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or float(text) > MAX_WAIT_SECONDS:
             fault = Fault(f"must be one number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
             raise InvalidArguments(_UNUSABLE, [fault])
+        require(Scope.READ)
         return Patience(float(text))
     for preference in request.headers.get("Prefer", "").split(","):
-        if found := _PREFER_WAIT.fullmatch(preference):
+        if (found := _PREFER_WAIT.fullmatch(preference)) and caller().may(Scope.READ):
             return Patience(min(int(found[1]), MAX_WAIT_SECONDS), is_preference=True)
     return Patience(0)
 

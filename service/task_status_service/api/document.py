@@ -10,9 +10,11 @@ from typing import Any, Final
 import msgspec
 from apispec import APISpec
 
-from task_status_service.api.answers import Alive, Ready, TaskList
+from task_status_service.api.access import Scope
+from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList
 from task_status_service.api.problems import CONTENT_TYPE, Problem
 from task_status_service.status import TaskStatus
+from task_status_service.task_token import TOKEN_SCOPES
 from task_status_service.version import VERSION
 
 OPENAPI_VERSION: Final = "3.1.0"
@@ -31,7 +33,7 @@ INFO: Final = {
 }
 
 #: what the structs may name; each becomes a component
-_STRUCTS: Final = (TaskStatus, TaskList, Problem, Alive, Ready)
+_STRUCTS: Final = (TaskStatus, TaskList, IssuedToken, Problem, Alive, Ready)
 
 _HEADERS: Final[Mapping[str, Schema]] = {
     "ETag": {
@@ -69,14 +71,47 @@ _HEADERS: Final[Mapping[str, Schema]] = {
         "description": "When to try again, in seconds; sent with `idempotency-in-flight`.",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "WWWAuthenticate": {
+        "description": "`Bearer`: send a key or a task token.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
     "Allow": {
         "description": "The methods that this path answers.",
         "schema": {"type": "string"},
     },
 }
 
+API_KEY: Final = "ApiKey"
+TASK_TOKEN: Final = "TaskToken"  # noqa: S105 - a name
+ACCESS_TOKEN: Final = "AccessToken"  # noqa: S105 - as above
+
+_SECURITY_SCHEMES: Final[Mapping[str, Schema]] = {
+    API_KEY: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": (
+            "An API key: `Authorization: Bearer tsk_…`. What an operation lists is the scope that the key needs. A key "
+            "sees the tasks that were submitted with a key of its name, with the scope `admin` all tasks; any other "
+            "task is not there for it. A server without keys asks for none."
+        ),
+    },
+    TASK_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A token that `POST /tasks/{task_id}/tokens` has given: good for this one task.",
+    },
+    ACCESS_TOKEN: {
+        "type": "apiKey",
+        "in": "query",
+        "name": "access_token",
+        "description": "The same token, for an `EventSource`, which can send no headers.",
+    },
+}
+
 #: problem responses by the name of their status, and the headers that come with them
 _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
+    http.HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "WWWAuthenticate"},
     http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
     http.HTTPStatus.CONFLICT: {"Retry-After": "RetryAfterConflict"},
     http.HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "RetryAfterProblem"},
@@ -155,10 +190,21 @@ NOT_MODIFIED: Final[Schema] = {
 }
 
 
+def guarded(described: Schema, rule: str, scope: Scope) -> Schema:
+    """Say what an operation needs of its caller, and how it refuses."""
+    by_token = [{TASK_TOKEN: [str(scope)]}] if "<task_id>" in rule and scope in TOKEN_SCOPES else []
+    return {
+        "security": [{API_KEY: [str(scope)]}, *by_token, *described.get("security", [])],
+        "responses": {**described.get("responses", {}), 401: "UNAUTHORIZED", 403: "FORBIDDEN"},
+    }
+
+
 def add_components(spec: APISpec) -> None:
     """Add every component that operations refer to; those that none does are dropped by `canonical`."""
     for name, schema in _struct_schemas().items():
         spec.components.schema(name, schema)
+    for name, scheme in _SECURITY_SCHEMES.items():
+        spec.components.security_scheme(name, dict(scheme))
     for name, header in _HEADERS.items():
         spec.components.header(name, header)
     for status in http.HTTPStatus:
@@ -226,6 +272,8 @@ def canonical(raw: Schema) -> Schema:
     document["paths"] = {path: _operations(raw["paths"][path]) for path in sorted(raw["paths"])}
     components = raw["components"]
     used = _reachable(document["paths"], components)
+    # Not referred to by `$ref`.
+    used |= {("securitySchemes", name) for name in _SECURITY_SCHEMES}
     document["components"] = {
         kind: {name: components[kind][name] for name in sorted(components[kind]) if (kind, name) in used}
         for kind in sorted(components)

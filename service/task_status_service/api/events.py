@@ -6,10 +6,15 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.access import Caller, caller, counted_as
+from task_status_service.api.access import Caller, Scope, caller, counted_as, still_allowed
 from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.document import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
+from task_status_service.api.document import (
+    ACCESS_TOKEN,
+    LAST_EVENT_ID_PARAMETER,
+    TASK_ID_PARAMETER,
+    TASK_IDS_PARAMETER,
+)
 from task_status_service.api.smorest import Blueprint
 from task_status_service.decodings import Decoded
 from task_status_service.watching import Seen
@@ -32,9 +37,10 @@ _STREAM: Final[dict[str, Any]] = {
 }
 
 
-@blueprint.route("/tasks/<task_id>/events", methods=["GET"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/events", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
+    security=[{ACCESS_TOKEN: []}],
     parameters=[LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
@@ -55,7 +61,7 @@ def watch_task(task_id: str) -> Response:
     )
 
 
-@blueprint.route("/events", methods=["GET"])
+@blueprint.route("/events", methods=["GET"], scope=Scope.READ)
 @blueprint.doc(
     operationId="watchTasks",
     parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER],
@@ -104,7 +110,7 @@ def _answer(
         watch.close()
         return Response(status=http.HTTPStatus.NO_CONTENT)
     seen = watcher().stream(watch, decoded, known, who)
-    response = Response(_encoded(seen, task_ids, event_id), content_type="text/event-stream")
+    response = Response(_encoded(seen, task_ids, event_id, still_allowed()), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     # nginx would collect the events.
     response.headers["X-Accel-Buffering"] = "no"
@@ -116,9 +122,13 @@ def _encoded(
     seen: Iterator[Seen | None],
     task_ids: Sequence[str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
+    is_allowed: Callable[[], bool],
 ) -> Iterator[bytes]:
     yield _RETRY
     for item in seen:
+        # Its key or token may have come to its end since.
+        if not is_allowed():
+            return
         if item is None:
             yield _HEARTBEAT
         else:

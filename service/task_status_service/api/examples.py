@@ -97,6 +97,16 @@ CANCELLATIONS: Final[dict[str, Any]] = {
     "alsoWhereItRuns": {"value": {"terminate": True}},
 }
 
+TOKEN_WISHES: Final[dict[str, Any]] = {
+    "toReadForAnHour": {"value": {}},
+    "toReadAndCancel": {"value": {"scopes": ["read", "cancel"], "ttl_seconds": 600}},
+}
+
+ISSUED: Final[dict[str, Any]] = {
+    "token": "tst_WyI2ZjFjN2Y2ZSIsWyJyZWFkIl0sIjlmMmM2MWFiMDNkZSIsMTc2NzMyNjY0NV0.signature",
+    "expires_at": "2026-01-02T04:04:05Z",
+}
+
 SUBMISSIONS: Final[dict[str, Any]] = {
     "byName": {"value": {"name": "demo.count", "kwargs": {"total": 10}, "labels": {"customer": "42"}}},
     "byPosition": {"value": {"name": "demo.add", "args": [2, 3]}},

@@ -12,7 +12,7 @@ from task_status_service.errors import NotReady
 blueprint: Final = Blueprint("health", __name__, description="For load balancers and people on call.")
 
 
-@blueprint.route("/livez", methods=["GET"])
+@blueprint.route("/livez", methods=["GET"], scope=None)
 @blueprint.doc(
     operationId="getLiveness",
     responses={
@@ -29,7 +29,7 @@ def get_liveness() -> Response:
     return json_response(Alive())
 
 
-@blueprint.route("/readyz", methods=["GET"])
+@blueprint.route("/readyz", methods=["GET"], scope=None)
 @blueprint.doc(
     operationId="getReadiness",
     responses={

@@ -10,9 +10,11 @@ import msgspec
 from marshmallow import ValidationError, fields, validate
 
 from task_status_service.api.cursor import from_cursor
+from task_status_service.caller import Scope
 from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
 from task_status_service.submission import Submission
+from task_status_service.task_token import MAX_TTL_SECONDS, TOKEN_SCOPES
 
 #: a task id, ours or a client's: never spliced into a key unless it looks like this
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -28,6 +30,7 @@ DEFAULT_LIMIT: Final = 50
 #: characters of a label to find tasks by: name, colon, text
 MAX_LABEL: Final = 63 + 1 + 256
 MAX_DEPTH: Final = 64
+DEFAULT_TTL_SECONDS: Final = 3_600
 #: ten years, in seconds: further away is a mistake
 MAX_SECONDS: Final = 10 * 366 * 86_400
 
@@ -77,11 +80,11 @@ class QueueName(fields.String):
         super().__init__(validate=validate.Regexp(rf"{_QUEUE_NAME}\Z", error="Not a queue name."), **kwargs)
 
 
-class Priority(fields.Integer):
-    """A whole number from 0 to 255; Python's True is none."""
+class WholeNumber(fields.Integer):
+    """A whole number from one to another; Python's True is none."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(0, 255), **kwargs)
+    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -166,7 +169,7 @@ class SubmissionSchema(ma.Schema):
         metadata={"description": "Drop it if it has not started by this time, or in this many seconds from now."}
     )
     queue = QueueName(metadata={"description": "Where to send it; by default where it belongs."})
-    priority = Priority(metadata={"description": "As the broker understands it."})
+    priority = WholeNumber(0, 255, metadata={"description": "As the broker understands it."})
     labels = Labels(load_default=dict, metadata={"description": "Kept with the task, to find it by.", "default": {}})
 
     @ma.validates_schema
@@ -211,6 +214,51 @@ class CancellationSchema(ma.Schema):
     @ma.post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Cancellation:
         return Cancellation(data["terminate"])
+
+
+class TokenWish(msgspec.Struct, frozen=True):
+    """What a task token is to be good for."""
+
+    scopes: frozenset[Scope]
+    ttl_seconds: int
+
+
+class TokenScopes(fields.List[str]):
+    """Some of the scopes that a task token may have, each once."""
+
+    json_schema: ClassVar = {
+        "type": "array",
+        "items": {"type": "string", "enum": sorted(TOKEN_SCOPES)},
+        "uniqueItems": True,
+    }
+
+    def __init__(self, **kwargs: Any) -> None:
+        scopes = fields.String(validate=validate.OneOf(sorted(TOKEN_SCOPES)))
+        super().__init__(scopes, validate=[validate.Length(1, len(TOKEN_SCOPES)), _check_once], **kwargs)
+
+
+def _check_once(items: list[str]) -> None:
+    if len(set(items)) < len(items):
+        raise ValidationError("Each once.")
+
+
+class TokenWishSchema(ma.Schema):
+    """What a task token is good for, and how long. Unknown keys are refused; the body may be left out."""
+
+    scopes = TokenScopes(
+        load_default=lambda: [Scope.READ],
+        metadata={"description": "What it is good for; no more than the key is.", "default": [Scope.READ]},
+    )
+    ttl_seconds = WholeNumber(
+        1,
+        MAX_TTL_SECONDS,
+        load_default=DEFAULT_TTL_SECONDS,
+        metadata={"description": "How long it counts; not longer than the key.", "default": DEFAULT_TTL_SECONDS},
+    )
+
+    @ma.post_load
+    def _make(self, data: dict[str, Any], **_: Any) -> TokenWish:
+        return TokenWish(frozenset(map(Scope, data["scopes"])), data["ttl_seconds"])
 
 
 class TaskId(fields.String):

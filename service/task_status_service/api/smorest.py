@@ -12,6 +12,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 from task_status_service.api import document, problems
+from task_status_service.api.access import Scope, guarded
 from task_status_service.api.schemas import MAX_DEPTH
 
 _View = TypeVar("_View", bound=Callable[..., Any])
@@ -69,6 +70,20 @@ class Blueprint(SmorestBlueprint):
     """A blueprint whose arguments are read strictly."""
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def route(self, rule: str, *, scope: Scope | None, **options: Any) -> Callable[[_View], _View]:
+        """Register a view for callers that have a scope; None: for everybody, without a key."""
+        register = super().route(rule, **options)
+
+        def register_guarded(view: _View) -> _View:
+            if scope is None:
+                register(self.doc(security=[])(view))
+            else:
+                described = getattr(view, "_apidoc", {}).get("manual_doc", {})
+                register(guarded(self.doc(**document.guarded(described, rule, scope))(view), scope))
+            return view
+
+        return register_guarded
 
     @staticmethod
     def doc(**kwargs: Any) -> Callable[[_View], _View]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from flask import Response, request
 
 from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
-from task_status_service.api.access import caller
+from task_status_service.api.access import Scope, caller
 from task_status_service.api.answers import list_response, result_answer
 from task_status_service.api.caller import checked_task_id, if_none_match, patience
 from task_status_service.api.context import submitter, tracker
@@ -29,7 +29,7 @@ blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and fo
 _STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
-@blueprint.route("/tasks", methods=["POST"])
+@blueprint.route("/tasks", methods=["POST"], scope=Scope.SUBMIT)
 @blueprint.doc(
     operationId="submitTask",
     parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
@@ -55,7 +55,7 @@ def submit_task(submission: Submission) -> Response:
     return accepted(submitter().submit(submission, caller(), claim_of_request(request.get_data())), waits)
 
 
-@blueprint.route("/tasks", methods=["GET"])
+@blueprint.route("/tasks", methods=["GET"], scope=Scope.READ)
 @blueprint.doc(
     operationId="listTasks",
     responses={
@@ -85,7 +85,7 @@ def list_tasks(query: Listing) -> Response:
 _CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
 
 
-@blueprint.route("/tasks/<task_id>", methods=["GET"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTask",
     parameters=[IF_NONE_MATCH_PARAMETER, *WAIT_PARAMETERS],
@@ -110,7 +110,7 @@ def get_task(task_id: str) -> Response:
     return waits.acknowledge(poll_answer(tracker(), snapshot, caller(), if_none_match()).response())
 
 
-@blueprint.route("/tasks/<task_id>/result", methods=["GET"], parameters=[TASK_ID_PARAMETER])
+@blueprint.route("/tasks/<task_id>/result", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTaskResult",
     parameters=[IF_NONE_MATCH_PARAMETER],
