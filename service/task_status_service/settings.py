@@ -123,8 +123,20 @@ def _shown(name: str, text: str) -> str:
     return "…" if name.endswith("_URL") else repr(text)
 
 
+def _can_be_used(url: str) -> bool:
+    try:
+        for one in url.split(";"):
+            _ = urlsplit(one).port
+    except ValueError:
+        return False
+    return True
+
+
 def _url(schemes: frozenset[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
+        if not _can_be_used(text):
+            # In our words: what the library says quotes the part of the password that it takes for the port.
+            raise ValueError("it is no URL. A password in it must be percent-encoded")
         if urlsplit(text).scheme not in schemes:
             raise ValueError(f"it must start with one of {', '.join(f'{scheme}://' for scheme in sorted(schemes))}")
         return text

@@ -118,6 +118,22 @@ def test_unknown_ones_are_told():
         from_env({"TASK_STATUS_REDIS": "redis://a"})
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:kanarienvogel/x@h:1/0", "redis://:x@h:kanarienvogel/0", "redis://:kanarienvogel@h:99999"),
+        *("redis://:kanarienvogel@[::1/0", "redis://:kanarienvogel@h\u2100/0", "http://:kanarienvogel@h"),
+        "sentinel://:x@a:1;sentinel://:x@b:kanarienvogel",
+    ],
+)
+def test_password_stays_secret(url):
+    """A URL that cannot be used is not shown, nor the part of its password that was taken for a port."""
+    with pytest.raises(SettingInvalid, match="TASK_STATUS_REDIS_URL=…") as raised:
+        from_env({"TASK_STATUS_REDIS_URL": url})
+
+    assert "kanarienvogel" not in str(raised.value)
+
+
 def test_documented():
     """The README's table lists every variable, and none that does not exist."""
     documented = re.findall(rf"^\| `{PREFIX}([A-Z_]+)`", README.read_text(), re.MULTILINE)

@@ -58,10 +58,12 @@ _LOOKS: Final = (
     (re.compile(r"eyJ(?<![\w-]eyJ)[\w-]++\.[\w-]++(?:\.[\w-]*+)?"), REDACTED),
     (re.compile(rf"(?<!\w)((?i:bearer|basic)\s{{1,4}})(?!{_WORD})[\w.~+/-]{{6,}}+=*+"), rf"\1{REDACTED}"),
     (re.compile(r"(?<![A-Za-z0-9])A(?:KIA|SIA)[A-Z0-9]{16}(?![A-Z0-9])"), REDACTED),
-    # GitHub, GitLab, Slack, Stripe and OpenAI, Google, npm, PyPI, Hugging Face, SendGrid; and what this service gives out.
+    # A key of this service: all but what tells which.
+    (re.compile(r"(?<![A-Za-z0-9])(tsk_[0-9a-f]{12}_)[\w-]{8,}+"), rf"\1{REDACTED}"),
+    # GitHub, GitLab, Slack, Stripe and OpenAI, Google, npm, PyPI, Hugging Face, SendGrid; and our task tokens.
     (
         re.compile(
-            r"(?<![A-Za-z0-9])(?:gh[opsru]_|github_pat_|glpat-|xox[abeprs]-|[rs]k[_-]|AIza|npm_|pypi-|hf_|SG\.|tsk_|tst_)"
+            r"(?<![A-Za-z0-9])(?:gh[opsru]_|github_pat_|glpat-|xox[abeprs]-|[rs]k[_-]|AIza|npm_|pypi-|hf_|SG\.|tst_)"
             r"[\w.-]{16,}+"
         ),
         REDACTED,

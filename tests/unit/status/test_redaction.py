@@ -43,7 +43,9 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         ("basic dXNlcjpwYXNz", "basic [redacted]"),
         ("key AKIAIOSFODNN7EXAMPLE is unknown", "key [redacted] is unknown"),
         ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "[redacted]"),
-        ("tsk_0123456789ab_0123456789", "[redacted]"),
+        ("key tsk_0123456789ab_aB-d_fghijklmno", "key tsk_0123456789ab_[redacted]"),
+        ("?access_token=tst_aB-d.fghijklmnop", "?access_token=[redacted]"),
+        ("tst_aB-d.fghijklmnop", "[redacted]"),
         (f"digest {HEX}", "digest [redacted]"),
     ],
 )
