@@ -96,13 +96,13 @@ def running(command: list[str], *, environ: dict[str, str], log: Path) -> Iterat
 
 
 @contextlib.contextmanager
-def running_worker(app: str, *options: str, redis_url: str, folder: Path) -> Iterator[Path]:
+def running_worker(app: str, *options: str, redis_url: str, folder: Path, host: str = "test") -> Iterator[Path]:
     """Run a real Celery worker from when it is ready; give its log."""
     log = folder / f"worker-{app.rsplit('.', 1)[-1]}.log"
     command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
     environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parent)}
     with running(
-        [*command, "--without-mingle", "--without-gossip", "--hostname", f"{app}@test"], environ=environ, log=log
+        [*command, "--without-mingle", "--without-gossip", "--hostname", f"{app}@{host}"], environ=environ, log=log
     ) as process:
         wait_until(lambda: b"ready." in log.read_bytes() or process.poll() is not None, timeout=30, what="the worker")
         assert process.poll() is None, log.read_text()

@@ -50,8 +50,8 @@ _LOOKS: Final = (
         re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:.*?-----END [^-\n]{0,50}-----|.*)", re.DOTALL),
         REDACTED,
     ),
-    # The end of a text may be cut off (plain.cut).
-    (re.compile(r"://[^\s/\"'<>]+(?:@|…\Z)"), f"://{REDACTED}@"),
+    # The end of a text may be cut off (plain.cut); what takes a URL for a path leaves one slash.
+    (re.compile(r"(://?)[^\s/\"'<>]+(?:@|…\Z)"), rf"\1{REDACTED}@"),
     # A password that is not percent-encoded as it should be. In a URL of the web that is a path.
     (re.compile(r"://(?<!http://)(?<!https://)[^\s\"'<>]{1,128}@"), f"://{REDACTED}@"),
     # JSON Web Tokens, and what itsdangerous signs. Looked for by its letters: nothing else is as quick.

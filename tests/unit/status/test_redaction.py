@@ -35,6 +35,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         (f"Set-Cookie: a={CANARY}; b={CANARY}\nnext", "Set-Cookie: [redacted]\nnext"),
         (f"postgres://user:{CANARY}@db/prod", "postgres://[redacted]@db/prod"),
         (f"redis://:{CANARY}/not@encoded@db:1/0", "redis://[redacted]@db:1/0"),
+        (f"no file 'redis:/:{CANARY}@db:1/0'", "no file 'redis:/[redacted]@db:1/0'"),
         (f"amqp://user:{CANARY}…", "amqp://[redacted]@"),
         (f"{KEY}-----END RSA PRIVATE KEY-----\nnext", "[redacted]\nnext"),
         (f"{KEY}and nothing more", "[redacted]"),
