@@ -8,7 +8,7 @@ from celery.exceptions import Ignore
 from task_status_worker import fail, install
 
 app = Celery("leaky", broker=os.environ["TASK_STATUS_REDIS_URL"], backend=os.environ["TASK_STATUS_REDIS_URL"])
-app.conf.update(broker_connection_retry_on_startup=True, task_default_queue="leaky")
+app.conf.update(broker_connection_retry_on_startup=True)
 install(app)
 
 

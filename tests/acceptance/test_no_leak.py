@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import requests
+from redis_users import apply_users, url_of
 from servers import running_redis, running_service, running_worker, wait_until
 
 #: no rule knows it by its looks
@@ -66,17 +67,20 @@ def make_key(file: Path, scopes: str) -> str:
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
-    """Run a Redis with a password, a worker on a host of that name, and the service with keys."""
+    """Run a Redis with the users of docs/redis-users.md, a worker on a host of that name, and the service with keys."""
     folder = tmp_path_factory.mktemp(PLACE)
     keys_file = folder / "keys.json"
     outside, inside = (make_key(keys_file, f"submit,read,cancel{more}") for more in ("", ",tracebacks"))
     with running_redis(folder) as server:
-        with server.client() as client:
-            client.config_set("requirepass", CANARY)
-        redis_url = f"redis://:{CANARY}@127.0.0.1:{server.port}/0"
-        environ = {"TASK_STATUS_REDIS_URL": redis_url, "TASK_STATUS_API_KEYS_FILE": str(keys_file)}
+        apply_users(server, CANARY)
+        environ = {
+            "TASK_STATUS_REDIS_URL": url_of(server, "status-api", CANARY),
+            "TASK_STATUS_BROKER_URL": url_of(server, "status-send", CANARY),
+            "TASK_STATUS_API_KEYS_FILE": str(keys_file),
+        }
+        worker_url = url_of(server, "worker", CANARY)
         with (
-            running_worker("acceptance.leaky_app", redis_url=redis_url, folder=folder, host=PLACE),
+            running_worker("acceptance.leaky_app", redis_url=worker_url, folder=folder, host=PLACE),
             running_service(environ, folder=folder) as url,
         ):
             wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, what="ready")
