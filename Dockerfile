@@ -49,7 +49,11 @@ HEALTHCHECK --interval=30s --timeout=15s --start-period=30s --retries=3 \
 # The last one: what `docker build .` makes.
 FROM runtime AS service
 COPY --from=service-venv /opt/venv /opt/venv
-# Within a container loopback is reached by nobody; who reaches the port is decided where it is published.
+# Where a volume for keys may be: Docker gives it the owner that it has here.
+USER root
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /keys
+USER 10001:10001
+# Within a container loopback is reached by nobody. So it wants a file of keys: TASK_STATUS_API_KEYS_FILE.
 ENV TASK_STATUS_BIND=0.0.0.0:8000
 EXPOSE 8000
 CMD ["task-status", "serve"]

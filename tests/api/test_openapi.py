@@ -65,6 +65,7 @@ def test_operations(document):
         "cancelTask",
         "retryTask",
         "forgetTask",
+        "createTaskToken",
         "getLiveness",
         "getReadiness",
     }
@@ -87,6 +88,20 @@ def test_parameters_are_those_of_their_operation(document):
     assert "wait" not in names["listTasks"]
     for item in document["paths"].values():
         assert all(parameter["in"] == "path" for parameter in item.get("parameters", []))
+
+
+def test_security(document):
+    """Every operation says what key it needs, and that it refuses others; health needs none."""
+    by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
+    assert by_id.pop("getLiveness")["security"] == by_id.pop("getReadiness")["security"] == []
+    for operation in by_id.values():
+        assert {"401", "403"} <= operation["responses"].keys()
+        assert operation["security"][0].keys() == {"ApiKey"}
+    assert by_id["submitTask"]["security"] == [{"ApiKey": ["submit"]}]
+    assert by_id["getTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}]
+    assert by_id["watchTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}, {"AccessToken": []}]
+    # It takes a token in no other way than by the path of its task; and makes none of one.
+    assert by_id["watchTasks"]["security"] == by_id["createTaskToken"]["security"] == [{"ApiKey": ["read"]}]
 
 
 def test_errors_are_problems(document):
@@ -154,6 +169,8 @@ def test_enums_are_named(document):
 def test_no_component_is_unused(document):
     """What nothing refers to is not there."""
     text = json.dumps(document["paths"]) + json.dumps(document["components"])
+    named = {name for _, _, operation in operations(document) for one in operation["security"] for name in one}
+    assert named == set(document["components"].pop("securitySchemes"))
     for kind, components in document["components"].items():
         for name in components:
             assert f"#/components/{kind}/{name}" in text

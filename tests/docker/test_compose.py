@@ -40,6 +40,7 @@ class Stack:
         self.name = f"task-status-test-{uuid.uuid4().hex[:8]}"
         self.port = free_port()
         self.command = _compose_command()
+        self.key = ""
 
     def compose(self, *arguments: str) -> str:
         return _output(*self.command, "--project-name", self.name, *arguments, PORT=str(self.port))
@@ -52,13 +53,19 @@ class Stack:
 
     def request(self, path: str, body: object = None) -> dict:
         url = f"http://127.0.0.1:{self.port}{path}"
-        response = requests.request("GET" if body is None else "POST", url, json=body, timeout=30)
+        headers = {"Authorization": f"Bearer {self.key}"}
+        response = requests.request("GET" if body is None else "POST", url, json=body, headers=headers, timeout=30)
         response.raise_for_status()
         return response.json()
 
     def is_ready(self) -> bool:
         with contextlib.suppress(requests.RequestException):  # nobody listens, 503, or a connection cut short
             return bool(self.request("/readyz"))
+        return False
+
+    def has_key(self) -> bool:
+        with contextlib.suppress(requests.RequestException):
+            return bool(self.request("/tasks"))
         return False
 
     def run_task(self, name: str, **kwargs: object) -> dict:
@@ -79,6 +86,8 @@ def stack() -> Iterator[Stack]:
         stack.compose("build")
         stack.compose("up", "--detach")
         wait_until(stack.is_ready, timeout=60, what="the API to have seen a worker")
+        stack.key = stack.compose("run", "--rm", "-T", "keys", "add", "test", "--scopes", "submit,read").split()[-1]
+        wait_until(stack.has_key, timeout=10, what="the key to count")
         yield stack
     finally:
         with contextlib.suppress(AssertionError):
@@ -98,6 +107,12 @@ def test_is_unprivileged(stack, service):
     assert stack.compose("exec", "-T", service, "id", "-u") == "10001"
     with pytest.raises(AssertionError, match=r"Read-only file system|Permission denied"):
         stack.compose("exec", "-T", service, "touch", "/opt/venv/new")
+
+
+def test_nobody_without_a_key(stack):
+    """The API is for those whom somebody has given a key; and no other user of its container may read the file."""
+    assert requests.get(f"http://127.0.0.1:{stack.port}/tasks", timeout=30).status_code == 401
+    assert stack.compose("exec", "-T", "api", "stat", "-c", "%a %u", "/keys/keys.json") == "600 10001"
 
 
 def test_task_succeeds(stack):

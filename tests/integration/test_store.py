@@ -384,6 +384,52 @@ def test_round_trips(redis_url: str) -> None:
     store.close()
 
 
+def test_whose_it_is(arranged: Arranged) -> None:
+    """Each way of reading tells, also when the record is gone: then the marker does, unless the task was forgotten."""
+    for task_id, owner in (("t-1", "web"), ("t-2", None), ("t-3", "app")):
+        arranged.store.note(Note(task_id=task_id, fact=Fact.SUBMITTED, owner=owner))
+    arranged.put_meta("t-4", b"{}")
+
+    ids = ["t-1", "t-2", "t-3", "t-4"]
+    assert [one.owner for one in arranged.store.read_many(ids)] == ["web", None, "app", None]
+    assert [arranged.store.read(task_id).owner for task_id in ids] == ["web", None, "app", None]
+    arranged.forget_record("t-1")
+    snapshot = arranged.store.read("t-1")
+    assert (snapshot.is_empty, snapshot.known, snapshot.owner) == (True, True, "web")
+    arranged.store.note(Note(task_id="t-3", fact=Fact.FINISHED, outcome="SUCCESS"))
+    assert arranged.store.forget(arranged.store.read("t-3"))
+    assert arranged.store.read("t-3").owner is None
+
+
+def test_an_owners_page(arranged: Arranged) -> None:
+    """Its own tasks and no others, by each filter and from page to page, in full pages whatever others have."""
+    for number in range(9):
+        owner = ["web", "app", None][number % 3]
+        arranged.store.note(
+            Note(task_id=f"t-{number}", fact=Fact.SUBMITTED, name="demo.add", owner=owner, labels={"a": "b"})
+        )
+        arranged.pass_time()
+    arranged.store.note(Note(task_id="t-3", fact=Fact.STARTED))
+
+    for narrow, expected in (
+        ({}, ["t-6", "t-3", "t-0"]),
+        ({"states": [TaskState.QUEUED]}, ["t-6", "t-0"]),
+        ({"name": "demo.add"}, ["t-6", "t-3", "t-0"]),
+        ({"name": "demo.add", "states": [TaskState.RUNNING]}, ["t-3"]),
+        ({"labels": {"a": "b"}}, ["t-6", "t-3", "t-0"]),
+    ):
+        found: list[str] = []
+        after = None
+        while len(found) < len(expected):
+            page = arranged.store.page(Filter(owner="web", **narrow), limit=1, after=after)
+            assert len(page.task_ids) == 1
+            found += page.task_ids
+            after = page.next
+        assert found == expected
+        assert not arranged.store.page(Filter(owner="web", **narrow), limit=1, after=after).task_ids or after is None
+    assert arranged.store.page(Filter(owner="nobody"), limit=9, after=None) == IndexPage([], None)
+
+
 def test_one_key_is_kept_as_long_as_its_task_waits(redis_url: str) -> None:
     """A task that waits for its time is kept that much longer."""
     arranged = ArrangedRedis(redis_url, keys=Keys())
@@ -402,7 +448,9 @@ def test_forgetting_leaves_nothing(redis_url: str) -> None:
     arranged = ArrangedRedis(redis_url, keys=Keys())
     submissions = RedisSubmissionStore(connect_to(redis_url, sentinel_master=""), keys=Keys(), retention=Retention())
     for task_id, name, fact in (("t-1", "demo.add", Fact.FINISHED), ("t-2", None, Fact.REVOKED), ("t-3", "é", None)):
-        submissions.submit(Note(task_id=task_id, fact=Fact.SUBMITTED, name=name), Call(name="demo.add"), None)
+        owner = "web" if fact is not Fact.REVOKED else None
+        submitted = Note(task_id=task_id, fact=Fact.SUBMITTED, name=name, owner=owner)
+        submissions.submit(submitted, Call(name="demo.add"), None)
         arranged.store.note(Note(task_id=task_id, fact=fact, outcome="FAILURE", cancel_requested=fact is None))
         arranged.put_meta(task_id, [b"a list"])
         assert arranged.store.forget(arranged.store.read(task_id))

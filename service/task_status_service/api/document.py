@@ -191,10 +191,10 @@ NOT_MODIFIED: Final[Schema] = {
 
 
 def guarded(described: Schema, rule: str, scope: Scope) -> Schema:
-    """Say what an operation needs of its caller, and how it refuses."""
+    """Say what an operation needs of its caller, and how it refuses; `security` as it has it says which tokens do."""
     by_token = [{TASK_TOKEN: [str(scope)]}] if "<task_id>" in rule and scope in TOKEN_SCOPES else []
     return {
-        "security": [{API_KEY: [str(scope)]}, *by_token, *described.get("security", [])],
+        "security": [{API_KEY: [str(scope)]}, *described.get("security", by_token)],
         "responses": {**described.get("responses", {}), 401: "UNAUTHORIZED", 403: "FORBIDDEN"},
     }
 

@@ -14,6 +14,7 @@ from task_status_service.api.document import (
     LAST_EVENT_ID_PARAMETER,
     TASK_ID_PARAMETER,
     TASK_IDS_PARAMETER,
+    TASK_TOKEN,
 )
 from task_status_service.api.smorest import Blueprint
 from task_status_service.decodings import Decoded
@@ -40,7 +41,7 @@ _STREAM: Final[dict[str, Any]] = {
 @blueprint.route("/tasks/<task_id>/events", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
-    security=[{ACCESS_TOKEN: []}],
+    security=[{TASK_TOKEN: [Scope.READ.value]}, {ACCESS_TOKEN: []}],
     parameters=[LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,

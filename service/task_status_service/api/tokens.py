@@ -19,6 +19,7 @@ blueprint: Final = Blueprint("tokens", __name__, description="Let a browser foll
 @blueprint.route("/tasks/<task_id>/tokens", methods=["POST"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="createTaskToken",
+    security=[],  # of tokens
     responses={
         201: {
             "description": "The token; it is not kept and cannot be asked for again.",

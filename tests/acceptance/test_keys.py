@@ -1,0 +1,82 @@
+"""The real server with API keys: who may come in changes while it runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from keys import bearer
+from servers import RedisServer, running_service, wait_until
+
+
+def keys(path: Path, *words: str) -> str:
+    """Run a `task-status keys` command; give what it prints."""
+    command = [sys.executable, "-m", "task_status_service.cli", "keys", *words, "--file", str(path)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
+    """A key that is added counts within seconds, one that is revoked no more; two owners see nothing of each other."""
+    path = tmp_path / "keys.json"
+    keys(path, "init")
+    environ = {
+        "TASK_STATUS_REDIS_URL": real_redis.url,
+        "TASK_STATUS_API_KEYS_FILE": str(path),
+        "TASK_STATUS_TASKS": "shop.pay",
+    }
+    with running_service(environ, folder=tmp_path) as url, requests.Session() as session:
+
+        def get(where: str, key: str | None) -> requests.Response:
+            return session.get(f"{url}{where}", headers=bearer(key) if key else {}, timeout=10)
+
+        assert get("/tasks", None).status_code == 401
+        first, second, other = (
+            keys(path, "add", name, "--scopes", "submit,read").split()[-1] for name in ("web", "web", "app")
+        )
+        wait_until(lambda: get("/tasks", other).ok, timeout=10, what="the keys to count")
+
+        answer = session.post(f"{url}/tasks", json={"name": "shop.pay"}, headers=bearer(first), timeout=10)
+        where = answer.headers["Location"]
+        assert answer.status_code == 202
+        assert get(where, second).json() == answer.json()
+        token = session.post(f"{url}{where}/tokens", headers=bearer(first), timeout=10).json()["token"]
+        assert get(where, token).json() == answer.json()
+        unheard_of = get("/tasks/unheard-of", other)
+        hidden = get(where, other)
+        assert hidden.status_code == unheard_of.status_code == 404
+        assert hidden.json()["detail"] == unheard_of.json()["detail"]
+        assert get("/tasks", other).json()["items"] == []
+
+        keys(path, "revoke", first.split("_")[1])
+        wait_until(lambda: get(where, first).status_code == 401, timeout=10, what="the key to count no more")
+        assert get(where, token).status_code == 401
+        assert get(where, second).status_code == 200
+
+        path.write_text("{")
+        log = tmp_path / "service.log"
+        wait_until(
+            lambda: get(where, second).ok and "go on counting" in log.read_text(),
+            timeout=10,
+            what="a line about the broken file",
+        )
+        # gunicorn prints the address of a request that it cannot answer.
+        for secret in (first, second, other, token):
+            assert secret not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"TASK_STATUS_BIND": "0.0.0.0:8000"}, "without TASK_STATUS_API_KEYS_FILE"),
+        ({"TASK_STATUS_BIND": "0.0.0.0:8000", "TASK_STATUS_API_KEYS_FILE": "/no/such/file"}, "cannot be read"),
+    ],
+)
+def test_does_not_start(environ: dict[str, str], said: str) -> None:
+    """For a network, without keys."""
+    command = [sys.executable, "-m", "task_status_service.cli", "serve"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=30)
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

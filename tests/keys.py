@@ -1,0 +1,35 @@
+"""Keys for tests: a ring that can be changed, and the headers of who holds which."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from task_status_service.caller import Scope
+from task_status_service.keyring import KeyFile, Keyring, new_key
+
+WORKING = (Scope.SUBMIT, Scope.READ, Scope.CANCEL)
+
+
+class MemoryKeys:
+    """Keep keys in memory."""
+
+    def __init__(self) -> None:
+        self.kept = KeyFile.new()
+        self.current = Keyring(self.kept)
+
+    def add(self, name: str, scopes: Iterable[Scope] = WORKING, *, expires_at: datetime | None = None) -> str:
+        """Add a key; give it as its owner gets it."""
+        key, text = new_key(name, scopes, created_at=datetime(2026, 1, 1, tzinfo=UTC), expires_at=expires_at)
+        self._set(self.kept.with_key(key))
+        return text
+
+    def revoke(self, text: str) -> None:
+        """Revoke the key that somebody has."""
+        self._set(self.kept.without_key(text.split("_")[1]))
+
+    def _set(self, kept: KeyFile) -> None:
+        self.kept, self.current = kept, Keyring(kept)
+
+
+def bearer(text: str) -> dict[str, str]:
+    """Give the headers of who holds a key or a token."""
+    return {"Authorization": f"Bearer {text}"}

@@ -1,0 +1,175 @@
+"""The keys file: written whole, for nobody else to read, and read again when it changes."""
+
+import json
+import logging
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from task_status_service import keyfile
+from task_status_service.caller import Scope
+from task_status_service.errors import KeysUnreadable
+from task_status_service.keyfile import LOOK_SECONDS, LiveKeyring, change, read
+from task_status_service.keyring import new_key
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Give where a keys file is to be."""
+    return tmp_path / "keys.json"
+
+
+def add(path, name="web"):
+    """Add a key; give it as its owner gets it."""
+    key, text = new_key(name, {Scope.READ, Scope.SUBMIT}, created_at=NOW, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
+    change(path, lambda held: held.with_key(key))
+    return text
+
+
+def test_what_is_written_is_read(path):
+    """One key after the other; nobody else may read it, and no secret of a key is in it."""
+    texts = [add(path), add(path, "app")]
+
+    assert [key.name for key in read(path).keys] == ["web", "app"]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not any(text.rpartition("_")[2] in path.read_text() for text in texts)
+    assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
+
+
+def test_the_signing_secret_stays(path):
+    """Tokens outlive a change of the keys."""
+    add(path)
+    secret = read(path).signing_secret
+    add(path, "app")
+
+    assert (read(path).signing_secret, len(bytes.fromhex(secret))) == (secret, 32)
+
+
+def test_many_at_once(path):
+    """None is lost."""
+    threads = [threading.Thread(target=add, args=(path, f"web-{number}")) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(read(path).keys) == 20
+
+
+def test_a_change_that_fails_changes_nothing(path, monkeypatch):
+    """What was there before is there, and nothing beside it."""
+    add(path)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keyfile.os, "fsync", fail)
+    with pytest.raises(KeysUnreadable, match="No space left on device"):
+        add(path, "app")
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["keys.json"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"signing_secret": "short", "keys": []}',
+        json.dumps({"signing_secret": "0" * 64 + "\n", "keys": []}),
+        json.dumps({"signing_secret": "0" * 64, "keys": [{"id": "s3cret"}]}),
+    ],
+)
+def test_what_is_no_keys_file(path, held):
+    """It is refused in a sentence that repeats nothing of it, and is not written over."""
+    path.write_text(held)
+    with pytest.raises(KeysUnreadable) as raised:
+        read(path)
+    assert str(path) in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    with pytest.raises(KeysUnreadable):
+        add(path)
+    assert path.read_text() == held
+
+
+def test_names_are_part_of_keys_in_redis(path):
+    """One that could be taken for something else there is refused."""
+    add(path)
+    text = path.read_text()
+    for name in ("a:state:queued", "", "a\\u0000", "a\\n", "-a", "a" * 65):
+        path.write_text(text.replace('"web"', f'"{name}"'))
+        with pytest.raises(KeysUnreadable):
+            read(path)
+
+
+class Clock:
+    """A clock that is set."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    """Give a clock."""
+    return Clock()
+
+
+def test_read_again_when_it_changes(path, clock):
+    """Within a second, and not looked at more often; the same object as long as it is the same."""
+    first = add(path)
+    live = LiveKeyring(path, clock=clock)
+    ring = live.current
+    second = add(path, "app")
+    assert live.current is ring
+    assert ring.key_of(second, NOW) is None
+
+    clock.now = LOOK_SECONDS
+    assert live.current.key_of(second, NOW).name == "app"
+    change(path, lambda held: held.without_key(first.split("_")[1]))
+    assert live.current.key_of(first, NOW) is not None
+    clock.now *= 2
+    ring = live.current
+    assert ring.key_of(first, NOW) is None
+    clock.now *= 2
+    assert live.current is ring
+
+
+@pytest.mark.parametrize("breaking", [lambda path: path.write_text("{"), lambda path: path.unlink()])
+def test_a_broken_file_keeps_the_keys(path, clock, caplog, breaking):
+    """It says so once; and what mends it counts."""
+    text = add(path)
+    live = LiveKeyring(path, clock=clock)
+    held = path.read_bytes()
+    with caplog.at_level(logging.ERROR):
+        breaking(path)
+        for clock.now in (10, 20, 30):
+            assert live.current.key_of(text, NOW) is not None
+    [line] = caplog.messages
+    assert str(path) in line
+    path.write_bytes(held)
+    add(path, "app")
+    clock.now = 40
+    assert len(read(path).keys) == 2
+    assert live.current.key_of(text, NOW) is not None
+
+
+def test_none_to_begin_with(path):
+    """A server does not start without its keys."""
+    with pytest.raises(KeysUnreadable, match="No such file"):
+        LiveKeyring(path)
+
+
+def test_a_file_that_everybody_may_read(path, caplog):
+    """It is used, and complained about."""
+    add(path)
+    path.chmod(0o644)
+    LiveKeyring(path)
+
+    assert "chmod 600" in caplog.text

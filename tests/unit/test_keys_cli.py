@@ -1,0 +1,114 @@
+"""`task-status keys`: make, list and revoke."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import CliRunner
+from task_status_service.caller import Scope
+from task_status_service.cli import main
+from task_status_service.keyfile import read
+from task_status_service.keyring import Keyring
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give a function that runs a command on a keys file of its own, and gives what it prints."""
+
+    def run(*words, fails=False, **environ):
+        options = [] if environ else ["--file", str(tmp_path / "keys.json")]
+        result = CliRunner().invoke(main, ["keys", *words, *options], env=environ)
+        assert (result.exit_code != 0) == fails, result.output
+        assert not isinstance(result.exception, Exception) or isinstance(result.exception, SystemExit)
+        return result.output
+
+    return run
+
+
+def test_add(run, tmp_path):
+    """The key is the last word of the line, and this once."""
+    output = run("add", "web", "--scopes", "submit, read")
+
+    [key] = read(tmp_path / "keys.json").keys
+    text = output.rstrip("\n").split(" ")[-1]
+    assert output.count("\n") == 1
+    assert Keyring(read(tmp_path / "keys.json")).key_of(text, datetime.now(UTC)) == key
+    assert (key.name, key.scopes, key.expires_at) == ("web", {Scope.SUBMIT, Scope.READ}, None)
+    assert text not in run("list")
+
+
+@pytest.mark.parametrize(
+    ("text", "expires_at"),
+    [
+        ("2099-01-01", datetime(2099, 1, 1, tzinfo=UTC)),
+        ("2099-01-01T02:00:00+02:00", datetime(2099, 1, 1, tzinfo=UTC)),
+        ("90d", timedelta(days=90)),
+        ("12h", timedelta(hours=12)),
+        ("30m", timedelta(minutes=30)),
+    ],
+)
+def test_expires(run, tmp_path, text, expires_at):
+    """A time, or a span from now."""
+    run("add", "web", "--scopes", "read", "--expires", text)
+
+    [key] = read(tmp_path / "keys.json").keys
+    expected = expires_at if isinstance(expires_at, datetime) else datetime.now(UTC) + expires_at
+    assert abs(key.expires_at - expected) < timedelta(seconds=5)
+    assert f"counts until {key.expires_at:%Y-%m-%dT%H:%MZ}" in run("list")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["web", "--scopes", "read,root"], "submit, read, cancel, admin, tracebacks"),
+        (["web", "--scopes", ""], "submit, read"),
+        (["we:b", "--scopes", "read"], "letters"),
+        (["web\n", "--scopes", "read"], "letters"),
+        (["web", "--scopes", "read", "--expires", "soon"], "90d"),
+        (["web", "--scopes", "read", "--expires", "2020-01-01"], "over already"),
+        (["web"], "--scopes"),
+    ],
+)
+def test_mistakes(run, tmp_path, words, said):
+    """Each is told, and nothing is written."""
+    assert said in run("add", *words, fails=True)
+    assert not (tmp_path / "keys.json").exists()
+
+
+def test_list_and_revoke(run, tmp_path):
+    """A line for each key; the id takes one away."""
+    for name in ("web", "app"):
+        run("add", name, "--scopes", "cancel,read")
+    first, second = run("list").splitlines()
+    assert re.fullmatch(r"[0-9a-f]{12}  web  cancel,read  made \d{4}-\d\d-\d\d, counts until revoked", first)
+
+    run("revoke", first.split()[0])
+
+    assert run("list").splitlines() == [second]
+    assert "holds no key" in run("revoke", first.split()[0], fails=True)
+    assert [key.name for key in read(tmp_path / "keys.json").keys] == ["app"]
+
+
+def test_init(run, tmp_path):
+    """A file without keys; one that is there stays as it is."""
+    run("init")
+    assert read(tmp_path / "keys.json").keys == ()
+    run("add", "web", "--scopes", "read")
+    run("init")
+    assert len(read(tmp_path / "keys.json").keys) == 1
+    (tmp_path / "keys.json").write_text("{")
+    assert "holds no keys" in run("init", fails=True)
+
+
+def test_the_file_of_the_setting(run, tmp_path):
+    """By default it is the one that the server uses."""
+    run("add", "web", "--scopes", "read", TASK_STATUS_API_KEYS_FILE=str(tmp_path / "other.json"))
+
+    assert [key.name for key in read(tmp_path / "other.json").keys] == ["web"]
+
+
+def test_a_folder_that_is_not_there(run):
+    """Said in a sentence."""
+    assert "cannot be written: No such file" in run(
+        "add", "web", "--scopes", "read", fails=True, TASK_STATUS_API_KEYS_FILE="/no/such/folder/keys.json"
+    )

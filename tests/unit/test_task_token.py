@@ -1,0 +1,55 @@
+"""Task tokens: what is signed is read, and nothing else."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer
+from task_status_service.caller import Scope
+from task_status_service.task_token import TaskToken, expiry, sign, verify
+
+SECRET = b"s" * 32
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TOKEN = TaskToken(task_id="t-1", scopes=frozenset({Scope.READ}), key_id="0" * 12, expires=int(NOW.timestamp()) + 60)
+TEXT = sign(TOKEN, SECRET)
+
+
+def test_what_is_signed_is_read():
+    """Until it expires."""
+    assert TEXT.startswith("tst_")
+    assert verify(TEXT, SECRET, NOW) == TOKEN
+    assert verify(TEXT, SECRET, NOW + timedelta(seconds=59)) == TOKEN
+    assert verify(TEXT, SECRET, NOW + timedelta(seconds=60)) is None
+    assert verify(TEXT, b"t" * 32, NOW) is None
+
+
+@given(st.integers(0, len(TEXT) - 1), st.characters())
+def test_what_is_changed_is_none(at, character):
+    """Each character matters."""
+    changed = TEXT[:at] + character + TEXT[at + 1 :]
+    assert verify(changed, SECRET, NOW) is None or _same(changed)
+
+
+def _same(changed):
+    # Base64 has bits to spare in the last character of a signature.
+    return changed[:-1] == TEXT[:-1] or changed == TEXT
+
+
+@given(st.text())
+def test_what_is_no_token(text):
+    """Is read as none."""
+    assert verify(text, SECRET, NOW) is None
+
+
+def test_what_else_is_signed_is_none():
+    """Another thing signed with the same secret, or a token of another shape."""
+    assert verify("tst_" + URLSafeSerializer(SECRET).dumps(["t-1", ["read"], "0" * 12, 2**40]), SECRET, NOW) is None
+    for shape in ({}, [], ["t-1"], ["t-1", ["root"], "0", 2**40], ["t-1", ["read"], "0", "later"]):
+        signed = sign(shape, SECRET)
+        assert verify(signed, SECRET, NOW) is None
+
+
+def test_not_longer_than_its_key():
+    """It expires after so many seconds, or with its key if that is earlier."""
+    assert expiry(NOW, 60, None) == expiry(NOW, 60, NOW + timedelta(days=1)) == NOW.timestamp() + 60
+    assert expiry(NOW, 60, NOW + timedelta(seconds=30)) == NOW.timestamp() + 30
