@@ -71,7 +71,11 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    who_asks = access.Access(LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None)
+    who_asks = access.Access(
+        LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
+        is_local=not settings.bind.startswith("unix:"),
+        origins=settings.cors_origins,
+    )
     app = create_api(
         tracker,
         submitter,
@@ -99,7 +103,7 @@ def create_api(
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
-    who_asks = who_asks or access.Access()
+    who_asks = who_asks or access.Access(origins=cors_origins)
     access.attach(app, who_asks)
     problems.register(app)
     api = ProblemApi(

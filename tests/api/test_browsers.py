@@ -4,6 +4,7 @@ import json
 
 import pytest
 from flask.testing import FlaskClient
+from task_status_service.api.access import Access
 from task_status_service.api.browsers import EXPOSED, METHODS, REQUEST_HEADERS
 from task_status_service.app import create_api
 from task_status_worker.record import Fact, Note
@@ -21,6 +22,12 @@ def stored(store):
     """Store a task that is done."""
     store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42}).encode()
     store.note(Note(task_id="t-2", fact=Fact.SUBMITTED))
+
+
+@pytest.fixture
+def client(tracker, submitter, feed) -> FlaskClient:
+    """Give a client of a service that pages of other origins may ask too; it is told what they may read."""
+    return create_api(tracker, submitter, feed, who_asks=Access(is_local=False)).test_client()
 
 
 @pytest.fixture
