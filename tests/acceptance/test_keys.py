@@ -1,5 +1,6 @@
 """The real server with API keys: who may come in changes while it runs."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,19 @@ def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
             timeout=10,
             what="a line about the broken file",
         )
-        # gunicorn prints the address of a request that it cannot answer.
+        # gunicorn quotes requests that it cannot answer.
+        for nonsense in (
+            f"GET {where}/events?access_token={token} HTTP/9.9.9",
+            f"GET {where}/events?access_token={token}",
+            f"GET / HTTP/1.1\r\nAuthorization: Bearer {second}\r\nAuthorization : Bearer {second}",
+            f"GET / HTTP/1.1\r\nAuthorization: Bearer {second}\x00",
+            f"Bearer {second} / HTTP/1.1",
+        ):
+            host, _, port = url.removeprefix("http://").partition(":")
+            with socket.create_connection((host, int(port)), timeout=10) as raw:
+                raw.sendall(f"{nonsense}\r\n\r\n".encode())
+                assert raw.recv(100).startswith(b"HTTP/1.1 4")
+        wait_until(lambda: log.read_text().count("Invalid") >= 5, timeout=10, what="five lines about nonsense")
         for secret in (first, second, other, token):
             assert secret not in log.read_text()
 

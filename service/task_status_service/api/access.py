@@ -29,8 +29,9 @@ __all__ = ["Access", "Caller", "Scope", "attach", "caller", "counted_as", "guard
 _NAME: Final = "task-status-access"
 #: how long a caller is remembered: what was a key a moment ago is not looked at again. An expiry is late by so much.
 REMEMBERED_SECONDS: Final = 1.0
-#: callers that are remembered at a time
+#: callers that are remembered at a time, and how long the header of one may be
 MAX_REMEMBERED: Final = 4_096
+MAX_REMEMBERED_LENGTH: Final = 512
 
 _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 #: the one path whose token may be in the query, for a browser's EventSource can send no headers
@@ -95,7 +96,9 @@ class Access:
             return self._by_query(keyring, environ, now)
         known = self._remembered.get(header)
         if known is None:
-            known = self._remembered[header] = _by_header(keyring, header, now)
+            known = _by_header(keyring, header, now)
+            if len(header) <= MAX_REMEMBERED_LENGTH:
+                self._remembered[header] = known
         return known
 
     def _by_query(self, keyring: Keyring, environ: "WSGIEnvironment", now: float) -> Caller:

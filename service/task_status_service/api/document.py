@@ -27,7 +27,8 @@ INFO: Final = {
     "summary": "The truth about Celery tasks.",
     "description": (
         "Submit a task with `POST /tasks`, follow it with `GET /tasks/{id}` until `done`. Every key of a status is "
-        "always present; what is absent is `null`. Errors are `application/problem+json`."
+        "always present; what is absent is `null`. Errors are `application/problem+json`. Where the server has keys, "
+        "send one as `Authorization: Bearer`: a task of somebody else's reads like one that never was."
     ),
     "license": {"name": "MIT", "identifier": "MIT"},
 }

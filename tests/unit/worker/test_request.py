@@ -39,6 +39,8 @@ class SomeRequest(StatusRequest, CelerysRequest):
 @pytest.fixture
 def make(client: FakeClient) -> Iterator[Any]:
     """Give what makes a request of an app with the kit."""
+    # Workers that other tests have run in this process may have left some.
+    state.reset_state()
     app = Celery(broker="memory://", set_as_current=False)
     remember(app, Kit(recorder=recorder_of(client)))
 
