@@ -7,12 +7,13 @@ PORT ?= 8000
 BIN := .venv/bin
 STAMP := .venv/.ready
 BENCH := .venv-bench
+AUDIT := .venv-audit
 PYTEST := $(BIN)/python -m pytest
 # Whole files side by side: real workers and servers mostly wait.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-faults test-fuzz test-docker faults bench coverage lint format type openapi check clean
+	test-faults test-fuzz test-docker test-browser faults audit bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +41,7 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
+	echo pip-audit | $(COMPILE) - -o requirements/audit.txt
 
 run: $(STAMP) ## start Redis, a worker with the demo tasks and the API on PORT (8000); Ctrl-C stops it all
 	@$(BIN)/task-status dev --port $(PORT)
@@ -77,6 +79,18 @@ test-fuzz: $(STAMP) ## generated requests against a real server, REQUESTS=20000 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs
 
+test-browser: $(STAMP) ## what attackers store, opened in a real Chromium (Debian: apt-get install chromium)
+	@$(PYTEST) tests/browser -rs
+
+audit: $(AUDIT)/.ready ## known vulnerabilities of what is locked; asks osv.dev
+	@$(AUDIT)/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes \
+		-r requirements/service.txt -r requirements/worker.txt
+
+$(AUDIT)/.ready: requirements/audit.txt $(STAMP)
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python --require-hashes -r requirements/audit.txt
+	@touch $@
+
 bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run
 
@@ -109,4 +123,4 @@ openapi: $(STAMP) ## write openapi/openapi.json
 check: lint type test ## what CI runs first
 
 clean: ## remove what setup, run and the tests have made
-	rm -rf .venv .venv-bench .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-audit .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -157,9 +157,9 @@ def worker_process(
 
 
 @contextlib.contextmanager
-def running_worker(app: str, *options: str, redis_url: str, folder: Path) -> Iterator[Path]:
+def running_worker(app: str, *options: str, redis_url: str, folder: Path, host: str = "test") -> Iterator[Path]:
     """Run a real Celery worker from when it is ready; give its log."""
-    with worker_process(app, *options, redis_url=redis_url, folder=folder) as worker:
+    with worker_process(app, *options, redis_url=redis_url, folder=folder, name=host) as worker:
         yield worker.log
 
 

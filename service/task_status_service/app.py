@@ -1,6 +1,8 @@
 """The composition root: the only place that knows every part. Opens nothing; parts connect when they are used."""
 
 import atexit
+import functools
+from collections.abc import Collection
 from typing import Final
 
 from flask import Flask
@@ -20,9 +22,11 @@ from task_status_service.api import (
     tasks,
     tokens,
 )
+from task_status_service.api.browsers import Browsers
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
+from task_status_service.caller import ANYBODY
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
 from task_status_service.keyfile import LiveKeyring
@@ -64,6 +68,7 @@ def create_app(settings: Settings) -> Flask:
         final_states=settings.final_states,
         lost_final_seconds=settings.lost_final_seconds,
         volatile_store=settings.volatile_store,
+        tracebacks=settings.tracebacks,
     )
     submissions = RedisSubmissionStore(
         records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
@@ -73,7 +78,8 @@ def create_app(settings: Settings) -> Flask:
     feed = Feed(
         store.publishers,
         tracker.read_many,
-        tracker.version,
+        # Whatever anybody may see of it may have changed.
+        functools.partial(tracker.version, caller=ANYBODY),
         keys=keys,
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
@@ -81,8 +87,17 @@ def create_app(settings: Settings) -> Flask:
     who_asks = access.Access(
         LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
         limits=limits.Limits.of(settings.requests_per_second),
+        is_local=not settings.bind.startswith("unix:"),
+        origins=settings.cors_origins,
     )
-    app = create_api(tracker, submitter, feed, who_asks=who_asks, max_body_bytes=settings.max_body_bytes)
+    app = create_api(
+        tracker,
+        submitter,
+        feed,
+        who_asks=who_asks,
+        max_body_bytes=settings.max_body_bytes,
+        cors_origins=settings.cors_origins,
+    )
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
     app.extensions[RESENDER] = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
@@ -95,6 +110,7 @@ def create_api(
     feed: watching.Feed,
     *,
     who_asks: access.Access | None = None,
+    cors_origins: Collection[str] = (),
     max_body_bytes: int = Settings().max_body_bytes,
 ) -> Flask:
     """Make the HTTP side around the use cases; tests hand in some with fakes."""
@@ -102,7 +118,7 @@ def create_api(
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
-    who_asks = who_asks or access.Access()
+    who_asks = who_asks or access.Access(origins=cors_origins)
     access.attach(app, who_asks)
     limits.register(app)
     problems.register(app)
@@ -119,5 +135,6 @@ def create_api(
     for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, tokens.blueprint, health.blueprint):
         api.register_blueprint(blueprint)
     docs.register(app, api)
-    app.wsgi_app = Express(app, tracker, who_asks)  # type: ignore[method-assign]  # Flask's way of adding a layer
+    # Flask's way of adding a layer.
+    app.wsgi_app = Browsers(Express(app, tracker, who_asks), cors_origins)  # type: ignore[method-assign]
     return app

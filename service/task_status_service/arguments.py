@@ -18,8 +18,10 @@ from task_status_service.json_pointer import fragment
 
 #: the most faults that one answer lists
 MAX_FAULTS: Final = 20
-#: a message of the validator quotes the value, which may be long
+#: a message of the validator quotes the schema, which may be long
 MAX_DETAIL_LENGTH: Final = 300
+#: what the validator says of these quotes names of arguments, and no value
+_NAMES_ONLY: Final = frozenset({"required", "additionalProperties", "dependentRequired"})
 
 
 def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -78,4 +80,14 @@ def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:
         where = ["args", str(positions[steps[0]]), *steps[1:]]
     else:
         where = ["kwargs", *steps]
-    return Fault(error.message[:MAX_DETAIL_LENGTH], fragment(where))
+    return Fault(_detail(error)[:MAX_DETAIL_LENGTH], fragment(where))
+
+
+def _detail(error: ValidationError) -> str:
+    """Say what is wrong without the value, which the client has and which may be a secret."""
+    if error.validator in _NAMES_ONLY:
+        return str(error.message)
+    value = repr(error.instance)
+    if error.message.startswith(value):
+        return f"This value{error.message.removeprefix(value)}"
+    return f"This value does not fit `{error.validator}` of the task's arguments."

@@ -19,7 +19,7 @@ class Scope(enum.StrEnum):
     CANCEL = "cancel"
     #: all tasks, and not only one's own
     ADMIN = "admin"
-    #: see the tracebacks of failures
+    #: see statuses from inside: with tracebacks, worker names and paths of files
     TRACEBACKS = "tracebacks"
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from task_status_service.status import MAX_INLINE_SIZE, FinalStates, Snapshot, TaskStatus, decode
+from task_status_service.status import MAX_INLINE_SIZE, FinalStates, Snapshot, TaskStatus, View, decode
 from task_status_service.version import VERSION
 
 #: statuses that one process remembers, and how many bytes of JSON each may have: 32 MiB, if all are that long
@@ -28,12 +28,15 @@ class Decoded(msgspec.Struct, frozen=True):
 
 
 class Decodings:
-    """Decode by some settings. Safe in threads and greenlets: what two decode at once is the same."""
+    """Decode for one view, by some settings. Safe in threads and greenlets: what two decode at once is the same."""
 
-    def __init__(self, final_states: FinalStates) -> None:
+    def __init__(self, final_states: FinalStates, view: View) -> None:
         self._final_states = final_states
-        # What a status is decoded by besides what was read: the settings, and this version of the code.
-        self._salt = hashlib.blake2b(repr((VERSION, sorted(final_states.items()))).encode(), digest_size=16)
+        self.view = view
+        # What a status is decoded by besides what was read: the settings, the view, and this version of the code. So
+        # whoever may suddenly see more, or less, is not told that nothing has changed.
+        decoded_by = (VERSION, view.value, sorted(final_states.items()))
+        self._salt = hashlib.blake2b(repr(decoded_by).encode(), digest_size=16)
         self._remembered: dict[str, Decoded] = {}
 
     def version(self, snapshot: Snapshot) -> str:
@@ -57,7 +60,7 @@ class Decodings:
         return self._remembered.get(version) or self._decode(snapshot, version, inline_size)
 
     def _decode(self, snapshot: Snapshot, version: str, inline_size: int) -> Decoded | None:
-        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size)
+        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size, view=self.view)
         if status is None:
             return None
         decoded = Decoded(version, status, _encode(status))

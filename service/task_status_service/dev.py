@@ -22,6 +22,7 @@ import click
 
 from task_status_service.embedded_redis import find_redis_server, redis_command
 from task_status_service.errors import TaskStatusError
+from task_status_service.status.redaction import redact
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0
@@ -124,7 +125,7 @@ class _Session:
             for name, command in _PARTS.items():
                 await parts.enter_async_context(self._part(name, command, environ))
             if await self._reaches(self._is_ready, "The worker and the API were not ready"):
-                click.echo(TRY_THIS.format(url=self._url, redis_url=redis_url))
+                click.echo(TRY_THIS.format(url=self._url, redis_url=redact(redis_url)))
                 await self._over
             click.echo("Stopping ...")
 

@@ -1,14 +1,14 @@
 """The server: gunicorn with gevent workers, run from our settings and not from a file of its own."""
 
-import logging
-import re
 import threading
 import time
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
+from gunicorn.glogging import Logger
 
+from task_status_service import log_lines
 from task_status_service.settings import Settings
 
 #: each with its reason
@@ -30,20 +30,20 @@ _CONFIG: Final[dict[str, Any]] = {
 }
 
 
-#: a key or a task token, all but what tells which
-_SECRET: Final = re.compile(r"\b(tsk_[0-9a-f]{12}|tst)_[\w.-]+")
-
 _PLAIN_CONNECTIONS: Final = 2_000
 #: how soon a worker process sees that it is told to stop
 _LOOK_SECONDS: Final = 0.5
 
 
-def hide_secrets(record: logging.LogRecord) -> bool:
-    """Leave keys and tokens out of a line of the log: gunicorn prints the request that it cannot answer."""
-    message = record.getMessage()
-    if _SECRET.search(message):
-        record.msg, record.args = _SECRET.sub(r"\1_…", message), ()
-    return True
+class LineLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
+    """Log as gunicorn does, in lines that nobody else can write: it quotes requests that it cannot answer."""
+
+    def setup(self, cfg: Any) -> None:
+        """Take over the handlers, and add one for all that is not gunicorn's."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(log_lines.LineFormatter(self.error_fmt, self.datefmt))
+        log_lines.handle_all()
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
@@ -62,7 +62,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # Those who wait and watch, and room for those who do not.
         self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
         self.cfg.set("post_worker_init", _begin)
-        logging.getLogger("gunicorn.error").addFilter(hide_secrets)
+        self.cfg.set("logger_class", LineLogger)
 
     def load(self) -> Any:
         """Make the app, in each worker process."""

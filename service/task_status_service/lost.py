@@ -62,7 +62,7 @@ class LostTasks:
             return found
 
     def _end_of(self, found: Snapshot, record: Record) -> Note:
-        message = f"Nothing was heard of the worker {record.instance} for {self._after_seconds:.0f} seconds."
+        message = f"Nothing was heard of its worker for {self._after_seconds:.0f} seconds."
         return Note(
             task_id=found.task_id,
             fact=Fact.FINISHED,

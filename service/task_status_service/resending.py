@@ -128,7 +128,7 @@ class Resender:
     def _status(self, task_id: str) -> TaskStatus | None:
         try:
             # For nobody: whoever may see it.
-            return self._tracker.decoded(self._tracker.read(task_id, ANYBODY)).status
+            return self._tracker.decoded(self._tracker.read(task_id, ANYBODY), ANYBODY).status
         except TaskNotFound:
             return None
 

@@ -24,6 +24,8 @@ _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
+#: as browsers write it (RFC 6454 section 6.2)
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +73,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_seconds: int = 10
     #: how many seconds a client may take to read what it is sent: an answer, a piece of a large one, an event
     send_seconds: int = 60
+    #: whether those with the scope `tracebacks` see tracebacks, worker names and paths
+    tracebacks: bool = True
+    #: the origins whose pages may read answers: `https://app.example.com`
+    cors_origins: frozenset[str] = frozenset()
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -126,8 +132,20 @@ def _shown(name: str, text: str) -> str:
     return "…" if name.endswith("_URL") else repr(text)
 
 
+def _can_be_used(url: str) -> bool:
+    try:
+        for one in url.split(";"):
+            _ = urlsplit(one).port
+    except ValueError:
+        return False
+    return True
+
+
 def _url(schemes: frozenset[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
+        if not _can_be_used(text):
+            # In our words: what the library says quotes the part of the password that it takes for the port.
+            raise ValueError("it is no URL. A password in it must be percent-encoded")
         if urlsplit(text).scheme not in schemes:
             raise ValueError(f"it must start with one of {', '.join(f'{scheme}://' for scheme in sorted(schemes))}")
         return text
@@ -161,6 +179,22 @@ def _final_states(text: str) -> FinalStates:
     return states
 
 
+def _yes_or_no(text: str) -> bool:
+    if text not in {"yes", "no"}:
+        raise ValueError("it must be yes or no")
+    return text == "yes"
+
+
+def _origins(text: str) -> frozenset[str]:
+    origins = [origin.strip() for origin in text.split(",")]
+    if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
+        raise ValueError(
+            f"{wrong[0]!r} is no origin: scheme, host and, if it is not the usual one, port, in lower case and with "
+            "nothing after them, such as https://app.example.com; each is listed, there is no *"
+        )
+    return frozenset(origins)
+
+
 def _volatile_store(text: str) -> VolatileStore:
     if text not in {choice.value for choice in VolatileStore}:
         raise ValueError(f"it must be one of {', '.join(VolatileStore)}")
@@ -191,6 +225,8 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
     "REQUESTS_PER_SECOND": ("requests_per_second", _number(0, 1_000_000)),
     "QUEUED_PER_OWNER": ("queued_per_owner", _number(0, 1_000_000_000)),
+    "TRACEBACKS": ("tracebacks", _yes_or_no),
+    "CORS_ORIGINS": ("cors_origins", _origins),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
     "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
     "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),

@@ -24,7 +24,7 @@ from task_status_service.errors import (
     Unavailable,
     UnknownTaskType,
 )
-from task_status_service.status import TaskState, TaskStatus
+from task_status_service.status import TaskState, TaskStatus, View, seen
 from task_status_service.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
 from task_status_service.tracker import Tracker
 
@@ -134,7 +134,7 @@ class Submitter:
         return self._once(claim, caller, lambda: self._again(task_id, caller))
 
     def _again(self, task_id: str, caller: Caller) -> Submission:
-        status = self._tracker.decoded(self._tracker.read(task_id, caller)).status
+        status = self._tracker.decoded(self._tracker.read(task_id, caller), caller).status
         if not status.done:
             raise TaskNotDone
         call = self._store.call(task_id)
@@ -196,7 +196,7 @@ class Submitter:
         Its times hold. It is sent, maybe once more, unless a worker has seen it: the worker kit runs an id once.
         """
         self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), _call_of(submission), None)
-        status = self._tracker.decoded(self._tracker.read(submitted.task_id, caller)).status
+        status = self._tracker.decoded(self._tracker.read(submitted.task_id, caller), caller).status
         if status.celery_state == _UNSEEN and status.received_at is None:
             times = {"scheduled_for": status.scheduled_for, "expires_at": status.expires_at}
             self._send(submitted, msgspec.structs.replace(submission, **times), lease)
@@ -218,7 +218,9 @@ class Submitter:
 
     def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
-            self._store.end_lease(lease.claim, lease.holder, msgspec.json.encode(status) if status else None)
+            # From outside: whoever sends the same again may have another key of the same owner.
+            answer = msgspec.json.encode(seen(status, View.OUTSIDE)) if status else None
+            self._store.end_lease(lease.claim, lease.holder, answer)
 
 
 class _Lease(msgspec.Struct, frozen=True):

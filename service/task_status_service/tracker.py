@@ -34,7 +34,9 @@ from task_status_service.status import (
     Snapshot,
     TaskState,
     TaskStatus,
+    View,
     decode,
+    seen,
 )
 
 #: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
@@ -130,13 +132,19 @@ class Tracker:
         final_states: FinalStates,
         lost_final_seconds: float | None = None,
         volatile_store: VolatileStore = VolatileStore.WARN,
+        tracebacks: bool = True,
     ) -> None:
-        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back."""
+        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back.
+
+        Without `tracebacks` nobody sees any, whatever its scopes.
+        """
         self._store = store
         self._broker = broker
         self._final_states = final_states
         self._volatile_store = volatile_store
-        self._decodings = Decodings(final_states)
+        self._tracebacks = tracebacks
+        self._outside = Decodings(final_states, View.OUTSIDE)
+        self._inside = Decodings(final_states, View.INSIDE)
         self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
 
     def read(self, task_id: str, caller: Caller) -> Snapshot:
@@ -160,17 +168,23 @@ class Tracker:
         """Read some tasks, whosever they are, in their order and in one round trip; empty where there is nothing."""
         return map(self._lost.settle, self._store.read_many(task_ids))
 
-    def version(self, snapshot: Snapshot) -> str:
-        """Name what was read: another name whenever the status may be another one. Decodes nothing."""
-        return self._decodings.version(snapshot)
+    def _seen_by(self, caller: Caller) -> Decodings:
+        return self._inside if self._tracebacks and caller.may(Scope.TRACEBACKS) else self._outside
 
-    def decoded(self, snapshot: Snapshot, version: str | None = None) -> Decoded:
-        """Decode what was read, of this version if that is known already.
+    def version(self, snapshot: Snapshot, caller: Caller) -> str:
+        """Name what was read: another name whenever the status that a caller sees may be another one.
+
+        Decodes nothing.
+        """
+        return self._seen_by(caller).version(snapshot)
+
+    def decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> Decoded:
+        """Decode what was read as a caller may see it, of this version if that is known already.
 
         Raises:
             TaskNotFound: nothing is stored.
         """
-        decoded = self._decodings.decoded(snapshot, version=version)
+        decoded = self._seen_by(caller).decoded(snapshot, version=version)
         if decoded is None:
             raise TaskNotFound
         return decoded
@@ -183,10 +197,11 @@ class Tracker:
         Raises:
             StoreUnavailable: not now.
         """
+        decodings = self._seen_by(caller)
         for found in self._store.read_many(task_ids):
             if not caller.sees(found):
                 continue
-            decoded = self._decodings.decoded(self._lost.settle(found), inline_size=inline_size)
+            decoded = decodings.decoded(self._lost.settle(found), inline_size=inline_size)
             if decoded is not None:
                 yield decoded
 
@@ -268,10 +283,13 @@ class Tracker:
             worker = None if status.celery_state in _WAITING else status.worker
             with contextlib.suppress(BrokerUnavailable):
                 self._broker.cancel(task_id, terminate=terminate, worker=worker)
-        return status
+        return seen(status, self._seen_by(caller).view)
 
     def _cancelable(self, task_id: str, caller: Caller) -> TaskStatus:
-        status = self.decoded(self.read(task_id, caller)).status
+        # From inside: where it runs is where it is canceled.
+        status = decode(self.read(task_id, caller), final_states=self._final_states, view=View.INSIDE)
+        if status is None:
+            raise TaskNotFound
         if status.done and status.state is not TaskState.CANCELED:
             raise TaskDone
         return status
@@ -285,7 +303,7 @@ class Tracker:
             StoreUnavailable: not now; part of it may be gone.
         """
         snapshot = self.read(task_id, caller)
-        if not self.decoded(snapshot).status.done or not self._store.forget(snapshot):
+        if not self.decoded(snapshot, caller).status.done or not self._store.forget(snapshot):
             raise TaskNotDone
 
     def health(self) -> Health:

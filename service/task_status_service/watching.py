@@ -85,7 +85,7 @@ class Watcher:
             while True:
                 snapshot = self._tracker.read(task_id, caller)
                 left = deadline - self._clock()
-                if left <= 0 or watch.is_over or self._is_awaited(snapshot, is_known):
+                if left <= 0 or watch.is_over or self._is_awaited(snapshot, caller, is_known):
                     return snapshot
                 while not watch.changed(min(left, LOOK_SECONDS)):
                     left = deadline - self._clock()
@@ -94,10 +94,10 @@ class Watcher:
         finally:
             watch.close()
 
-    def _is_awaited(self, snapshot: Snapshot, is_known: Callable[[str], bool] | None) -> bool:
+    def _is_awaited(self, snapshot: Snapshot, caller: Caller, is_known: Callable[[str], bool] | None) -> bool:
         if is_known is not None:
-            return not is_known(self._tracker.version(snapshot))
-        return self._tracker.decoded(snapshot).status.done
+            return not is_known(self._tracker.version(snapshot, caller))
+        return self._tracker.decoded(snapshot, caller).status.done
 
     def watch(self, task_ids: Sequence[str], *, counted_as: str) -> Watch:
         """Take a place for a stream, which its owner closes.

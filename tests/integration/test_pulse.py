@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,14 @@ def test_the_feed_tells(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("task_status_service.feed.REREAD_SECONDS", 0.2)
     arranged = Arranged(old_url)
     tracker = arranged.tracker
-    feed = Feed(arranged.store.publishers, tracker.read_many, tracker.version, keys=KEYS, limit=1, limit_per_caller=1)
+    feed = Feed(
+        arranged.store.publishers,
+        tracker.read_many,
+        partial(tracker.version, caller=ANYBODY),
+        keys=KEYS,
+        limit=1,
+        limit_per_caller=1,
+    )
     arranged.start(ago=STALLED_SECONDS - 1)
     with feed.watch(["t-1"], caller="me") as watch:
         assert arranged.store.read("t-1").liveness is Liveness.ALIVE

@@ -164,3 +164,27 @@ def test_never_anything_else(args, kwargs, schema):
     for checked in (PAY, task_type(schema, ["a", "b"])):
         with contextlib.suppress(InvalidArguments):
             check_arguments(checked, args, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "detail"),
+    [
+        ({"type": "integer"}, "kanarienvogel", "This value is not of type 'integer'"),
+        ({"enum": ["a", "b"]}, "kanarienvogel", "This value is not one of ['a', 'b']"),
+        ({"maxLength": 3}, "kanarienvogel", "This value is too long"),
+        ({"minItems": 2}, ["kanarienvogel"], "This value is too short"),
+        ({"items": False}, ["kanarienvogel"], "This value does not fit `items` of the task's arguments."),
+        ({"unevaluatedItems": False}, ["kanarienvogel"], "This value does not fit `unevaluatedItems`"),
+        ({"required": ["a"]}, {"b": "kanarienvogel"}, "'a' is a required property"),
+        ({"additionalProperties": False}, {"b": "kanarienvogel"}, "Additional properties are not allowed ('b' was"),
+    ],
+)
+def test_value_is_not_quoted(schema, value, detail):
+    """Whoever sent it has it, and an answer may be logged by whoever gets it."""
+    arguments = {"type": "object", "properties": {"x": schema}}
+    with pytest.raises(InvalidArguments) as raised:
+        check_arguments(TaskType(name="t", arguments=msgspec.Raw(json.dumps(arguments).encode())), [], {"x": value})
+
+    (fault,) = raised.value.faults
+    assert fault.detail.startswith(detail)
+    assert "kanarienvogel" not in fault.detail

@@ -9,7 +9,7 @@ from stored_values import ROWS, snapshot_of
 from task_status_service import decodings
 from task_status_service.decodings import MAX_REMEMBERED_BYTES, Decodings
 from task_status_service.listing import MAX_LISTED_SIZE
-from task_status_service.status import MAX_INLINE_SIZE, Snapshot
+from task_status_service.status import MAX_INLINE_SIZE, Snapshot, View
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def snapshot(task_id, **meta):
 
 def test_once(decoded_ids):
     """What was said once is said again without decoding, until it changes."""
-    its = Decodings({})
+    its = Decodings({}, View.INSIDE)
 
     assert its.decoded(snapshot("a")) is its.decoded(snapshot("a"))
     assert its.decoded(snapshot("a", status="SUCCESS")).status.done
@@ -40,7 +40,7 @@ def test_once(decoded_ids):
 def test_no_more_than_it_may(decoded_ids, monkeypatch):
     """Neither too many statuses nor long ones; what is forgotten is decoded again."""
     monkeypatch.setattr(decodings, "MAX_REMEMBERED", 2)
-    its = Decodings({})
+    its = Decodings({}, View.INSIDE)
 
     for task_id in ("a", "b", "c", "c", "b", "a"):
         its.decoded(snapshot(task_id))
@@ -52,7 +52,7 @@ def test_no_more_than_it_may(decoded_ids, monkeypatch):
 
 def test_what_a_list_leaves_out_is_not_left_out_elsewhere():
     """A list cuts long results; whoever reads the task alone afterwards gets the whole."""
-    its = Decodings({})
+    its = Decodings({}, View.INSIDE)
     large = snapshot("a", status="SUCCESS", result="x" * (MAX_LISTED_SIZE + 1))
 
     assert its.decoded(large, inline_size=MAX_LISTED_SIZE).status.result is None
@@ -60,19 +60,24 @@ def test_what_a_list_leaves_out_is_not_left_out_elsewhere():
 
 
 def test_versions_tell_tasks_and_settings_apart():
-    """The same bytes of another task, or under other settings, are another version."""
+    """The same bytes of another task, or under other settings, or seen from elsewhere, are another version."""
     custom = [Snapshot(task_id=task_id, meta=b'{"status": "PARTIAL"}') for task_id in "ab"]
-    versions = {Decodings(states).version(one) for one in custom for states in ({}, {"PARTIAL": "succeeded"})}
+    versions = {
+        Decodings(states, view).version(one)
+        for one in custom
+        for states in ({}, {"PARTIAL": "succeeded"})
+        for view in View
+    }
 
-    assert len(versions) == 4
+    assert len(versions) == 8
 
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from([MAX_LISTED_SIZE, MAX_INLINE_SIZE])), max_size=30))
 def test_as_if_nothing_were_remembered(asked):
     """Real stored values, alone or in a list, in any order, some of them twice."""
-    remembering = Decodings({})
+    remembering = Decodings({}, View.INSIDE)
 
     for row, inline_size in asked:
-        fresh = Decodings({}).decoded(snapshot_of(row), inline_size=inline_size)
+        fresh = Decodings({}, View.INSIDE).decoded(snapshot_of(row), inline_size=inline_size)
         assert remembering.decoded(snapshot_of(row), inline_size=inline_size) == fresh

@@ -37,6 +37,8 @@ def test_every_kind_of_value():
             "TASK_STATUS_KNOWN_SECONDS": "0",
             "TASK_STATUS_LOST_FINAL_SECONDS": "60",
             "TASK_STATUS_VOLATILE_STORE": "refuse",
+            "TASK_STATUS_TRACEBACKS": "no",
+            "TASK_STATUS_CORS_ORIGINS": "https://app.example.com, http://localhost:3000,https://[::1]:8443",
         }
     )
 
@@ -49,6 +51,8 @@ def test_every_kind_of_value():
         False,
     ]
     assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
+    assert not settings.tracebacks
+    assert settings.cors_origins == {"https://app.example.com", "http://localhost:3000", "https://[::1]:8443"}
     assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
 
 
@@ -64,6 +68,15 @@ def test_every_kind_of_value():
         ("WORKERS", "0"),
         ("WORKERS", "two"),
         ("WORKERS", "9" * 5_000),
+        ("TRACEBACKS", "maybe"),
+        ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "null"),
+        ("CORS_ORIGINS", "https://*.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com/"),
+        ("CORS_ORIGINS", "https://App.example.com"),
+        ("CORS_ORIGINS", "https://app.example.com,"),
+        ("CORS_ORIGINS", "app.example.com"),
+        ("CORS_ORIGINS", "https://a@app.example.com"),
         ("TASKS", "a,,b"),
         ("TASKS", "*"),
         ("TASKS", ".*"),
@@ -103,6 +116,22 @@ def test_unknown_ones_are_told():
     """A variable that does not exist is a mistake, and the answer lists those that do."""
     with pytest.raises(SettingInvalid, match=r"TASK_STATUS_REDIS is not a setting.*REDIS_URL"):
         from_env({"TASK_STATUS_REDIS": "redis://a"})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://:kanarienvogel/x@h:1/0", "redis://:x@h:kanarienvogel/0", "redis://:kanarienvogel@h:99999"),
+        *("redis://:kanarienvogel@[::1/0", "redis://:kanarienvogel@h\u2100/0", "http://:kanarienvogel@h"),
+        "sentinel://:x@a:1;sentinel://:x@b:kanarienvogel",
+    ],
+)
+def test_password_stays_secret(url):
+    """A URL that cannot be used is not shown, nor the part of its password that was taken for a port."""
+    with pytest.raises(SettingInvalid, match="TASK_STATUS_REDIS_URL=…") as raised:
+        from_env({"TASK_STATUS_REDIS_URL": url})
+
+    assert "kanarienvogel" not in str(raised.value)
 
 
 def test_documented():

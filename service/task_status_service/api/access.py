@@ -7,7 +7,7 @@ import functools
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import parse_qs
@@ -16,6 +16,7 @@ from flask import Flask, current_app, g, request
 
 from task_status_service import task_token
 from task_status_service.api.limits import Limits
+from task_status_service.api.loopback import check_local
 from task_status_service.caller import ANYBODY, Caller, Scope
 from task_status_service.errors import Forbidden, Unauthorized
 from task_status_service.keyring import KeyFile, Keyring
@@ -56,11 +57,22 @@ class Access:
     """Tell who asks."""
 
     def __init__(
-        self, keys: Keys | None = None, *, limits: Limits | None = None, clock: Callable[[], float] = time.time
+        self,
+        keys: Keys | None = None,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        is_local: bool = True,
+        origins: Collection[str] = (),
     ) -> None:
-        """Take the keys; None: there are none. The clock is in seconds since the epoch."""
+        """Take the keys; None: there are none. The clock is in seconds since the epoch.
+
+        Without keys and `is_local`, requests are for this machine only, and of pages for those of these origins.
+        """
         self._limits = limits or Limits()
         self._keys = keys
+        self._is_local = is_local
+        self._origins = origins
         self._clock = clock
         self._keyring: Keyring | None = None
         self._remembered: dict[str, Caller] = {}
@@ -88,8 +100,11 @@ class Access:
 
         Raises:
             Unauthorized: it comes without a key or token that counts.
+            Forbidden: there are no keys, and it is not meant for this machine.
         """
         if self._keys is None:
+            if self._is_local:
+                check_local(environ, self._origins)
             return ANYBODY
         keyring, now = self._keys.current, self._clock()
         if keyring is not self._keyring or now >= self._forgets_at or len(self._remembered) >= MAX_REMEMBERED:

@@ -40,7 +40,8 @@ class Express:
         try:
             caller = self._access.enter(environ)
             caller.require(Scope.READ)
-            answer = poll_answer(self._tracker, self._tracker.read(task_id, caller), environ.get("HTTP_IF_NONE_MATCH"))
+            snapshot = self._tracker.read(task_id, caller)
+            answer = poll_answer(self._tracker, snapshot, caller, environ.get("HTTP_IF_NONE_MATCH"))
         except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
             return self._problem(error, environ)(environ, start_response)
         answer.headers.extend(headers_of_limit(environ))

@@ -9,6 +9,7 @@ from typing import Final
 from werkzeug.http import parse_etags
 
 from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of
+from task_status_service.caller import Caller
 from task_status_service.status import Snapshot, TaskStatus
 from task_status_service.tracker import Tracker
 
@@ -52,12 +53,12 @@ def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
     return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else 0.0
 
 
-def poll_answer(tracker: Tracker, snapshot: Snapshot, if_none_match: str | None) -> Answer:
+def poll_answer(tracker: Tracker, snapshot: Snapshot, caller: Caller, if_none_match: str | None) -> Answer:
     """Answer one who polls with the status of what was read."""
-    version = tracker.version(snapshot)
+    version = tracker.version(snapshot, caller)
 
     def answer() -> Answer:
-        decoded = tracker.decoded(snapshot, version)
+        decoded = tracker.decoded(snapshot, caller, version)
         return answer_of(decoded.body, _KEPT if decoded.status.done else _live(snapshot))
 
     return conditional(snapshot, version, if_none_match, answer)

@@ -108,7 +108,7 @@ def get_task(task_id: str) -> Response:
     # A plain read does not come here: see express.py.
     waits = patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
-    return waits.acknowledge(poll_answer(tracker(), snapshot, if_none_match()).response())
+    return waits.acknowledge(poll_answer(tracker(), snapshot, caller(), if_none_match()).response())
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
@@ -131,6 +131,7 @@ def get_task(task_id: str) -> Response:
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded, also one that is too large for its status."""
     tasks = tracker()
-    snapshot = tasks.read(checked_task_id(task_id), caller())
-    version = tasks.version(snapshot)
+    who = caller()
+    snapshot = tasks.read(checked_task_id(task_id), who)
+    version = tasks.version(snapshot, who)
     return conditional(snapshot, version, if_none_match(), lambda: result_answer(tasks.result(snapshot))).response()

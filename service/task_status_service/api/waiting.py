@@ -26,7 +26,7 @@ def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
     if not waits.seconds:
         return task
     try:
-        return tracker().decoded(_wait(task.id, waits, None)).status
+        return tracker().decoded(_wait(task.id, waits, None), caller()).status
     except (TooManyWatches, TaskNotFound, Unavailable):
         return task
 

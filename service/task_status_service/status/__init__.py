@@ -16,6 +16,7 @@ from task_status_service.status.model import (
     TaskStatus,
 )
 from task_status_service.status.precedence import PRECEDENCE
+from task_status_service.status.view import View, seen
 
 __all__ = [
     "LOST_SECONDS",
@@ -33,5 +34,7 @@ __all__ = [
     "Snapshot",
     "TaskState",
     "TaskStatus",
+    "View",
     "decode",
+    "seen",
 ]

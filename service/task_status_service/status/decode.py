@@ -33,6 +33,7 @@ from task_status_service.status.model import (
 from task_status_service.status.plain import PlainCopy, TooLarge
 from task_status_service.status.precedence import claim_of_meta, claim_of_record
 from task_status_service.status.progress import COMPLETE, decode_progress
+from task_status_service.status.view import View, seen
 
 #: the states that a task does not leave, and whether it did what it was asked to; null is its own business
 _SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {
@@ -64,13 +65,22 @@ _NO_FINAL_STATES: Final[FinalStates] = MappingProxyType({})
 
 
 def decode(
-    snapshot: Snapshot, *, final_states: FinalStates = _NO_FINAL_STATES, inline_size: int = MAX_INLINE_SIZE
+    snapshot: Snapshot,
+    *,
+    final_states: FinalStates = _NO_FINAL_STATES,
+    inline_size: int = MAX_INLINE_SIZE,
+    view: View = View.INSIDE,
 ) -> TaskStatus | None:
     """Tell the status of a task from one read of the store; None if nothing is stored about it.
 
     `final_states` says what custom Celery states mean that end a task. A result of more than `inline_size`
     characters is left out. Never raises, and what it gives can always be encoded.
     """
+    status = _decode(snapshot, final_states, inline_size)
+    return status and seen(status, view)
+
+
+def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> TaskStatus | None:
     codes: set[str] = set()
     stored_record = unpack(snapshot.record)
     stored_meta = _decode_meta(snapshot, codes, inline_size)

@@ -1,0 +1,152 @@
+"""What browsers are told with every answer, and which pages of other origins may read it."""
+
+import json
+
+import pytest
+from flask.testing import FlaskClient
+from task_status_service.api.access import Access
+from task_status_service.api.browsers import EXPOSED, METHODS, REQUEST_HEADERS
+from task_status_service.app import create_api
+from task_status_worker.record import Fact, Note
+
+OURS = "https://app.example.com"
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+@pytest.fixture
+def stored(store):
+    """Store a task that is done."""
+    store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42}).encode()
+    store.note(Note(task_id="t-2", fact=Fact.SUBMITTED))
+
+
+@pytest.fixture
+def client(tracker, submitter, feed) -> FlaskClient:
+    """Give a client of a service that pages of other origins may ask too; it is told what they may read."""
+    return create_api(tracker, submitter, feed, who_asks=Access(is_local=False)).test_client()
+
+
+@pytest.fixture
+def open_client(tracker, submitter, feed) -> FlaskClient:
+    """Give a client of a service that lists an origin."""
+    return create_api(tracker, submitter, feed, cors_origins={OURS, "http://localhost:3000"}).test_client()
+
+
+#: method, path, status: each way in which an answer is made
+ANSWERS = [
+    ("GET", "/tasks/t-1", 200),
+    ("GET", "/tasks/t-1?wait=0", 200),
+    ("GET", "/tasks/nobody", 404),
+    ("GET", "/tasks", 200),
+    ("GET", "/tasks/t-1/result", 200),
+    ("GET", "/tasks/t-1/events", 200),
+    ("GET", "/tasks?limit=x", 422),
+    ("POST", "/tasks", 422),
+    ("POST", "/tasks/t-2/cancel", 202),
+    ("DELETE", "/tasks/t-2", 409),
+    ("OPTIONS", "/tasks", 200),
+    ("HEAD", "/tasks/t-1", 200),
+    ("GET", "/nothing", 404),
+    ("GET", "/livez", 200),
+    ("GET", "/openapi.json", 200),
+]
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(("method", "path", "code"), ANSWERS)
+def test_every_answer(client, method, path, code):
+    """Nothing is guessed, run, framed or shared, in whichever way the answer is made."""
+    response = client.open(path, method=method, headers={"Origin": OURS})
+
+    assert response.status_code == code
+    assert {name: response.headers.getlist(name) for name in ALWAYS} == {name: [text] for name, text in ALWAYS.items()}
+    assert response.headers.getlist("Vary") == ["Authorization"]
+    assert not [name for name, _ in response.headers if name.lower().startswith("access-control-")]
+    assert "Set-Cookie" not in response.headers
+
+
+@pytest.mark.usefixtures("stored")
+def test_not_modified_and_a_store_that_is_away(client, store):
+    """Answers without a body, and those of the express layer to errors."""
+    etag = client.get("/tasks/t-1").headers["ETag"]
+    unchanged = client.get("/tasks/t-1", headers={"If-None-Match": etag})
+    store.down = True
+    away = client.get("/tasks/t-1")
+
+    assert (unchanged.status_code, away.status_code) == (304, 503)
+    for response in (unchanged, away):
+        assert {name: response.headers[name] for name in ALWAYS} == ALWAYS
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(("method", "path", "code"), ANSWERS)
+def test_a_listed_origin_reads_every_answer(open_client, method, path, code):
+    """With the headers that one needs who polls; never with credentials, and for nobody else to keep."""
+    response = open_client.open(path, method=method, headers={"Origin": OURS})
+
+    assert response.status_code == code
+    assert response.headers.getlist("Access-Control-Allow-Origin") == [OURS]
+    assert response.headers["Access-Control-Expose-Headers"] == ", ".join(EXPOSED)
+    assert "Access-Control-Allow-Credentials" not in response.headers
+    assert response.headers["Vary"] == "Authorization, Origin"
+    assert {name: response.headers[name] for name in ALWAYS} == ALWAYS
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("null", "*", "", "https://app.example.com.evil.example", "https://evil.example/https://app.example.com"),
+        *(
+            "https://evilapp.example.com",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "https://example.com",
+        ),
+        *("https://APP.example.com", "https://app.example.com/", "https://app.example.com, https://evil.example"),
+    ],
+)
+def test_no_other_origin_does(open_client, origin):
+    """One that begins or ends like a listed one, or is written otherwise, is another one."""
+    for method in ("GET", "OPTIONS"):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        response = open_client.open("/tasks/t-1", method=method, headers=headers)
+        assert not [name for name, _ in response.headers if name.lower().startswith("access-control-")]
+        assert response.headers["Vary"] == "Authorization, Origin"
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/t-1", "/tasks/t-1/cancel", "/events"])
+def test_preflight(open_client, path):
+    """A browser asks before it sends a key or JSON; it has no key to ask with."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    response = open_client.options(path, headers={"Origin": OURS, **asked})
+
+    assert (response.status_code, response.data) == (204, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == OURS
+    assert response.headers["Access-Control-Allow-Methods"] == ", ".join(METHODS)
+    assert {"Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"} <= set(REQUEST_HEADERS)
+    assert response.headers["Access-Control-Allow-Headers"] == ", ".join(REQUEST_HEADERS)
+    assert int(response.headers["Access-Control-Max-Age"]) <= 7_200
+    assert "*" not in str(response.headers)
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/tasks/t-2/cancel"])
+@pytest.mark.parametrize(
+    "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
+)
+@pytest.mark.usefixtures("stored")
+def test_no_form_submits(client, broker, path, content_type):
+    """What a page of another origin may send without a preflight is refused, even if its body is JSON."""
+    response = client.post(path, data=b'{"name": "demo.add", "kwargs": {"x": 1, "y": 2}}', content_type=content_type)
+
+    assert response.status_code == 415
+    assert (broker.sent, broker.canceled) == ([], [])
+
+
+def test_no_cookie_is_a_key(client):
+    """There is nothing that a browser would send along by itself."""
+    assert client.get("/tasks/nobody", headers={"Cookie": "session=tsk_a_b"}).status_code == 404

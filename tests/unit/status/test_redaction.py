@@ -1,0 +1,212 @@
+"""Credentials are found by name and by looks, in time that grows with the text and no faster."""
+
+import json
+import re
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from task_status_service.status import redaction
+from task_status_service.status.redaction import PATH, REDACTED, hide_paths, redact, redact_value
+
+#: a word that no rule knows by itself: it can only go by what is around it
+CANARY = "kanarienvogel"
+KEY = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n" + CANARY + "\n"
+HEX = "5d41402abc4b2a76b9719d911017c592"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"password={CANARY}, user=bob", "password=[redacted], user=bob"),
+        (f"DB_PASSWORD={CANARY} next", "DB_PASSWORD=[redacted] next"),
+        (f"connect(password='{CANARY}', host=None)", "connect(password='[redacted]', host=None)"),
+        (f"{{'password': 'it\\'s {CANARY}', 'a': 1}}", "{'password': '[redacted]', 'a': 1}"),
+        (f'{{"api_key": "{CANARY}", "b": 2}}', '{"api_key": "[redacted]", "b": 2}'),
+        (f'{{\\"apiKey\\": \\"{CANARY}\\", \\"b\\": 2}}', '{\\"apiKey\\": \\"[redacted]\\", \\"b\\": 2}'),
+        (f"ValueError: secret: b'{CANARY}", "ValueError: secret: b'[redacted]"),
+        (f"{{:password => '{CANARY}'}}", "{:password => '[redacted]'}"),
+        (f"secrets=['{CANARY}', '{CANARY}'] end", "secrets=[redacted] end"),
+        (f"https://h/?access_token={CANARY}&x=1", "https://h/?access_token=[redacted]&x=1"),
+        (f"Authorization: Basic {CANARY}", "Authorization: Basic [redacted]"),
+        (f"'Authorization': 'Token {CANARY}'", "'Authorization': '[redacted]'"),
+        (f"Set-Cookie: a={CANARY}; b={CANARY}\nnext", "Set-Cookie: [redacted]\nnext"),
+        (f"postgres://user:{CANARY}@db/prod", "postgres://[redacted]@db/prod"),
+        (f"redis://:{CANARY}/not@encoded@db:1/0", "redis://[redacted]@db:1/0"),
+        (f"no file 'redis:/:{CANARY}@db:1/0'", "no file 'redis:/[redacted]@db:1/0'"),
+        (f"amqp://user:{CANARY}…", "amqp://[redacted]@"),
+        (f"{KEY}-----END RSA PRIVATE KEY-----\nnext", "[redacted]\nnext"),
+        (f"{KEY}and nothing more", "[redacted]"),
+        (f"got {JWT}.", "got [redacted]."),
+        ("Bearer abc123.def-4", "Bearer [redacted]"),
+        ("basic dXNlcjpwYXNz", "basic [redacted]"),
+        ("key AKIAIOSFODNN7EXAMPLE is unknown", "key [redacted] is unknown"),
+        ("ghp_0123456789abcdefghijABCDEFGHIJ012345", "[redacted]"),
+        ("key tsk_0123456789ab_aB-d_fghijklmno", "key tsk_0123456789ab_[redacted]"),
+        ("?access_token=tst_aB-d.fghijklmnop", "?access_token=[redacted]"),
+        ("tst_aB-d.fghijklmnop", "[redacted]"),
+        (f"digest {HEX}", "digest [redacted]"),
+    ],
+)
+def test_credentials(text, shown):
+    """What is a credential goes, and what is around it stays."""
+    assert redact(text) == shown
+    assert CANARY not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "could not convert string to float: 'abc'",
+        "password=None",
+        '"token": null',
+        "max_tokens=4096",
+        "tokenizer: gpt2",
+        "Unexpected token < in JSON at position 0",
+        "KeyError: 'password'",
+        "Bearer authentication failed",
+        "Basic requirements are not met",
+        "https://medium.com/@user/post",
+        "https://example.com/a?b=c",
+        "task-status-of-the-first-of-january",
+        "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10",
+        "1" * 40,
+        "E" * 300,
+        "passed: 3, failed: 1",
+    ],
+)
+def test_what_is_none_stays(text):
+    """A message must stay readable."""
+    assert redact(text) == text
+
+
+def test_in_json():
+    """By the name of a key, whatever is under it, and in every text however deep."""
+    value = {
+        "password": {"old": CANARY, "new": [CANARY]},
+        "api-key": 12345678,
+        "token": None,
+        "has_secret": True,
+        "lines": ["ok", {"url": f"redis://:{CANARY}@db"}],
+        f"redis://:{CANARY}@db": 1,
+        "n": 1.5,
+    }
+
+    shown = redact_value(value)
+
+    assert CANARY not in json.dumps(shown)
+    assert shown == {
+        "password": REDACTED,
+        "api-key": REDACTED,
+        "token": None,
+        "has_secret": True,
+        "lines": ["ok", {"url": "redis://[redacted]@db"}],
+        "redis://[redacted]@db": 1,
+        "n": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("No such file or directory: '/srv/some where/x.csv'", "No such file or directory: '[path]'"),
+        ("in /home/bob/x.py:3", "in [path]:3"),
+        ("path=/srv/x/y, z", "path=[path], z"),
+        ("see ~/.ssh/id and file:///srv/x", "see [path] and [path]"),
+        (r"C:\Users\bob\x.txt is locked", "[path] is locked"),
+        ("'C:/Program Files/x'", "'[path]'"),
+    ],
+)
+def test_paths(text, shown):
+    """Where files are is nobody's business."""
+    assert hide_paths(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["GET https://h/a/b failed", "and/or", "application/json", "1/2/2026", "a / b", "</b>"]
+)
+def test_what_is_no_path(text):
+    """URLs and slashes stay."""
+    assert hide_paths(text) == text
+
+
+NAMES = st.sampled_from(["password", "DB_PASSWD", "client-secret", "accessToken", "X-Api-Key", "session_id", "auth"])
+QUOTES = st.sampled_from([("", ""), ("'", "'"), ('"', '"'), ('\\"', '\\"'), ("b'", "'")])
+SEPARATORS = st.sampled_from(["=", ": ", " = ", " => ", ":"])
+
+
+@given(st.text(), NAMES, SEPARATORS, QUOTES, st.text())
+def test_named_whatever_is_around(before, name, separator, quotes, after):
+    """No text before or after it saves a named credential, unless it makes another name of it."""
+    if before and re.fullmatch(r"[\w-]", before[-1]):
+        before += " "
+
+    assert CANARY not in redact(f"{before}{name}{separator}{quotes[0]}{CANARY}{quotes[1]} {after}")
+
+
+PIECES = st.sampled_from(
+    [
+        *"=:'\" \\\n[](){}@/.-,",
+        "password",
+        "token",
+        "://",
+        "Bearer ",
+        "eyJ",
+        "AKIA",
+        "sk-",
+        HEX,
+        KEY,
+        REDACTED,
+        "/srv/x",
+    ]
+)
+
+
+@given(st.lists(PIECES | st.text(max_size=5)).map("".join))
+def test_twice_is_once(text):
+    """What is redacted has nothing left to redact."""
+    once = redact(text)
+
+    assert redact(once) == once
+
+
+PATTERNS = sorted(
+    {
+        pattern
+        for found in vars(redaction).values()
+        for pattern in (found if isinstance(found, tuple) else [found])
+        for pattern in (pattern if isinstance(pattern, tuple) else [pattern])
+        if isinstance(pattern, re.Pattern)
+    },
+    key=lambda pattern: pattern.pattern,
+)
+#: what begins a match that then fails, over and over
+ADVERSARIES = [
+    *("a", " ", "-", "/", "'", '"', "\\", "=", "(", "://", "x://a", "://@", "eyJ-", "eyJ.", "AKIA", "sk-", "bearer "),
+    *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "a=1,", "a:", "password=1,", 'password="', "password='\\", "/a"),
+    *("token: bearer ", "token=(", "~/", "C:\\", "'/", "a" * 31 + " ", "a" * 1_000 + "g", "file://", "http://@"),
+]
+
+
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+def test_time_grows_with_the_text(adversary):
+    """100,000 characters of the worst take each pattern some milliseconds, and not minutes."""
+    text = (adversary * 100_000)[:100_000]
+    assert len(PATTERNS) >= 10
+
+    for pattern in PATTERNS:
+        began = time.process_time()
+        pattern.sub("", text)
+        assert time.process_time() - began < 0.25, pattern.pattern
+
+    began = time.process_time()
+    redact(text)
+    hide_paths(text)
+    assert time.process_time() - began < 1.0
+
+
+def test_path_marker_is_no_path():
+    """Hiding twice is hiding once."""
+    assert hide_paths(hide_paths(f"'/srv/x' {PATH}")) == f"'{PATH}' {PATH}"
