@@ -309,12 +309,14 @@ class MemoryFeed:
     def __init__(self) -> None:
         self.script: list[Callable[[], object]] = []
         self.watches: list[MemoryWatch] = []
+        self.callers: list[str] = []
         self.limit = 100
         self.is_closed = False
 
     def watch(self, task_ids: Collection[str], *, caller: str) -> "MemoryWatch":
         if len(self.watches) >= self.limit:
             raise TooManyWatches
+        self.callers.append(caller)
         watch = MemoryWatch(self, task_ids)
         self.watches.append(watch)
         return watch

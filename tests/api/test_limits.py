@@ -137,6 +137,15 @@ def test_health_is_not_counted(client):
         assert "RateLimit" not in response.headers
 
 
+@pytest.mark.parametrize("path", ["/tasks/t-1/events", "/tasks/t-1?wait=0.01"])
+def test_places_are_the_owners(client, keys, feed, path):
+    """Streams and waits of two keys of one owner are counted as one's."""
+    for headers in keys[1][:2]:
+        client.get(path, headers=headers).close()
+
+    assert feed.callers == ["ann", "ann"]
+
+
 def test_without_keys_nothing_is_limited(tracker, submitter, feed, store, clock):
     """Where there are no keys only this machine asks."""
     limits = Limits(RateLimit(1, 1, clock_ns=clock))
