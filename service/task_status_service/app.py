@@ -7,7 +7,7 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
-from task_status_service.api import actions, context, docs, document, events, health, problems, tasks
+from task_status_service.api import actions, context, docs, document, events, health, problems, task_types, tasks
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> Flask:
         tracker,
         RedisSubmissionStore(records, keys=keys, retention=settings.retention),
         broker,
-        Catalog(store.announcements, allowed=settings.tasks),
+        Catalog(store.announcements, read_serving=store.serving, allowed=settings.tasks),
         default_queue=settings.default_queue,
     )
     feed = Feed(
@@ -93,7 +93,13 @@ def create_api(
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, health.blueprint):
+    for blueprint in (
+        tasks.blueprint,
+        actions.blueprint,
+        events.blueprint,
+        task_types.blueprint,
+        health.blueprint,
+    ):
         api.register_blueprint(blueprint)
     docs.register(app, api)
     app.wsgi_app = Express(app, tracker)  # type: ignore[method-assign]  # Flask's way of adding a layer

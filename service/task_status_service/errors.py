@@ -9,6 +9,7 @@ TaskStatusError
 +- NoResult
 +- TooManyWatches
 +- UnknownTaskType
++- TaskTypeNotFound
 +- InvalidArguments
 +- IdempotencyConflict
 +- IdempotencyInFlight
@@ -75,6 +76,10 @@ class TooManyWatches(TaskStatusError):
 
 class UnknownTaskType(TaskStatusError):
     """No worker announces a task of this name, so it may not be submitted."""
+
+
+class TaskTypeNotFound(TaskStatusError):
+    """No task type of this name may be submitted."""
 
 
 class InvalidArguments(TaskStatusError):

@@ -65,6 +65,8 @@ def test_operations(document):
         "cancelTask",
         "retryTask",
         "forgetTask",
+        "listTaskTypes",
+        "getTaskType",
         "getLiveness",
         "getReadiness",
     }
@@ -101,7 +103,7 @@ def test_errors_are_problems(document):
 
 def test_statuses_have_every_key(document):
     """Response properties are required, absent values null: no optional keys in clients."""
-    for name in ("TaskStatus", "Progress", "Failure", "Diagnostic", "Problem"):
+    for name in ("TaskStatus", "Progress", "Failure", "Diagnostic", "Problem", "TaskType"):
         schema = document["components"]["schemas"][name]
         assert schema["required"] == list(schema["properties"])
         assert "additionalProperties" not in schema

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from apispec import APISpec
 
-from task_status_service.api.answers import Alive, Ready, TaskList
+from task_status_service.api.answers import Alive, Ready, TaskList, TaskType, TaskTypeList
 from task_status_service.api.problems import CONTENT_TYPE, Problem
 from task_status_service.status import TaskStatus
 from task_status_service.version import VERSION
@@ -31,7 +31,7 @@ INFO: Final = {
 }
 
 #: what the structs may name; each becomes a component
-_STRUCTS: Final = (TaskStatus, TaskList, Problem, Alive, Ready)
+_STRUCTS: Final = (TaskStatus, TaskList, TaskType, TaskTypeList, Problem, Alive, Ready)
 
 _HEADERS: Final[Mapping[str, Schema]] = {
     "ETag": {
@@ -152,6 +152,22 @@ TASK_ID_PARAMETER: Final = {
 NOT_MODIFIED: Final[Schema] = {
     "description": "Nothing has changed since the version that `If-None-Match` names.",
     "headers": {"ETag": "ETag", "Cache-Control": "CacheControl", "Retry-After": "RetryAfter"},
+}
+
+
+#: of what may always change: there is no telling when
+NOT_MODIFIED_LIVE: Final[Schema] = {
+    **NOT_MODIFIED,
+    "headers": {"ETag": "ETag", "Cache-Control": "CacheControl"},
+}
+
+TASK_TYPE_PARAMETER: Final = {
+    "in": "path",
+    "name": "name",
+    "required": True,
+    "description": "The registered name.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+    "example": "demo.count",
 }
 
 

@@ -27,6 +27,7 @@ from task_status_service.errors import (
     TaskNotFound,
     TaskNotRepeatable,
     TaskStatusError,
+    TaskTypeNotFound,
     TooManyWatches,
     UnknownTaskType,
 )
@@ -87,6 +88,7 @@ READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
     NoResult: Reading(409, "no-result", "No result"),
     TooManyWatches: Reading(429, "rate-limited", "Too many requests", passes=True),
     UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
+    TaskTypeNotFound: Reading(404, "task-type-not-found", "No such task type"),
     InvalidArguments: Reading(422, "validation", "Invalid input"),
     IdempotencyConflict: Reading(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
     IdempotencyInFlight: Reading(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
