@@ -21,6 +21,8 @@ _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
 #: what a custom final state may be said to mean
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
+#: what the commands read that are a client of the API; a shell that sets them may also start the service
+_OF_CLIENT: Final = frozenset({"URL", "API_KEY"})
 _BIND: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
 
 
@@ -67,6 +69,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         SettingInvalid: naming the variable that cannot be used, or that does not exist.
     """
     given = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX) and text}
+    given = {name: text for name, text in given.items() if name not in _OF_CLIENT}
     if unknown := sorted(given.keys() - VARIABLES.keys()):
         raise SettingInvalid(f"{PREFIX}{unknown[0]} is not a setting. There are: {', '.join(sorted(VARIABLES))}.")
     values: dict[str, object] = {}
