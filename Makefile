@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-docker bench coverage lint format type openapi check clean
+	test-docker test-browser bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,7 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) worker/pyproject.toml -o requirements/worker.txt
 	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
+	$(COMPILE) --group pyproject.toml:browser --constraint requirements/dev.txt -o requirements/browser.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 
@@ -65,6 +66,13 @@ test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs
+
+test-browser: .venv/.browser ## the pages in a real Chromium, which must be there (Debian: apt-get install chromium)
+	@$(PYTEST) tests/browser -rs
+
+.venv/.browser: $(STAMP) requirements/browser.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
+	@touch $@
 
 bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run

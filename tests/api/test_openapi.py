@@ -91,6 +91,15 @@ def test_parameters_are_those_of_their_operation(document):
         assert all(parameter["in"] == "path" for parameter in item.get("parameters", []))
 
 
+def test_what_may_be_left_out_has_no_example(document):
+    """Swagger UI fills examples in: whoever tries an operation would send an Idempotency-Key that is not theirs."""
+    for _, _, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            if not parameter.get("required"):
+                assert "example" not in parameter
+                assert "example" not in parameter["schema"]
+
+
 def test_errors_are_problems(document):
     """Every documented error is a problem document."""
     for _, _, operation in operations(document):

@@ -82,6 +82,8 @@ _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
     http.HTTPStatus.TOO_MANY_REQUESTS: {"Retry-After": "RetryAfterProblem"},
 }
 
+# What may be left out has no `example`: Swagger UI would fill it in, and send it.
+
 WAIT_PARAMETERS: Final = [
     {
         "in": "query",
@@ -95,9 +97,8 @@ WAIT_PARAMETERS: Final = [
     {
         "in": "header",
         "name": "Prefer",
-        "description": "`wait=N`: the same as `?wait=N` (RFC 7240).",
+        "description": "`wait=N`, such as `wait=10`: the same as `?wait=N` (RFC 7240).",
         "schema": {"type": "string"},
-        "example": "wait=10",
     },
 ]
 
@@ -108,10 +109,9 @@ IDEMPOTENCY_KEY_PARAMETER: Final = {
     "name": "Idempotency-Key",
     "description": (
         "Names this request, so that it may be sent again when its answer was lost: for 24 hours the same key with the "
-        "same request gives the same answer, and makes one task."
+        "same request gives the same answer, and makes one task. Such as `order-4711`."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "order-4711",
 }
 
 LAST_EVENT_ID_PARAMETER: Final = {
