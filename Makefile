@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-docker test-browser bench coverage lint format type openapi check clean
+	test-faults test-docker test-browser faults bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -63,6 +63,14 @@ test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
+
+test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not part of `test`
+	@mkdir -p .run
+	@$(PYTEST) tests/faults --basetemp=.run/faults --verbose --numprocesses 2 --dist loadfile
+
+faults: $(STAMP) ## kill, stop and pause real processes for half an hour, check every answer, and write docs/reliability.md
+	@mkdir -p .run
+	@FAULTS=long $(PYTEST) tests/faults --basetemp=.run/faults --verbose
 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs

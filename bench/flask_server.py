@@ -15,6 +15,11 @@ class RivalServer(Server):
         self.name = name
         super().__init__(Settings(bind=bind))
 
+    def load_config(self) -> None:
+        """Take our settings, without what only our app has to do when it begins."""
+        super().load_config()
+        self.cfg.set("post_worker_init", lambda worker: None)  # noqa: ARG005  # gunicorn looks at the names
+
     def load(self) -> Any:
         """Make the app in the worker process, after gevent has patched it."""
         return getattr(importlib.import_module("bench.flask_rivals"), self.name)()

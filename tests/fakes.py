@@ -9,7 +9,8 @@ import note_model
 from task_status_service.durability import StoreReport
 from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyWatches
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
-from task_status_service.status import MAX_STORED_BYTES, Snapshot
+from task_status_service.resending import Unreceived
+from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 from task_status_service.submission import (
     CLAIM_SECONDS,
     LEASE_SECONDS,
@@ -20,7 +21,7 @@ from task_status_service.submission import (
     Recorded,
     Submission,
 )
-from task_status_worker.record import Note
+from task_status_worker.record import Fact, Note, Record, unpack
 
 
 class Kept(msgspec.Struct):
@@ -43,6 +44,7 @@ class MemoryStore:
         self.metas: dict[str, bytes | list[bytes]] = {}
         self.calls: dict[str, Call] = {}
         self.claims: dict[tuple[str, str], Kept] = {}
+        self.resent: dict[str, datetime] = {}
         self.announced: dict[bytes, bytes] = {}
         #: what each live worker instance serves
         self.served: dict[str, bytes] = {}
@@ -176,6 +178,27 @@ class MemoryStore:
         self._trip()
         return self.calls.get(task_id)
 
+    def unreceived(self, state: TaskState, *, start: int, after_seconds: float) -> tuple[int, list[Unreceived]]:
+        self._trip()
+        found = []
+        for task_id, stored in self.records.items():
+            record = unpack(stored)
+            if record is None or stored[b"indexed_as"].decode() != state or not _is_waiting(record):
+                continue
+            times = (record.updated_at, record.scheduled_for, record.next_retry_at)
+            sent_at = max(moment for moment in times if moment is not None)
+            if record.queue and (self.time - sent_at).total_seconds() > after_seconds:
+                retries = record.attempt + (record.fact is Fact.RETRYING)
+                found.append(Unreceived(task_id, record.queue, retries))
+        return 0, found[start:]
+
+    def mark_resent(self, task_id: str, *, seconds: float) -> bool:
+        self._trip()
+        if self.resent.get(task_id, self.time) > self.time:
+            return False
+        self.resent[task_id] = self.time + timedelta(seconds=seconds)
+        return True
+
     def forget(self, done: Snapshot) -> bool:
         self._trip()
         record = self.records.get(done.task_id, {})
@@ -229,18 +252,31 @@ def _fits(one: Indexed, wanted: Filter) -> bool:
     )
 
 
+def _is_waiting(record: Record) -> bool:
+    is_ours = not (record.send_unconfirmed or record.cancel_requested or record.call_changed or record.generation)
+    return is_ours and record.fact in (Fact.SUBMITTED, Fact.REQUEUED, Fact.RETRYING)
+
+
 class MemoryBroker:
     """Remember what was sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Submission, str]] = []
+        #: of each that was sent: how often it was tried before
+        self.retries: list[int] = []
+        #: messages that no worker has taken, by queue
+        self.queued: dict[str, int] = {}
         self.canceled: list[tuple[str, bool, str | None]] = []
         self.down = False
 
-    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
-        if self.down:
-            raise BrokerUnavailable
+    def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
+        self.check()
         self.sent.append((task_id, submission, queue))
+        self.retries.append(retries)
+
+    def waiting(self, queue: str) -> int:
+        self.check()
+        return self.queued.get(queue, 0)
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
         if self.down:

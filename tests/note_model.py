@@ -79,6 +79,8 @@ def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int) -> tuple[Hash, No
             _count(new, b"late")
     else:
         new = written.describes | new
+        if written.fact == b"REQUEUED":
+            _count(new, b"requeues")
         if new.get(b"cancel_requested") != old.get(b"cancel_requested"):
             new[b"updated_at"] = str(now_ms).encode()
         if advanced:
@@ -138,7 +140,6 @@ def _advance(new: Hash, written: Written, now: bytes, *, is_next_attempt: bool) 
     if written.stamp:
         new[written.stamp] = now
     if written.fact == b"REQUEUED":
-        _count(new, b"requeues")
         new[b"starts"] = b"0"
     if written.fact == b"STARTED":
         _drop(new, _OF_ONE_EXECUTION)

@@ -2,12 +2,15 @@
 
 import contextlib
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import redis
 import requests
@@ -67,6 +70,11 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
+    def forget(self) -> None:
+        """Delete the data of a server that is stopped."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)  # since Redis 7
+        (self.folder / "appendonly.aof").unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
 def running_redis(folder: Path, *, durable: bool = False) -> Iterator[RedisServer]:
@@ -80,44 +88,99 @@ def running_redis(folder: Path, *, durable: bool = False) -> Iterator[RedisServe
 
 
 @contextlib.contextmanager
-def running(command: list[str], *, environ: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process for the length of a `with` block, its output in a file."""
+def running(
+    command: list[str], *, environ: Mapping[str, str], log: Path, patience_seconds: float = 20.0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process for the length of a `with` block, its output in a file; its children end with it."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environ})
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **environ}, start_new_session=True
+        )
     try:
         yield process
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(patience_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # Its session is its own: what is left in it are children that a killed process has left behind.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+class Worker(NamedTuple):
+    """A real Celery worker."""
+
+    process: subprocess.Popen[bytes]
+    #: Celery's name for it
+    hostname: str
+    log: Path
+
+
+class Server(NamedTuple):
+    """The real service under gunicorn; the process is gunicorn's master."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+
+@contextlib.contextmanager
+def worker_process(
+    app: str,
+    *options: str,
+    redis_url: str,
+    folder: Path,
+    name: str = "test",
+    environ: Mapping[str, str] | None = None,
+    patience_seconds: float = 20.0,
+) -> Iterator[Worker]:
+    """Run a real Celery worker from when it is ready."""
+    hostname = f"{app}@{name}"
+    log = folder / f"worker-{hostname}.log"
+    log.touch()
+    before = log.stat().st_size
+    command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
+    environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parent), **(environ or {})}
+    with running(
+        [*command, "--without-mingle", "--without-gossip", "--hostname", hostname],
+        environ=environ,
+        log=log,
+        patience_seconds=patience_seconds,
+    ) as process:
+        wait_until(
+            lambda: b"ready." in log.read_bytes()[before:] or process.poll() is not None, timeout=30, what="the worker"
+        )
+        assert process.poll() is None, log.read_text()
+        yield Worker(process, hostname, log)
 
 
 @contextlib.contextmanager
 def running_worker(app: str, *options: str, redis_url: str, folder: Path) -> Iterator[Path]:
     """Run a real Celery worker from when it is ready; give its log."""
-    log = folder / f"worker-{app.rsplit('.', 1)[-1]}.log"
-    command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
-    environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parent)}
-    with running(
-        [*command, "--without-mingle", "--without-gossip", "--hostname", f"{app}@test"], environ=environ, log=log
-    ) as process:
-        wait_until(lambda: b"ready." in log.read_bytes() or process.poll() is not None, timeout=30, what="the worker")
-        assert process.poll() is None, log.read_text()
-        yield log
+    with worker_process(app, *options, redis_url=redis_url, folder=folder) as worker:
+        yield worker.log
 
 
 @contextlib.contextmanager
-def running_service(environ: dict[str, str], *, folder: Path) -> Iterator[str]:
-    """Run the real service under gunicorn from when it answers; give its URL."""
+def server_process(environ: Mapping[str, str], *, folder: Path, patience_seconds: float = 20.0) -> Iterator[Server]:
+    """Run the real service under gunicorn from when it answers."""
     bind = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "task_status_service.cli", "serve"]
-    with running(command, environ={**environ, "TASK_STATUS_BIND": bind}, log=folder / "service.log") as process:
+    environ = {**environ, "TASK_STATUS_BIND": bind}
+    log = folder / "service.log"
+    with running(command, environ=environ, log=log, patience_seconds=patience_seconds) as process:
         wait_until(lambda: _answers(bind) or process.poll() is not None, what="the service")
-        assert process.poll() is None, (folder / "service.log").read_text()
-        yield f"http://{bind}"
+        assert process.poll() is None, log.read_text()
+        yield Server(process, f"http://{bind}")
+
+
+@contextlib.contextmanager
+def running_service(environ: Mapping[str, str], *, folder: Path) -> Iterator[str]:
+    """Run the real service under gunicorn from when it answers; give its URL."""
+    with server_process(environ, folder=folder) as server:
+        yield server.url
 
 
 def _answers(bind: str) -> bool:

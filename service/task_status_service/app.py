@@ -14,6 +14,7 @@ from task_status_service.broker import CeleryBroker
 from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
+from task_status_service.resending import Resender
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.submission_store import RedisSubmissionStore
@@ -24,6 +25,8 @@ from task_status_service.tracker import Tracker
 FEED: Final = "task-status-feed"
 #: and what it is to find out when it starts
 CHECK_STORE: Final = "task-status-check-store"
+#: and who looks for lost messages beside it
+RESENDER: Final = "task-status-resender"
 
 
 def create_app(settings: Settings) -> Flask:
@@ -49,13 +52,9 @@ def create_app(settings: Settings) -> Flask:
         lost_final_seconds=settings.lost_final_seconds,
         volatile_store=settings.volatile_store,
     )
-    submitter = Submitter(
-        tracker,
-        RedisSubmissionStore(records, keys=keys, retention=settings.retention),
-        broker,
-        Catalog(store.announcements, read_serving=store.serving, allowed=settings.tasks),
-        default_queue=settings.default_queue,
-    )
+    submissions = RedisSubmissionStore(records, keys=keys, retention=settings.retention)
+    catalog = Catalog(store.announcements, read_serving=store.serving, allowed=settings.tasks)
+    submitter = Submitter(tracker, submissions, broker, catalog, default_queue=settings.default_queue)
     feed = Feed(
         store.publishers,
         tracker.read_many,
@@ -67,6 +66,7 @@ def create_app(settings: Settings) -> Flask:
     app = create_api(tracker, submitter, feed, max_body_bytes=settings.max_body_bytes)
     app.extensions[FEED] = feed
     app.extensions[CHECK_STORE] = tracker.check_store
+    app.extensions[RESENDER] = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
     return app
 
 

@@ -33,6 +33,8 @@ _SETTINGS: Final[dict[str, Any]] = {
     # A result backend would be subscribed to before each send, and that waits 19 s when Redis refuses connections
     # (celery/app/base.py send_task, celery#6166). We read results ourselves.
     "result_backend": None,
+    # Nor is one made, to do nothing, in every thread.
+    "result_backend_thread_safe": True,
     "task_serializer": "json",
     "accept_content": ["json"],
     "task_ignore_result": False,
@@ -44,6 +46,9 @@ _SETTINGS: Final[dict[str, Any]] = {
     "task_publish_retry_policy": _PUBLISH_POLICY,
 }
 
+#: names of queues that are remembered; clients may make up as many as they like
+_MAX_DECLARED: Final = 1_000
+
 
 class CeleryBroker:
     """Send tasks to the workers of any Celery app that reads this broker."""
@@ -53,10 +58,12 @@ class CeleryBroker:
         options = dict(_AMQP_OPTIONS if url.startswith("amqp") else _REDIS_OPTIONS)
         if url.startswith("sentinel:"):
             options["master_name"] = sentinel_master
+        #: kombu takes as long to see that a queue is declared as to send
+        self._declared: set[str] = set()
         self._app.conf.update(_SETTINGS, task_default_queue=default_queue, broker_transport_options=options)
 
-    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
-        """Send one message, once.
+    def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
+        """Send one message, once; `retries` says how often the task was tried before.
 
         Raises:
             BrokerUnavailable: it was not confirmed; it may or may not have been sent.
@@ -71,10 +78,20 @@ class CeleryBroker:
                 expires=submission.expires_at,
                 queue=queue,
                 priority=submission.priority,
+                retries=retries,
+                declare=() if queue in self._declared else None,
             )
+            self._remember_declared(queue)
         except (KombuError, OSError) as error:
+            # The broker may have lost its queues.
+            self._declared.clear()
             # kombu reraises what its transports raise as its own OperationalError.
             raise BrokerUnavailable from error
+
+    def _remember_declared(self, queue: str) -> None:
+        if len(self._declared) >= _MAX_DECLARED:
+            self._declared.clear()
+        self._declared.add(queue)
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
         """Broadcast Celery's `revoke`, once, and wait for no reply; with `worker` only that one obeys.
@@ -104,6 +121,23 @@ class CeleryBroker:
                 )
         except (KombuError, OSError) as error:
             raise BrokerUnavailable from error
+
+    def waiting(self, queue: str) -> int:
+        """Count the messages of a queue that no worker has taken; 0 if there is no such queue.
+
+        Raises:
+            BrokerUnavailable: it does not answer.
+        """
+        with self._app.connection_for_write() as connection:
+            try:
+                connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
+                return int(connection.channel().queue_declare(queue, passive=True).message_count)
+            except connection.channel_errors as error:
+                if "NOT_FOUND" in str(error):
+                    return 0
+                raise BrokerUnavailable from error
+            except (KombuError, OSError, *connection.connection_errors) as error:
+                raise BrokerUnavailable from error
 
     def check(self) -> None:
         """Open a connection and a channel, which every transport of kombu answers only when it is there.

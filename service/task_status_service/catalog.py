@@ -126,6 +126,10 @@ class Catalog:
             raise UnknownTaskType
         return found or TaskType(name)
 
+    def is_announced(self, name: str) -> bool:
+        """Tell whether workers with the kit take tasks of this name."""
+        return self._announced(name) is not None
+
     def offers(self) -> list[Offer]:
         """List the types that may be submitted, by name; of what is allowed by prefix those that are announced."""
         self._refresh()

@@ -60,6 +60,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 def _begin(worker: Any) -> None:
     _check_store(worker)
     _end_streams_with(worker)
+    _resend_beside(worker)
 
 
 def _check_store(worker: Any) -> None:
@@ -82,6 +83,16 @@ def _check_store(worker: Any) -> None:
         raise AppImportError(str(error)) from error
     for warning in warnings:
         worker.log.warning(warning)
+
+
+def _resend_beside(worker: Any) -> None:
+    """Look for lost messages as long as a worker process serves."""
+    if not worker.app.settings.resend_seconds:
+        return
+    from task_status_service.app import RESENDER  # noqa: PLC0415 - as in load
+
+    resender = worker.wsgi.extensions[RESENDER]
+    threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
 
 
 def _end_streams_with(worker: Any) -> None:

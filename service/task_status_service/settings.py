@@ -56,6 +56,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     watches_per_caller: int = 500
     #: how long nothing is heard of the worker of a task that has then failed; None: it may still come back
     lost_final_seconds: int | None = None
+    #: how long after it was sent a task that no worker has received is sent again, if its queue is empty; 0: never
+    resend_seconds: int = 30
     #: what to do about a store that may lose tasks
     volatile_store: VolatileStore = VolatileStore.WARN
     #: the largest request body, in bytes
@@ -156,6 +158,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "KNOWN_SECONDS": ("known_seconds", _number(0, 10 * 366 * 86_400)),
     # Who is silent for less is not lost. Workers that were not seen for a day are forgotten.
     "LOST_FINAL_SECONDS": ("lost_final_seconds", _number(int(LOST_SECONDS), SEEN_SECONDS // 2)),
+    "RESEND_SECONDS": ("resend_seconds", _number(0, 86_400)),
     "VOLATILE_STORE": ("volatile_store", _volatile_store),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),

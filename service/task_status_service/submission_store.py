@@ -10,6 +10,8 @@ from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import NOTE_SCRIPT, Note, Noted, note_call
 
 from task_status_service.redis_errors import named_errors
+from task_status_service.resending import Unreceived
+from task_status_service.status import TaskState
 from task_status_service.submission import (
     CLAIM_SECONDS,
     LEASE_SECONDS,
@@ -25,6 +27,11 @@ _SCRIPTS: Final = importlib.resources.files(__package__)
 _SUBMIT_SCRIPT: Final = _SCRIPTS.joinpath("submit.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _END_LEASE_SCRIPT: Final = _SCRIPTS.joinpath("end_lease.lua").read_text(encoding="utf-8")
 
+_UNRECEIVED_SCRIPT: Final = _SCRIPTS.joinpath("unreceived.lua").read_text(encoding="utf-8")
+
+#: tasks that are looked at in one trip, in search of lost messages: a millisecond of Redis
+LOOKED_AT: Final = 500
+
 _encode = msgspec.json.Encoder().encode
 _decode_call = msgspec.json.Decoder(Call).decode
 
@@ -39,6 +46,7 @@ class RedisSubmissionStore:
         self._retention = retention
         self._submit_script = records.register_script(_SUBMIT_SCRIPT)
         self._end_lease_script = records.register_script(_END_LEASE_SCRIPT)
+        self._unreceived_script = records.register_script(_UNRECEIVED_SCRIPT)
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
         """Claim the key, record the task and keep its call, all or nothing.
@@ -80,6 +88,24 @@ class RedisSubmissionStore:
         """End a lease that a submission with the task id `holder` was given."""
         with named_errors():
             self._end_lease_script(keys=[self._keys.claim(claim.owner, claim.key)], args=[holder, answer or b""])
+
+    def unreceived(self, state: TaskState, *, start: int, after_seconds: float) -> tuple[int, list[Unreceived]]:
+        """Look at the next `LOOKED_AT` tasks of a state; give where to go on, and those that no worker has received.
+
+        `start` is a rank in the index: while tasks come and go some are passed over, until the next time.
+        """
+        keys, args = [f"{self._keys.index}state:{state}"], [start, LOOKED_AT, round(after_seconds * 1000)]
+        with named_errors():
+            next_start, *found = self._unreceived_script(keys=keys, args=[*args, self._keys.record("")])
+        ones = zip(found[::3], found[1::3], found[2::3], strict=True)
+        return next_start, [
+            Unreceived(task_id.decode(), queue.decode("utf-8", "replace"), retries) for task_id, queue, retries in ones
+        ]
+
+    def mark_resent(self, task_id: str, *, seconds: float) -> bool:
+        """Mark a task for so long; false if it is marked already."""
+        with named_errors():
+            return bool(self._records.set(self._keys.resent(task_id), "", nx=True, px=round(seconds * 1000)))
 
     def call(self, task_id: str) -> Call | None:
         """Read what a worker was asked to run; None if that is not kept, or not as this version keeps it."""

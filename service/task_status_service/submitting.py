@@ -1,6 +1,7 @@
 """The use cases that make a task: submit one, and retry one that is done. Each at most once for one key of a client."""
 
 import contextlib
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Protocol
@@ -28,6 +29,9 @@ from task_status_service.tracker import Tracker
 
 #: label of a task that repeats another one: the other's id
 RETRY_OF: Final = "retry_of"
+
+#: whom a send that failed kept waiting for so long does not wait for a note of it too: 2 s are promised
+PATIENCE_SECONDS: Final = 1.1
 
 #: Celery's word for a task of which no worker has said anything
 _UNSEEN: Final = "PENDING"
@@ -89,6 +93,7 @@ class Submitter:
         *,
         default_queue: str,
         new_id: Callable[[], str] = lambda: str(uuid4()),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tracker = tracker
         self._store = store
@@ -97,6 +102,7 @@ class Submitter:
         self.catalog = catalog
         self._default_queue = default_queue
         self._new_id = new_id
+        self._clock = clock
 
     def submit(self, submission: Submission, claim: Claim | None = None) -> Accepted:
         """Accept a task.
@@ -144,6 +150,7 @@ class Submitter:
 
     def _once(self, claim: Claim | None, ask: Callable[[], Submission]) -> Accepted:
         """Accept what is asked for, unless it was accepted before."""
+        began = self._clock()
         try:
             submission = ask()
             submitted = self._checked(submission)
@@ -156,7 +163,7 @@ class Submitter:
         found = self._store.submit(submitted, _call_of(submission), claim)
         if isinstance(found, Claimed):
             return _replayed(found)
-        lease = _Lease(claim, submitted.task_id)
+        lease = _Lease(claim, submitted.task_id, began)
         if isinstance(found, Recorded):
             self._send(submitted, submission, lease)
             status = _queued(submitted, found.at)
@@ -197,6 +204,9 @@ class Submitter:
         try:
             self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
         except BrokerUnavailable:
+            if self._clock() - lease.began > PATIENCE_SECONDS:
+                # The client has waited long enough. The lease ends by itself; the record says less than it could.
+                raise
             unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
             # The client learns of the send. That the store went away too changes nothing; it is waited for once.
             with contextlib.suppress(Unavailable):
@@ -215,6 +225,8 @@ class _Lease(msgspec.Struct, frozen=True):
     #: None: there was no key to claim
     claim: Claim | None
     holder: str
+    #: when its request came, in seconds by the submitter's clock
+    began: float
 
 
 def _replayed(claimed: Claimed) -> Accepted:

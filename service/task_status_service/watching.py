@@ -1,8 +1,7 @@
 """The use cases that take time: wait for a task, and watch some to their end."""
 
-import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -127,13 +126,14 @@ class Watcher:
     def stream(self, watch: Watch, decoded: Sequence[Decoded], known: Mapping[str, str]) -> Iterator[Seen | None]:
         """Give each status of which `known` does not name the beginning of the version, until all are done.
 
-        None now and then if there is nothing to say. Ends after `STREAM_SECONDS` too, and when the process is about to
-        end. Whoever reads slowly gets the latest status and not those in between.
+        None now and then if there is nothing to say. A task that is gone, forgotten or lost, is watched no more. It
+        ends after `STREAM_SECONDS` too, and when the process is about to end. Who reads slowly gets the latest status
+        and not those in between.
         """
         deadline = self._clock() + STREAM_SECONDS
         versions = dict(known)
         pending = {one.status.id for one in decoded}
-        news: Iterable[Decoded] = decoded
+        news = decoded
         while True:
             for one in news:
                 if one.status.done:
@@ -147,12 +147,16 @@ class Watcher:
             changed = watch.changed(HEARTBEAT_SECONDS) & pending
             if not changed and not watch.is_over:
                 yield None
-            news = self._read_again(changed)
+            news, gone = self._read_again(changed)
+            pending -= gone
 
-    def _read_again(self, task_ids: Collection[str]) -> Iterable[Decoded]:
-        """Read what has changed; what cannot be read now is told of again, and what is gone stays as it was."""
-        with contextlib.suppress(Unavailable):
-            yield from self._tracker.decoded_many(sorted(task_ids))
+    def _read_again(self, task_ids: Collection[str]) -> tuple[Sequence[Decoded], set[str]]:
+        """Read what has changed, and name what is gone; what cannot be read now is told of again."""
+        try:
+            found = list(self._tracker.decoded_many(sorted(task_ids)))
+        except Unavailable:
+            return [], set()
+        return found, set(task_ids) - {one.status.id for one in found}
 
 
 def _is_same(known: str | None, version: str) -> bool:

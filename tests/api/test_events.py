@@ -119,6 +119,19 @@ def test_the_store_goes_away_and_comes_back(client, store, feed):
     assert [status["state"] for _, status in events_of(client.get("/tasks/t-1/events"))] == ["running", "succeeded"]
 
 
+def test_a_task_that_is_gone(client, store, feed):
+    """A stream has nothing to wait for when its task was forgotten or its data lost; those of other tasks go on."""
+    for task_id in ("t-1", "t-2"):
+        store.note(started(task_id))
+    feed.script = [lambda: store.records.pop("t-1")]
+    assert [status["state"] for _, status in events_of(client.get("/tasks/t-1/events"))] == ["running"]
+
+    store.note(started("t-1"))
+    feed.script = [lambda: store.records.pop("t-1"), lambda: store.note(ended("t-2"))]
+    events = events_of(client.get("/events?id=t-1&id=t-2"))
+    assert [(status["id"], status["done"]) for _, status in events] == [("t-1", False), ("t-2", False), ("t-2", True)]
+
+
 def test_several(client, store, feed):
     """Several tasks in one stream, which ends when all are done; who comes back is told nothing twice."""
     for task_id in ("t-1", "t-2", "t-3"):

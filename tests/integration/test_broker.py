@@ -1,6 +1,7 @@
 """Sending through a real Redis: what the message says, and how long it takes to learn that there is no broker."""
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import redis
 from celery import Celery
@@ -179,6 +181,40 @@ def test_restarted(tmp_path: Path) -> None:
         server.start()
         broker.send("t-2", SUBMISSION, queue="celery")
         broker.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_counts_what_waits(kind: str, broker: CeleryBroker) -> None:
+    """What no worker has taken, of any priority; a queue that there is not has none."""
+    fake = MemoryBroker()
+    used = fake if kind == "memory" else broker
+    assert used.waiting("sums") == 0
+
+    used.send("t-1", SUBMISSION, queue="sums")
+    used.send("t-2", msgspec.structs.replace(SUBMISSION, priority=9), queue="sums", retries=2)
+    fake.queued["sums"] = 2
+    assert used.waiting("sums") == 2
+
+
+def test_a_retry_says_so(broker: CeleryBroker, redis_url: str) -> None:
+    """A task that is sent again in place of a lost retry is the attempt that this would have been."""
+    broker.send("t-1", SUBMISSION, queue="sums", retries=2)
+
+    with redis.Redis.from_url(redis_url) as client:
+        [message] = messages(client, "sums")
+    assert (message["headers"]["id"], message["headers"]["retries"]) == ("t-1", 2)
+
+
+def test_emptied(broker: CeleryBroker, redis_url: str) -> None:
+    """A broker that has lost its queues is told of them again, and nothing that was accepted is lost."""
+    broker.send("t-1", SUBMISSION, queue="celery")
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+        with contextlib.suppress(BrokerUnavailable):
+            broker.send("t-2", SUBMISSION, queue="celery")
+            assert client.llen("celery") == 1
+        broker.send("t-3", SUBMISSION, queue="celery")
+        assert client.llen("celery") in (1, 2)
 
 
 def test_full(redis_server: RedisServer, broker: CeleryBroker) -> None:

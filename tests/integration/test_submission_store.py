@@ -15,8 +15,11 @@ from fakes import MemoryBroker, MemoryStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import RedisServer
+from task_status_service import submission_store
 from task_status_service.catalog import Catalog, TaskNames
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight
+from task_status_service.resending import Unreceived
+from task_status_service.status import TaskState
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.submission import (
     CLAIM_SECONDS,
@@ -32,7 +35,7 @@ from task_status_service.submission_store import RedisSubmissionStore
 from task_status_service.submitting import Accepted, Submitter
 from task_status_service.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note, unpack
+from task_status_worker.record import NOTE_SCRIPT, Fact, Note, note_call, unpack
 
 CALL = Call(name="demo.add", args=[2, None], kwargs={"z": {"deep": [1.5, "é"]}}, queue="sums", priority=3)
 CLAIM = Claim(key="order-1", fingerprint="f")
@@ -52,6 +55,7 @@ class Arranged(Protocol):
 
     def record(self, task_id: str) -> Any: ...
     def end_all_leases(self) -> None: ...
+    def note(self, note: Note) -> None: ...
 
 
 class ArrangedMemory:
@@ -66,6 +70,9 @@ class ArrangedMemory:
     def end_all_leases(self) -> None:
         self.store.time += timedelta(seconds=LEASE_SECONDS)
 
+    def note(self, note: Note) -> None:
+        self.store.note(note)
+
 
 class ArrangedRedis:
     """The adapter, over a real Redis."""
@@ -77,6 +84,10 @@ class ArrangedRedis:
 
     def record(self, task_id: str) -> Any:
         return unpack(self.client.hgetall(self.keys.record(task_id)))
+
+    def note(self, note: Note) -> None:
+        keys, args = note_call(note, keys=self.keys, retention=Retention())
+        self.client.eval(NOTE_SCRIPT, len(keys), *keys, *args)
 
     def end_all_leases(self) -> None:
         for key in self.client.keys("*task-status:claim:*"):
@@ -176,6 +187,53 @@ def test_resumes_what_is_not_confirmed(arranged: Arranged) -> None:
     assert arranged.record("t-1").send_unconfirmed
     arranged.store.submit(note_of("t-1", send_unconfirmed=False), CALL, None)
     assert not arranged.record("t-1").send_unconfirmed
+
+
+def test_unreceived(arranged: Arranged) -> None:
+    """What no worker has received for long enough is found by its state, with what it takes to send it again."""
+    arranged.store.submit(note_of("waiting", queue="sums"), CALL, None)
+    arranged.store.submit(note_of("retrying", queue="sums"), CALL, None)
+    arranged.store.submit(note_of("received", queue="sums"), CALL, None)
+    arranged.store.submit(note_of("unconfirmed", queue="sums", send_unconfirmed=True), CALL, None)
+    arranged.note(Note(task_id="retrying", fact=Fact.RETRYING, attempt=2))
+    arranged.note(Note(task_id="received", fact=Fact.RECEIVED))
+
+    found = {
+        state: arranged.store.unreceived(state, start=0, after_seconds=-1)
+        for state in (TaskState.QUEUED, TaskState.RETRYING)
+    }
+    assert found[TaskState.QUEUED] == (0, [Unreceived("waiting", "sums", 0)])
+    assert found[TaskState.RETRYING] == (0, [Unreceived("retrying", "sums", 3)])
+    assert arranged.store.unreceived(TaskState.QUEUED, start=0, after_seconds=60) == (0, [])
+
+
+def test_unreceived_for_its_time(arranged: Arranged) -> None:
+    """What waits for its time is not missed before."""
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    arranged.store.submit(note_of("t-1", queue="sums", scheduled_for=soon), CALL, None)
+
+    assert arranged.store.unreceived(TaskState.QUEUED, start=0, after_seconds=-1) == (0, [])
+
+
+def test_a_mark_expires(arranged: Arranged) -> None:
+    """Whoever is first sends; nobody else does for a while."""
+    assert [arranged.store.mark_resent("t-1", seconds=60) for _ in range(2)] == [True, False]
+    assert arranged.store.mark_resent("t-2", seconds=60)
+
+
+def test_looks_at_all_in_turn(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part at a time, from where it was, and from the beginning when there are no more."""
+    monkeypatch.setattr(submission_store, "LOOKED_AT", 2)
+    arranged = ArrangedRedis(redis_url, Keys())
+    for number in range(5):
+        arranged.store.submit(note_of(f"t-{number}", queue="sums"), CALL, None)
+
+    seen, start = [], 0
+    for _ in range(3):
+        start, found = arranged.store.unreceived(TaskState.QUEUED, start=start, after_seconds=-1)
+        seen += [one.task_id for one in found]
+    assert (sorted(seen), start) == ([f"t-{number}" for number in range(5)], 0)
+    arranged.client.close()
 
 
 STEPS = st.lists(

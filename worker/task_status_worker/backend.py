@@ -9,6 +9,7 @@ from celery.backends.base import BaseKeyValueStoreBackend
 from task_status_worker.failure import TaskFailed
 from task_status_worker.guard import readable_meta
 from task_status_worker.kit import kit_of
+from task_status_worker.redis_client import takes_no_writes
 from task_status_worker.run import run_of
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,14 @@ class GuardedBackend:
 class GuardedKeyValueBackend(GuardedBackend):
     """Mix into a backend that reads the stored value before it writes, such as Redis."""
 
+    def exception_safe_to_retry(self, exc: Exception) -> bool:
+        """Say whether it is worth another attempt: also where Redis is full or read-only for now.
+
+        To Celery that is an error of the task: it does not run, and its FAILURE cannot be stored either.
+        """
+        backend: Any = super()
+        return takes_no_writes(exc) or bool(backend.exception_safe_to_retry(exc))
+
     def decode_result(self, payload: Any) -> Any:
         """Read a stored value; one that cannot be read must not look like a Redis that is away.
 
@@ -98,8 +107,7 @@ class GuardedKeyValueBackend(GuardedBackend):
 
     def _is_passing(self, error: Exception) -> bool:
         """Say whether the store failed, and not the stored value."""
-        backend: Any = super()
-        return bool(backend.exception_safe_to_retry(error))
+        return self.exception_safe_to_retry(error)
 
 
 def guard_backend(backend: Any) -> Any:

@@ -43,6 +43,10 @@ class Keys(msgspec.Struct, frozen=True):
         """Name the key of what a worker is asked to run, kept for a retry."""
         return f"{self.prefix}task-status:call:{task_id}"
 
+    def resent(self, task_id: str) -> str:
+        """Name the mark of a task that was sent again."""
+        return f"{self.prefix}task-status:resent:{task_id}"
+
     def claim(self, owner: str, key: str) -> str:
         """Name the key of what is kept of an owner's Idempotency-Key, of which Redis sees a hash."""
         digest = hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()
@@ -74,7 +78,7 @@ class Keys(msgspec.Struct, frozen=True):
 
     @property
     def workers(self) -> str:
-        """Name the sorted set of workers that were seen: host name by Redis time in seconds."""
+        """Name the sorted set of worker instances that were seen: by Redis's time in seconds, with a fraction."""
         return f"{self.prefix}task-status:workers"
 
     @property

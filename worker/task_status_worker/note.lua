@@ -30,12 +30,13 @@ local now_ms = string.format('%.0f', seconds * 1000 + math.floor(tonumber(time[2
 record_seconds = record_seconds + math.max(0, math.ceil(scheduled_ms / 1000) - seconds)
 
 local old = redis.call(
-  'HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name', 'starts'
+  'HMGET', record, 'generation', 'attempt', 'rank', 'run', 'final', 'cancel_requested', 'seq', 'name', 'starts', 'terminate'
 )
 local is_new = not old[7]
 local old_generation, old_attempt = tonumber(old[1] or 0), tonumber(old[2] or 0)
 local old_rank, old_run, old_starts = tonumber(old[3] or -1), old[4] or '', tonumber(old[9] or 0)
-local was_final, was_canceled = old[5] == '1', old[6] == '1'
+local was_final = old[5] == '1'
+local canceled, terminate = old[6] == '1', old[10] == '1'
 local is_same_run = run ~= '' and run == old_run
 -- Whether the note is about an attempt before (below 0), that (0) or after the one of the record.
 local ahead = generation ~= old_generation and generation - old_generation or attempt - old_attempt
@@ -43,7 +44,7 @@ local ahead = generation ~= old_generation and generation - old_generation or at
 local function refusal_of_start()
   if not asks then return '' end
   if was_final then return 'ENDED' end
-  if was_canceled then return 'CANCELED' end
+  if canceled then return 'CANCELED' end
   if ahead > 0 or is_same_run then return '' end
   if ahead < 0 or old_rank > rank then return 'COPY' end
   if old_rank < rank then return '' end
@@ -72,16 +73,19 @@ end
 if was_final and fact ~= '' then
   redis.call('HINCRBY', record, 'late', 1)
 end
+-- Also one that comes late: what it put back may have been received again by now.
+if fact == 'REQUEUED' and not was_final then redis.call('HINCRBY', record, 'requeues', 1) end
 if not was_final then
   for i = first, first + describes - 1, 2 do
-    redis.call('HSETNX', record, ARGV[i], ARGV[i + 1])
+    local is_news = redis.call('HSETNX', record, ARGV[i], ARGV[i + 1]) == 1
+    if is_news and ARGV[i] == 'cancel_requested' then
+      canceled = true
+      -- Whichever attempt it was noted for.
+      redis.call('HSET', record, 'updated_at', now_ms)
+    end
+    if is_news and ARGV[i] == 'terminate' then terminate = true end
   end
 end
-
-local requests = redis.call('HMGET', record, 'cancel_requested', 'terminate')
-local canceled, terminate = requests[1] == '1', requests[2] == '1'
--- A cancel is news, whichever attempt it was noted for.
-if canceled and not was_canceled then redis.call('HSET', record, 'updated_at', now_ms) end
 
 if advanced then
   local fields = {'updated_at', now_ms, 'generation', ARGV[4], 'attempt', ARGV[5]}
@@ -89,10 +93,7 @@ if advanced then
   if fact ~= '' then
     set('fact', fact); set('rank', ARGV[2]); set('final', is_final)
     if stamp ~= '' then set(stamp, now_ms) end
-    if fact == 'REQUEUED' then
-      redis.call('HINCRBY', record, 'requeues', 1)
-      set('starts', 0)
-    end
+    if fact == 'REQUEUED' then set('starts', 0) end
     -- What the attempt before left behind does not hold for this one.
     redis.call('HDEL', record, 'next_retry_at')
     if fact == 'STARTED' then

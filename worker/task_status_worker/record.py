@@ -147,6 +147,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     progress: Any = None
     failure: RecordedFailure | None = None
     next_retry_at: datetime | None = None
+    #: the next attempt has other arguments than the task was submitted with
+    call_changed: bool | None = None
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,6 +206,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     #: the cancel is to kill a run that does not stop by itself
     terminate: bool = False
     send_unconfirmed: bool = False
+    #: the last attempt was to have other arguments than the task was submitted with
+    call_changed: bool = False
     outcome: str | None = None
     result_stored: bool = True
 
@@ -253,6 +257,7 @@ _HOLDS_NOW: Final = (
     "progress",
     "failure",
     "next_retry_at",
+    "call_changed",
 )
 
 
@@ -380,6 +385,7 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "cancel_requested": _flag,
     "terminate": _flag,
     "send_unconfirmed": _flag,
+    "call_changed": _flag,
     "outcome": _text,
     "result_stored": _flag,
     "name": _text,

@@ -22,10 +22,17 @@ redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), AR
 return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
 """
 
-#: Redis answered, and may take the same write a moment later: it is full, or has become a replica
+#: Redis answered, and takes no writes: it is full, or has become a replica
 _PASSING_ERRORS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 #: the same within the error of a script, before Redis 7
 _PASSING_WORDS: Final = ("-OOM ", "-READONLY ")
+
+
+def takes_no_writes(error: Exception) -> bool:
+    """Say whether Redis is full or read-only, and may take the same write a moment later."""
+    if isinstance(error, _PASSING_ERRORS):
+        return True
+    return isinstance(error, redis.ResponseError) and any(word in str(error) for word in _PASSING_WORDS)
 
 
 class _Announced(msgspec.Struct):
@@ -92,7 +99,6 @@ def _two_errors() -> Iterator[None]:
     try:
         yield
     except redis.ResponseError as error:
-        is_passing = isinstance(error, _PASSING_ERRORS) or any(word in str(error) for word in _PASSING_WORDS)
-        raise (Unreachable if is_passing else Refused)(error) from error
+        raise (Unreachable if takes_no_writes(error) else Refused)(error) from error
     except (redis.RedisError, OSError) as error:
         raise Unreachable(error) from error

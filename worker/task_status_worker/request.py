@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from celery.worker import state
+from kombu.transport import virtual
 
 from task_status_worker.kit import kit_that_records
 
@@ -45,6 +46,30 @@ class StatusRequest:
             request._already_revoked = True  # noqa: SLF001  # as above
         elif flags[0].cancel_requested:
             state.revoked.add(request.id)
+
+    def acknowledge(self) -> None:
+        """Acknowledge, and free the place of the message also where the broker does not hear of it."""
+        super().acknowledge()  # type: ignore[misc]  # Celery's, below this one
+        self._free_place()
+
+    def reject(self, requeue: bool = False) -> None:
+        """Reject, and free the place of the message also where the broker does not hear of it."""
+        super().reject(requeue)  # type: ignore[misc]  # Celery's, below this one
+        self._free_place()
+
+    def _free_place(self) -> None:
+        """Count a message no more that could not be acknowledged.
+
+        kombu logs the error and goes on counting it (kombu/message.py, ack_log_error; transport/redis.py, QoS.ack). As
+        many of these as the worker may hold, and it takes no message any more, without a word (celery#8030). The broker
+        delivers such a message again after its visibility timeout, and then the record says whether it has ended.
+        """
+        request: Any = self
+        message = request.message
+        qos = getattr(message.channel, "_qos", None)
+        if not message.acknowledged and isinstance(qos, virtual.QoS):
+            # That of the base class, which tells nobody.
+            virtual.QoS.ack(qos, message.delivery_tag)  # type: ignore[no-untyped-call]
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Let the receivers of task_failure see the request, as they do for every other failure.

@@ -28,6 +28,8 @@ class Run:
         self.question: Note | None = None
         #: why it may not start, as the record said
         self.refusal: Refusal | None = None
+        #: it was to be retried with other arguments than it was called with
+        self.call_changed = False
         #: another task runs under this id now; what becomes of this run is of no interest
         self.replaced = False
 

@@ -151,6 +151,7 @@ def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         next_retry_at=_time_of(reason.when),
         failure=failure_of(cause) if cause is not None else None,
         progress=run.custom_meta if run is not None else None,
+        call_changed=(run is not None and run.call_changed) or None,
     )
 
 

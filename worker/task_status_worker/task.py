@@ -50,6 +50,9 @@ class StatusTask(Task):
         """Retry, unless the task itself said that it failed: `autoretry_for=(Exception,)` means what is unforeseen."""
         if isinstance(exc, TaskFailed):
             raise exc
+        run = run_of(self.request)
+        if run is not None and (args is not None or kwargs is not None):
+            run.call_changed = True
         return super().retry(args, kwargs, exc, *more, **options)
 
     def on_replace(self, sig: Any) -> Any:

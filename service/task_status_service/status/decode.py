@@ -3,6 +3,9 @@
 Rule 1: `PRECEDENCE` says whose word decides the state.
 Rule 2: a cancel that is requested makes whatever has not ended `canceling`.
 Rule 3: the meta gives result and failure only where it agrees with the state; else the record does.
+Rule 4: while the worker that runs a task is there, the end of the task is what its record says. The record follows the
+meta within milliseconds, and until then the task may overwrite what it stored: `update_state("FAILURE", …)`, then a
+result.
 """
 
 from collections.abc import Mapping
@@ -76,6 +79,8 @@ def decode(
     record, meta = stored_record or Record(), stored_meta or UNREADABLE
 
     says_meta = claim_of_meta(meta, final_states)
+    if says_meta is not None and says_meta.state in _SUCCESSFUL and _is_run_now(record, snapshot):
+        meta, says_meta = UNREADABLE, None
     claims = [claim for claim in (claim_of_record(record, final_states), says_meta) if claim is not None]
     decided = min(claims, default=None)
     if decided is None:
@@ -104,7 +109,7 @@ def decode(
         result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
         meta=_custom_meta(meta) if has_begun else None,
-        # Both final and STARTED: Celery's meta has ended and the record has not.
+        # Both done and STARTED: its worker was lost, or is not known, between Celery's last write and its own.
         liveness=Liveness.UNKNOWN if done or record.fact is not Fact.STARTED else snapshot.liveness,
         next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
         children=meta.children,
@@ -113,6 +118,10 @@ def decode(
         diagnostics=diagnose(codes),
         **_described(snapshot, record, meta),
     )
+
+
+def _is_run_now(record: Record, snapshot: Snapshot) -> bool:
+    return record.fact is Fact.STARTED and snapshot.liveness in (Liveness.ALIVE, Liveness.STALLED)
 
 
 def _decode_meta(snapshot: Snapshot, codes: set[str], inline_size: int) -> Meta | None:

@@ -54,13 +54,13 @@ class Bench:
         install(self.app)
 
     @contextlib.contextmanager
-    def working(self, pool: str = "solo") -> Iterator[Any]:
+    def working(self, pool: str = "solo", *, concurrency: int = 1) -> Iterator[Any]:
         """Run a worker in this process; give it."""
         root = logging.getLogger()
         level, handlers = root.level, list(root.handlers)
         try:
             with start_worker(
-                self.app, pool=pool, concurrency=2, perform_ping_check=False, shutdown_timeout=30
+                self.app, pool=pool, concurrency=concurrency, perform_ping_check=False, shutdown_timeout=30
             ) as worker:
                 yield worker
         finally:

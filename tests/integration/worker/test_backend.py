@@ -1,6 +1,7 @@
 """The guarded result backend on a real Redis: what is stored can be read, and nothing stops a store."""
 
 import pickle
+import threading
 from typing import Any, NamedTuple
 
 import pytest
@@ -109,6 +110,32 @@ def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
     bench.install()
     with pytest.raises(BackendStoreError):
         bench.app.backend.store_result("t", 1, "SUCCESS")
+
+
+@pytest.mark.parametrize(
+    ("refuse", "accept"),
+    [
+        (("config", "set", "maxmemory", "1"), ("config", "set", "maxmemory", "0")),
+        (("replicaof", "127.0.0.1", "1"), ("replicaof", "no", "one")),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_redis_that_takes_no_writes_is_waited_for(
+    backend: Any, bench: Bench, refuse: tuple[str, ...], accept: tuple[str, ...]
+) -> None:
+    """What is to be stored is stored when it takes them again; to Celery it would be an error of the task."""
+    backend.store_result("t", {"done": 1}, "PROGRESS")
+    bench.client.execute_command(*refuse)
+    storing = threading.Thread(target=backend.store_result, args=("t", 42, "SUCCESS"))
+    try:
+        storing.start()
+        # Long enough to be refused; without a word it would have ended.
+        storing.join(0.2)
+        assert storing.is_alive()
+    finally:
+        bench.client.execute_command(*accept)
+    storing.join(10)
+    assert (bench.meta("t")["status"], bench.meta("t")["result"]) == ("SUCCESS", 42)
 
 
 def test_every_writer_is_guarded(backend: Any, bench: Bench) -> None:

@@ -136,7 +136,7 @@ def test_a_cancel_between_two_attempts(gated: Gated) -> None:
 
 def test_a_message_that_was_sent_twice_runs_once(gated: Gated) -> None:
     """While the first one runs, after it has ended, and before any of it was recorded."""
-    with gated.bench.working("threads"):
+    with gated.bench.working("threads", concurrency=2):
         for _ in range(2):
             gated.blocked.apply_async(task_id="twice")
         gated.bench.wait("twice", lambda record: record.progress is not None)

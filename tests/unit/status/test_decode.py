@@ -109,7 +109,6 @@ def test_a_record_without_a_fact():
         ("STARTED", None, True),
         ("STARTED", meta_of("PROGRESS", {"done": 1}), True),
         ("STARTED", b"garbage", True),
-        ("STARTED", meta_of("SUCCESS"), False),
         ("RECEIVED", None, False),
         ("FINISHED", None, False),
         (None, meta_of("STARTED"), False),
@@ -231,6 +230,24 @@ def test_record_and_meta(line):
     metas = [b"{not json" if word == "{not json" else meta_of(word) for word in METAS]
 
     assert [status_of(meta, FACTS[fact]).state for meta in metas] == states
+
+
+@pytest.mark.parametrize("word", ["SUCCESS", "FAILURE", "REVOKED", "REJECTED", "PARTIAL"])
+def test_a_run_ends_by_its_record(word):
+    """While its worker is there, what a task stores may be overwritten: no end that is taken back later."""
+
+    def told(silence_seconds, record):
+        snapshot = Snapshot(task_id="x", meta=meta_of(word), record=record, silence_seconds=silence_seconds)
+        return decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
+
+    for silence_seconds in (0.0, 30.0):
+        status = told(silence_seconds, record_of("STARTED"))
+        assert (status.state, status.done, status.celery_state, status.failure) == ("running", False, "STARTED", None)
+        assert told(silence_seconds, record_of("STARTED", cancel_requested="1")).state == "canceling"
+    for silence_seconds in (90.0, None):
+        status = told(silence_seconds, record_of("STARTED"))
+        assert (status.done, status.liveness) == (True, "unknown")
+    assert told(0.0, record_of("FINISHED", outcome="SUCCESS")).state == "succeeded"
 
 
 @pytest.mark.parametrize(

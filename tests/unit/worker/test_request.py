@@ -1,6 +1,7 @@
 """The Request of the kit: when it asks the record, and what it makes of the answer."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ class CelerysRequest:
         self._already_revoked = False
         self._expired = expired
         self.acknowledged = False
+        self.message = SimpleNamespace(channel=None, acknowledged=True)
 
     def maybe_expire(self) -> bool:
         return self._expired

@@ -1,0 +1,173 @@
+"""A client that records whatever it is answered: one connection, for one thread."""
+
+import contextlib
+import http.client
+import time
+from typing import Any, Final
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from faults.history import Answer, Operation, Recorder, Seen
+
+#: seconds; longer than any answer may take, so that one that comes late is seen to come
+_PATIENCE_SECONDS: Final = 15.0
+#: seconds after which an idle connection is not used again: the server closes its end after five
+_IDLE_SECONDS: Final = 2.0
+
+_ACCEPTED: Final = frozenset({200, 202})
+
+
+class _Problem(msgspec.Struct, frozen=True):
+    type: str = ""
+    errors: list[dict[str, Any]] = []
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    store_epoch: str | None = None
+    warnings: list[str] = []
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    items: list[msgspec.Raw]
+    missing: list[str]
+    next_cursor: str | None = None
+
+
+class Client:
+    """Ask one service, and record each answer."""
+
+    def __init__(self, url: str, recorder: Recorder) -> None:
+        self._address = urlsplit(url).netloc
+        self._recorder = recorder
+        self._connection: http.client.HTTPConnection | None = None
+        self._used_at = 0.0
+
+    def submit(self, name: str, *args: Any, key: str | None = None, **submission: Any) -> Answer:
+        body = {"name": name, "args": args, **submission}
+        return self._ask("submit", "POST", "/tasks", body=body, key=key)
+
+    def submit_until_accepted(self, name: str, *args: Any, key: str, seconds: float, **submission: Any) -> Answer:
+        """Submit again and again under one key, as a client does that must not do it twice.
+
+        Raises:
+            TimeoutError: it was not accepted within so many seconds
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = self.submit(name, *args, key=key, **submission)
+            if answer.accepted:
+                return answer
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{key} is not accepted: {answer}")
+            time.sleep(0.2)
+
+    def read(self, task_id: str) -> Answer:
+        return self._ask("read", "GET", f"/tasks/{task_id}", task_id=task_id)
+
+    def read_many(self, task_ids: list[str]) -> Answer:
+        """Read up to a hundred."""
+        return self._ask("batch", "GET", f"/tasks?{urlencode([('id', task_id) for task_id in task_ids])}")
+
+    def cancel(self, task_id: str, *, terminate: bool = False) -> Answer:
+        body = {"terminate": terminate}
+        return self._ask("cancel", "POST", f"/tasks/{task_id}/cancel", body=body, task_id=task_id, terminate=terminate)
+
+    def retry(self, task_id: str, *, key: str | None = None) -> Answer:
+        # The task that it is about is another one than the one that it makes.
+        return self._ask("retry", "POST", f"/tasks/{task_id}/retry", key=key)
+
+    def forget(self, task_id: str) -> Answer:
+        return self._ask("forget", "DELETE", f"/tasks/{task_id}", task_id=task_id)
+
+    def ready(self) -> Answer:
+        return self._ask("ready", "GET", "/readyz")
+
+    def live(self) -> Answer:
+        return self._ask("live", "GET", "/livez")
+
+    def names_of(self, name: str) -> list[str]:
+        """List the ids of all tasks of this name, page by page."""
+        found, cursor = [], None
+        while True:
+            query = {"name": name, "limit": 200, **({"cursor": cursor} if cursor else {})}
+            status, _, body = self._exchange("GET", f"/tasks?{urlencode(query)}", None, {})
+            if status != 200:
+                raise ConnectionError(f"{status}: {body!r}")
+            page = msgspec.json.decode(body, type=_Batch)
+            found += [msgspec.json.decode(item, type=Seen).id for item in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(
+        self, operation: Operation, method: str, path: str, *, body: Any = None, key: str | None = None, **about: Any
+    ) -> Answer:
+        """Ask once; what goes wrong is recorded too, and not raised."""
+        headers = {"Idempotency-Key": key} if key else {}
+        at = time.monotonic()
+        try:
+            status, answered, text = self._exchange(method, path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            answer = Answer(
+                at=at, ended=time.monotonic(), operation=operation, error=repr(error)[:200], key=key, **about
+            )
+        else:
+            answer = Answer(
+                at=at,
+                ended=time.monotonic(),
+                operation=operation,
+                status=status,
+                retry_after="Retry-After" in answered,
+                replayed=answered.get("Idempotency-Replayed") == "true",
+                key=key,
+                **about,
+                **_contents(operation, status, text),
+            )
+        self._recorder.write(answer)
+        return answer
+
+    def _exchange(
+        self, method: str, path: str, body: Any, headers: dict[str, str]
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        if self._connection is not None and time.monotonic() - self._used_at > _IDLE_SECONDS:
+            self.close()
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
+        if body is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        self._connection.request(method, path, msgspec.json.encode(body) if body is not None else None, headers)
+        response = self._connection.getresponse()
+        text = response.read()
+        self._used_at = time.monotonic()
+        return response.status, response.headers, text
+
+
+def _contents(operation: Operation, status: int, text: bytes) -> dict[str, Any]:
+    """Give what of a body belongs in the history."""
+    if status >= 300:
+        with contextlib.suppress(msgspec.MsgspecError):
+            problem = msgspec.json.decode(text, type=_Problem)
+            slug = problem.type.removeprefix("/problems/") or None
+            return {"problem": slug, "faults": [str(fault.get("detail")) for fault in problem.errors]}
+        return {}
+    if operation == "ready":
+        ready = msgspec.json.decode(text, type=_Ready)
+        return {"epoch": ready.store_epoch, "warnings": ready.warnings}
+    if operation == "batch":
+        batch = msgspec.json.decode(text, type=_Batch)
+        return {"seen": [_seen(item) for item in batch.items], "missing": batch.missing}
+    if operation in ("submit", "read", "cancel", "retry") and status in _ACCEPTED:
+        return {"seen": [_seen(text)]}
+    return {}
+
+
+def _seen(text: bytes) -> Seen:
+    status = msgspec.json.decode(text, type=Seen)
+    return msgspec.structs.replace(status, whole=bytes(text).decode()) if status.done else status

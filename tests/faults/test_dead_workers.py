@@ -1,0 +1,146 @@
+"""Workers die, hang and are only busy: what is told of their tasks is that, and in time."""
+
+import contextlib
+import time
+from typing import Final
+
+import pytest
+from servers import wait_until
+
+from faults.checker import explain
+from faults.client import Client
+from faults.history import Seen
+from faults.load import Call, Load, batches
+from faults.nemesis import Nemesis
+from faults.report import Counter
+from faults.site import Site, promised
+from faults.size import SIZE
+
+STALLED_SECONDS: Final = 20.0
+LOST_SECONDS: Final = 65.0
+#: Celery looks every five seconds for processes that it was not told of
+CRASHED_SECONDS: Final = 10.0
+
+
+def _seen(client: Client, task_ids: list[str]) -> list[Seen]:
+    return [status for batch in batches(task_ids) for status in client.read_many(batch).seen]
+
+
+def _wait_for_liveness(client: Client, task_ids: list[str], liveness: str, *, since: float, seconds: float) -> float:
+    """Wait until all of these tasks read so, and give how long that took; asks twice a second."""
+
+    def all_read_so() -> bool:
+        time.sleep(0.5)
+        seen = _seen(client, task_ids)
+        return len(seen) == len(task_ids) and {status.liveness for status in seen} == {liveness}
+
+    wait_until(
+        all_read_so, timeout=seconds, what=f"{liveness}: {[status.liveness for status in _seen(client, task_ids)]}"
+    )
+    return time.monotonic() - since
+
+
+def test_killed_and_stopped(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """One worker is killed, one hangs for a while, one is well."""
+    gate = site.gate()
+    with contextlib.ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(site.worker(name, "--concurrency", str(SIZE.orphans)))
+            for name in ("killed", "stopped", "well")
+        }
+        task_ids = [client.submit("faults.hold", str(gate)).accepted.id for _ in range(len(workers) * SIZE.orphans)]
+        site.wait_for_deeds("started", task_ids)
+        by_hostname = {status.id: status.worker for status in _seen(client, task_ids)}
+        of = {
+            name: [task_id for task_id in task_ids if by_hostname[task_id] == worker.hostname]
+            for name, worker in workers.items()
+        }
+        assert all(len(mine) == SIZE.orphans for mine in of.values())
+        _wait_for_liveness(client, task_ids, "alive", since=time.monotonic(), seconds=10)
+
+        with nemesis.worker_stopped(workers["stopped"]):
+            since = nemesis.kill_worker(workers["killed"])
+            stalled = _wait_for_liveness(
+                client, of["killed"] + of["stopped"], "stalled", since=since, seconds=STALLED_SECONDS + 10
+            )
+        alive = _wait_for_liveness(client, of["stopped"], "alive", since=time.monotonic(), seconds=20)
+        gate.touch()
+        site.wait_for_deeds("finished", of["well"] + of["stopped"])
+        count("tasks of workers that were killed or hang: the last was `stalled` after", f"{stalled:.1f} s", "≤ 20 s")
+        count("- tasks of the one that hung: `alive` again after it goes on", f"{alive:.1f} s")
+        if SIZE.is_patient:
+            lost = _wait_for_liveness(client, of["killed"], "lost", since=since, seconds=LOST_SECONDS + 10)
+            count("- tasks of the one that was killed: the last was `lost` after", f"{lost:.1f} s", "≤ 65 s")
+        wait_until(lambda: all(status.done for status in _seen(client, of["well"] + of["stopped"])), what="the others")
+        succeeded = sum(status.state == "succeeded" for status in _seen(client, of["well"] + of["stopped"]))
+        count("- tasks of the others that are `succeeded`", succeeded, 2 * SIZE.orphans)
+    violations = site.violations(promised(orphaned=() if SIZE.is_patient else of["killed"]))
+    assert not violations, explain(violations)
+    assert succeeded == 2 * SIZE.orphans
+    assert stalled < STALLED_SECONDS + SIZE.slack_seconds
+
+
+@pytest.mark.skipif(not SIZE.is_patient, reason="takes more than a minute")
+@pytest.mark.parametrize("site", [{"TASK_STATUS_LOST_FINAL_SECONDS": "60"}], indirect=True)
+def test_lost_is_final(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """Where that is set, a task whose worker is lost reads `failed`, and stays so."""
+    with site.worker("killed", "--concurrency", str(SIZE.orphans)) as worker:
+        task_ids = [client.submit("faults.hold", str(site.gate())).accepted.id for _ in range(SIZE.orphans)]
+        site.wait_for_deeds("started", task_ids)
+        since = nemesis.kill_worker(worker)
+        wait_until(lambda: all(status.done for status in _seen(client, task_ids)), timeout=90, what="their end")
+        seconds = time.monotonic() - since
+        ends = [(status.state, status.failure.kind) for status in _seen(client, task_ids) if status.failure]
+    violations = site.violations()
+    count("tasks of a killed worker, where `lost` is final: the last was `failed` after", f"{seconds:.1f} s", "≤ 65 s")
+    assert not violations, explain(violations)
+    assert ends == [("failed", "worker_lost")] * SIZE.orphans
+
+
+def test_task_process_killed(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """The process that runs a task is killed, its worker lives."""
+    at_once = min(SIZE.crashed, 10)
+    slowest = 0.0
+    with site.worker("one", "--concurrency", str(at_once)):
+        for _ in range(SIZE.crashed // at_once):
+            task_ids = [client.submit("faults.hold", str(site.gate())).accepted.id for _ in range(at_once)]
+            site.wait_for_deeds("started", task_ids)
+            begun = time.monotonic()
+            for pid in {deed.pid for deed in site.deeds() if deed.task_id in task_ids}:
+                nemesis.kill_task_process(pid)
+            wait_until(lambda: all(status.done for status in _seen(client, task_ids)), what="their end")  # noqa: B023
+            slowest = max(slowest, time.monotonic() - begun)
+        seen = _seen(client, site.accepted())
+        lost = sum(status.state == "failed" and status.failure.kind == "worker_lost" for status in seen)
+    violations = site.violations()
+    count("tasks whose process was killed that are `failed` (`worker_lost`)", lost, SIZE.crashed)
+    count("- the slowest of them after", f"{slowest:.1f} s", "≤ 10 s")
+    assert not violations, explain(violations)
+    assert lost == SIZE.crashed
+    assert slowest < CRASHED_SECONDS + SIZE.slack_seconds
+
+
+def _spin(_number: int) -> Call:
+    return "faults.spin", (3.0,)
+
+
+def test_busy_is_not_dead(site: Site, client: Client, count: Counter) -> None:
+    """With every core at work, and pools that leave the heartbeat little room, nobody is taken for dead."""
+    load = Load(site.connect, _spin, per_second=1)
+    with (
+        site.worker("processes", "--concurrency", "2"),
+        site.worker("threads", "--pool", "threads", "--concurrency", "2"),
+        site.worker("solo", "--pool", "solo"),
+    ):
+        with load.running(submitters=2, followers=4):
+            time.sleep(SIZE.full_load_seconds)
+        site.settle(client, seconds=120)
+    violations = site.violations(promised(runs_once=False))
+    told = [status.liveness for answer in site.answers() for status in answer.seen if status.state == "running"]
+    lifeless = sum(liveness in ("stalled", "lost") for liveness in told)
+    count(f"statuses of running tasks read in {SIZE.full_load_seconds:g} s of full load", f"{len(told):,}")
+    count("- of these `alive`", f"{told.count('alive'):,}")
+    count("- of these `stalled` or `lost`, falsely", lifeless, 0)
+    assert not violations, explain(violations)
+    assert not lifeless
+    assert told.count("alive")

@@ -1,0 +1,82 @@
+"""One idempotency key, one task, while the servers that take it are killed between any two steps."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from servers import Server
+
+from faults.checker import explain
+from faults.client import Client
+from faults.nemesis import Nemesis
+from faults.report import Counter
+from faults.site import Site, promised
+from faults.size import SIZE
+
+#: keys that are under way at a time
+_KEYS_AT_ONCE = 3
+#: seconds for one submission to be accepted
+_PATIENCE_SECONDS = 120.0
+
+
+@pytest.mark.parametrize("site", [{"TASK_STATUS_WORKERS": "3"}], indirect=True)
+def test_with_servers_killed(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """Each key is submitted many times at once, each submission until it is accepted."""
+    local = threading.local()
+    clients: list[Client] = []
+
+    def submit(key: str) -> str:
+        if not hasattr(local, "client"):
+            local.client = site.connect()
+            clients.append(local.client)
+        answer = local.client.submit_until_accepted("faults.work", 0.0, key=key, seconds=_PATIENCE_SECONDS)
+        return answer.accepted.id
+
+    keys = [f"key-{number}" for number in range(SIZE.keys) for _ in range(SIZE.retries)]
+    with site.worker("one", "--concurrency", "2"):
+        with (
+            killing_servers(nemesis, site.server),
+            ThreadPoolExecutor(SIZE.retries * _KEYS_AT_ONCE) as pool,
+        ):
+            task_ids = list(pool.map(submit, keys))
+        for each in clients:
+            each.close()
+        site.settle(client, seconds=90)
+        recorded = client.names_of("faults.work")
+    violations = site.violations(promised(servers_were_killed=True))
+    kills = site.struck("server worker killed")
+    started = [deed.task_id for deed in site.deeds() if deed.what == "started"]
+    answers = site.answers()
+    unanswered = sum(answer.status is None for answer in answers)
+    count(
+        f"idempotency keys, each in {SIZE.retries} concurrent submissions, servers killed: tasks",
+        len(recorded),
+        SIZE.keys,
+    )
+    count("- of these executed once", len(started), SIZE.keys)
+    count("- submissions", f"{sum(answer.operation == 'submit' for answer in answers):,}")
+    count("- server processes killed meanwhile", kills)
+    count("- requests without an answer", f"{unanswered:,}")
+    assert not violations, explain(violations)
+    assert len(set(task_ids)) == len(recorded) == len(started) == SIZE.keys
+    assert kills
+
+
+@contextlib.contextmanager
+def killing_servers(nemesis: Nemesis, server: Server) -> Iterator[None]:
+    """Kill one server process after the other for the length of a `with` block."""
+    stopped = threading.Event()
+
+    def kill() -> None:
+        while not stopped.wait(nemesis.random.uniform(0.5, 1.5)):
+            nemesis.kill_server_worker(server)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,119 @@
+"""Redis refuses, stalls, pauses, is full, takes no writes: every answer in time and honest, healthy again by itself."""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Final
+
+from servers import RedisServer, wait_until
+
+from faults.checker import explain
+from faults.client import Client
+from faults.history import Answer
+from faults.load import Load
+from faults.nemesis import Nemesis
+from faults.report import Counter
+from faults.site import Site, promised
+from faults.size import SIZE
+
+Outage = Callable[[Nemesis, RedisServer], AbstractContextManager[None]]
+
+#: what is done to Redis
+OUTAGES: Final[dict[str, Outage]] = {
+    "refuses connections": Nemesis.redis_down,
+    "is stopped": Nemesis.redis_stalled,
+    "holds back all answers": partial(Nemesis.redis_paused, seconds=SIZE.outage_seconds + 3, writes_only=False),
+    "holds back answers to writes": partial(Nemesis.redis_paused, seconds=SIZE.outage_seconds + 3, writes_only=True),
+    "is full": Nemesis.redis_full,
+    "is read-only": Nemesis.redis_read_only,
+}
+#: those in which reading goes on
+READABLE: Final = frozenset({"holds back answers to writes", "is full", "is read-only"})
+#: seconds after an outage in which all must be well again
+RECOVERY_SECONDS: Final = 1.0
+
+
+def test_bounded_and_back(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """One outage after the other, under a load that reads and submits."""
+    load = Load(site.connect, lambda _: ("faults.work", (0.01,)), per_second=25)
+    spans: dict[str, tuple[float, float]] = {}
+    recoveries: dict[str, float] = {}
+    with site.supervised_worker("one", "--concurrency", "2", environ={"FAULTS_VISIBILITY_SECONDS": "10"}):
+        with load.running(submitters=8, followers=4), contextlib.closing(site.connect()) as observer:
+            wait_until(lambda: load.accepted, what="the first task")
+            for name, make in OUTAGES.items():
+                begun = time.monotonic()
+                with make(nemesis, site.redis):
+                    _look_on(observer, seconds=SIZE.outage_seconds)
+                    spans[name] = (begun, time.monotonic())
+                recoveries[name] = _seconds_until_healthy(client, load.accepted[0])
+                time.sleep(1)
+        site.settle(client, seconds=90)
+    violations = site.violations(promised(runs_once=False))
+    answers = site.answers()
+    for name, (begun, ended) in spans.items():
+        during = [answer for answer in answers if begun <= answer.at < ended]
+        _count_outage(count, name, during, recoveries[name])
+    count("- promises not kept meanwhile", len(violations), 0)
+    assert not violations, explain(violations)
+    for name, (begun, ended) in spans.items():
+        during = [answer for answer in answers if begun + 0.5 <= answer.at and answer.ended <= ended]
+        _check_outage(name, during)
+        assert recoveries[name] < RECOVERY_SECONDS + SIZE.slack_seconds, (name, recoveries[name])
+
+
+def _look_on(client: Client, *, seconds: float) -> None:
+    """Ask whether the service is alive, and whether it is ready, all through an outage."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        client.live()
+        client.ready()
+        time.sleep(0.1)
+
+
+def _seconds_until_healthy(client: Client, task_id: str) -> float:
+    """Ask until both a read and a submission succeed."""
+    begun = time.monotonic()
+    wait_until(
+        lambda: client.read(task_id).status == 200 and client.submit("faults.work", 0.0).status == 202,
+        what="recovery",
+    )
+    return time.monotonic() - begun
+
+
+def _count_outage(count: Counter, name: str, during: list[Answer], recovery: float) -> None:
+    seconds = sorted(answer.seconds for answer in during)
+    slowest = f"{seconds[-1]:.2f} s, p99 {seconds[int(len(seconds) * 0.99)]:.2f} s"
+    count(f"Redis {name} for {SIZE.outage_seconds:g} s: slowest of {len(during):,} answers", slowest, "≤ 2 s")
+    by_status = itertools.groupby(sorted(str(answer.status) for answer in during))
+    count("- by status", ", ".join(f"{status}: {len(list(those)):,}" for status, those in by_status))
+    count("- reading and submitting again after", f"{recovery:.2f} s", f"≤ {RECOVERY_SECONDS:g} s")
+
+
+def _check_outage(name: str, during: list[Answer]) -> None:
+    """Check what was answered while an outage was under way."""
+    of = {
+        operation: {(answer.status, answer.problem) for answer in during if answer.operation in operations}
+        for operation, operations in {
+            "live": ("live",),
+            "ready": ("ready",),
+            "read": ("read", "batch"),
+            "submit": ("submit",),
+        }.items()
+    }
+    assert of["live"] == {(200, None)}, name
+    if name in READABLE:
+        assert of["read"] == {(200, None)}, (name, of)
+    else:
+        assert of["read"] == {(503, "store-unavailable")}, (name, of)
+        assert of["ready"] == {(503, "not-ready")}, (name, of)
+        assert all(
+            any(fault.startswith("store:") for fault in answer.faults)
+            for answer in during
+            if answer.status == 503 and answer.operation == "ready"
+        ), name
+    wanted = "store-full" if name == "is full" else "store-unavailable"
+    assert of["submit"] == {(503, wanted)}, (name, of)

@@ -1,0 +1,49 @@
+"""Messages that come again: a task that runs too long for its queue, one that kills its process each time."""
+
+import collections
+
+from faults.checker import explain
+from faults.client import Client
+from faults.report import Counter
+from faults.site import Site, promised
+from faults.size import SIZE
+
+#: `install(app, delivery_limit=…)`, as it is when nobody says otherwise
+DELIVERY_LIMIT = 5
+_LONG_SECONDS = 8.0
+
+
+def test_given_to_another_worker(site: Site, client: Client, count: Counter) -> None:
+    """Redis gives the message to a second worker while the first one still runs the task."""
+    environ = {"FAULTS_VISIBILITY_SECONDS": "3"}
+    options = ("--pool", "threads", "--concurrency", str(SIZE.redelivered * 2))
+    with site.worker("one", *options, environ=environ), site.worker("two", *options, environ=environ):
+        task_ids = [client.submit("faults.late", _LONG_SECONDS).accepted.id for _ in range(SIZE.redelivered)]
+        site.settle(client, seconds=90)
+        # Until the copies have ended too.
+        site.wait_until_quiet()
+        seen = [status for task_id in task_ids for status in client.read(task_id).seen]
+    violations = site.violations(promised(runs_once=False))
+    starts = collections.Counter(deed.task_id for deed in site.deeds() if deed.what == "started")
+    agreeing = sum(status.executions == starts[status.id] for status in seen)
+    repeated = sum(count > 1 for count in starts.values())
+    count("tasks whose message came again while they ran", repeated, SIZE.redelivered)
+    count("- of all tasks, `executions` is how often they really ran", agreeing, SIZE.redelivered)
+    assert not violations, explain(violations)
+    assert repeated
+    assert agreeing == SIZE.redelivered
+    assert {status.state for status in seen} == {"succeeded"}
+
+
+def test_crash_loop(site: Site, client: Client, count: Counter) -> None:
+    """A task that kills its process each time is not tried for ever."""
+    with site.worker("one", "--concurrency", "2"):
+        task_id = client.submit("faults.crash").accepted.id
+        site.settle(client, seconds=60)
+        (end,) = client.read(task_id).seen
+    violations = site.violations(promised(runs_once=False))
+    starts = sum(deed.what == "started" for deed in site.deeds())
+    count("starts of a task that kills its process each time, until it is `failed`", starts, f"≤ {DELIVERY_LIMIT}")
+    assert not violations, explain(violations)
+    assert starts <= DELIVERY_LIMIT
+    assert (end.state, end.failure.kind) == ("failed", "worker_lost")
