@@ -39,6 +39,7 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) worker/pyproject.toml -o requirements/worker.txt
 	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
+	$(COMPILE) --group pyproject.toml:browser --constraint requirements/dev.txt -o requirements/browser.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 	echo pip-audit | $(COMPILE) - -o requirements/audit.txt
@@ -79,9 +80,6 @@ test-fuzz: $(STAMP) ## generated requests against a real server, REQUESTS=20000 
 test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
 	@$(PYTEST) tests/docker -rs
 
-test-browser: $(STAMP) ## what attackers store, opened in a real Chromium (Debian: apt-get install chromium)
-	@$(PYTEST) tests/browser -rs
-
 audit: $(AUDIT)/.ready ## known vulnerabilities of what is locked; asks osv.dev
 	@$(AUDIT)/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes \
 		-r requirements/service.txt -r requirements/worker.txt
@@ -89,6 +87,13 @@ audit: $(AUDIT)/.ready ## known vulnerabilities of what is locked; asks osv.dev
 $(AUDIT)/.ready: requirements/audit.txt $(STAMP)
 	@$(PYTHON) -m venv $(AUDIT)
 	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python --require-hashes -r requirements/audit.txt
+	@touch $@
+
+test-browser: .venv/.browser ## the pages in a real Chromium, which must be there (Debian: apt-get install chromium)
+	@$(PYTEST) tests/browser -rs
+
+.venv/.browser: $(STAMP) requirements/browser.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
 	@touch $@
 
 bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk

@@ -48,6 +48,8 @@ class MemoryStore:
         self.claims: dict[tuple[str, str], Kept] = {}
         self.resent: dict[str, datetime] = {}
         self.announced: dict[bytes, bytes] = {}
+        #: what each live worker instance serves
+        self.served: dict[str, bytes] = {}
         self.worker_seen: float | None = None
         self.queued_per_owner = 0
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
@@ -228,6 +230,10 @@ class MemoryStore:
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
         self._trip()
         return self.time.timestamp(), self.announced
+
+    def serving(self) -> Sequence[bytes]:
+        self._trip()
+        return list(self.served.values())
 
     def report(self) -> StoreReport:
         self._trip()

@@ -19,6 +19,7 @@ from task_status_service.api import (
     health,
     limits,
     problems,
+    task_types,
     tasks,
     tokens,
 )
@@ -73,7 +74,7 @@ def create_app(settings: Settings) -> Flask:
     submissions = RedisSubmissionStore(
         records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
     )
-    catalog = Catalog(store.announcements, allowed=settings.tasks)
+    catalog = Catalog(store.announcements, read_serving=store.serving, allowed=settings.tasks)
     submitter = Submitter(tracker, submissions, broker, catalog, default_queue=settings.default_queue)
     feed = Feed(
         store.publishers,
@@ -132,7 +133,14 @@ def create_api(
             "servers": [{"url": "/"}],
         },
     )
-    for blueprint in (tasks.blueprint, actions.blueprint, events.blueprint, tokens.blueprint, health.blueprint):
+    for blueprint in (
+        tasks.blueprint,
+        actions.blueprint,
+        events.blueprint,
+        tokens.blueprint,
+        task_types.blueprint,
+        health.blueprint,
+    ):
         api.register_blueprint(blueprint)
     docs.register(app, api)
     # Flask's way of adding a layer.

@@ -1,8 +1,9 @@
 """Whether the arguments of a submission fit the schema that a worker announced for the task type."""
 
 import functools
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -36,28 +37,46 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     validator = _validator(bytes(task_type.arguments))
     if validator is None:
         return
-    names = task_type.positional
-    positions = {name: index for index, name in enumerate(names[: len(args)])}
-    faults = [
-        Fault(f"{name!r} is given twice: by name, and by position", fragment(["kwargs", name]))
-        for name in positions
-        if name in kwargs
-    ]
-    if len(args) > len(names) and not task_type.var_positional:
-        faults.append(
-            Fault(f"{len(args)} arguments by position, where at most {len(names)} are taken", fragment(["args"]))
-        )
+    positions = {name: index for index, name in enumerate(task_type.positional[: len(args)])}
+    named = dict(zip(task_type.positional, args, strict=False)) | kwargs
+    found = itertools.chain(
+        _misplaced(task_type, args, kwargs),
+        (_fault(error, positions) for error in errors_of(validator, named)),
+        _faults_of_further(task_type, args),
+    )
     try:
-        for error in errors_of(validator, dict(zip(names, args, strict=False)) | kwargs):
-            faults.append(_fault(error, positions))
-            if len(faults) >= MAX_FAULTS:
-                break
+        faults = list(itertools.islice(found, MAX_FAULTS))
     except TooExpensive:
-        faults.append(Fault("the arguments take too long to check", fragment(["kwargs"])))
+        faults = [Fault("the arguments take too long to check", fragment(["kwargs"]))]
     except (Unresolvable, RecursionError, re.error):
         return
     if faults:
         raise InvalidArguments(faults=faults)
+
+
+def _misplaced(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Fault]:
+    """Find the arguments that Python would not take where they are given, whatever their values."""
+    names = task_type.positional
+    for index, name in enumerate(names):
+        if name not in kwargs:
+            continue
+        if index < len(args):
+            yield Fault(f"{name!r} is given twice: by name, and by position", fragment(["kwargs", name]))
+        elif index < task_type.positional_only:
+            yield Fault(f"{name!r} must be given by position", fragment(["kwargs", name]))
+    if len(args) > len(names) and bytes(task_type.var_positional) == b"false":
+        yield Fault(f"{len(args)} arguments by position, where at most {len(names)} are taken", fragment(["args"]))
+
+
+def _faults_of_further(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
+    """Check the arguments by position that have no name."""
+    further = list(enumerate(args))[len(task_type.positional) :]
+    validator = _validator_of_further(bytes(task_type.var_positional), bytes(task_type.arguments)) if further else None
+    if validator is None:
+        return
+    for index, value in further:
+        for error in errors_of(validator, value):
+            yield Fault(_detail(error)[:MAX_DETAIL_LENGTH], fragment(["args", str(index), *_steps(error)]))
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -72,8 +91,24 @@ def _validator(schema: bytes) -> Any:
     return BoundedValidator(document, registry=Registry())
 
 
+@functools.lru_cache(maxsize=1_000)
+def _validator_of_further(schema: bytes, arguments: bytes) -> Any:
+    """Make one of a schema that refers to the definitions of another one; None if none is needed."""
+    if schema in (b"true", b"false"):
+        # Any are taken, or none: then their number was the fault.
+        return None
+    definitions = msgspec.json.decode(arguments, type=_Definitions).definitions if arguments[:1] == b"{" else {}
+    return _validator(msgspec.json.encode({"allOf": [msgspec.Raw(schema)], "$defs": definitions}))
+
+
+class _Definitions(msgspec.Struct):
+    """What a schema defines for others to refer to."""
+
+    definitions: Any = msgspec.field(default_factory=dict, name="$defs")
+
+
 def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:
-    steps = [str(step) for step in error.absolute_path]
+    steps = _steps(error)
     if not steps:
         where = ["kwargs"]
     elif steps[0] in positions:
@@ -81,6 +116,10 @@ def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:
     else:
         where = ["kwargs", *steps]
     return Fault(_detail(error)[:MAX_DETAIL_LENGTH], fragment(where))
+
+
+def _steps(error: ValidationError) -> list[str]:
+    return [str(step) for step in error.absolute_path]
 
 
 def _detail(error: ValidationError) -> str:

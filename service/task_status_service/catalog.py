@@ -3,20 +3,24 @@
 Does no I/O of its own: `read` is handed in, and what it returned is used for a moment before it is called again.
 """
 
+import contextlib
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from task_status_worker.keys import SEEN_SECONDS
 
-from task_status_service.errors import UnknownTaskType
+from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 
 #: how long announcements are used before they are read again
 FRESH_SECONDS: Final = 5.0
 #: Celery's own tasks, such as `celery.backend_cleanup`: never submitted from outside
 _FORBIDDEN: Final = "celery."
+#: what decoding a stored value may raise
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
 
 
@@ -56,28 +60,56 @@ class TaskType(msgspec.Struct, frozen=True):
     arguments: msgspec.Raw = msgspec.Raw(b"true")
     #: the names that may also be given by position, in their order
     positional: list[str] = []
-    #: it takes more arguments by position than it names
-    var_positional: bool = True
+    #: how many of these, from the first, may be given by position only
+    positional_only: int = 0
+    #: JSON Schema of each further one by position; it may refer to the `$defs` of `arguments`; `false`: none is taken
+    var_positional: msgspec.Raw = msgspec.Raw(b"true")
+    #: its return value is not stored
+    ignore_result: bool = False
     #: seconds since the epoch, by the Redis clock
     announced_at: float = 0.0
 
 
+class Offer(msgspec.Struct, frozen=True):
+    """Offer a task type: it may be submitted, and so many workers would run it."""
+
+    task_type: TaskType
+    #: live worker instances that know it and read the queue where it goes
+    workers: int
+
+
+class _Serving(msgspec.Struct, frozen=True):
+    """Say what one worker instance does."""
+
+    task_types: list[str]
+    queues: list[str]
+
+
 class Catalog:
-    """Find task types by name and check arguments against their schema."""
+    """Find task types by name, and list them."""
 
     def __init__(
         self,
         read: Callable[[], tuple[float, Mapping[bytes, bytes]]],
         *,
+        read_serving: Callable[[], Sequence[bytes]] = lambda: (),
         allowed: TaskNames | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take `read`, which gives the store's time and its announcements by name."""
+        """Take what reads the store.
+
+        `read` gives the store's time and its announcements by name, `read_serving` what each live worker instance
+        serves.
+        """
         self._read = read
+        self._read_serving = read_serving
         self._allowed = allowed
         self._clock = clock
         self._types: dict[str, TaskType] = {}
         self._fresh_until = float("-inf")
+        #: name and queue -> how many live worker instances know the one and read the other
+        self._workers: Counter[tuple[str, str | None]] = Counter()
+        self._workers_fresh_until = float("-inf")
 
     def find(self, name: str) -> TaskType:
         """Find the type that may be submitted under this name.
@@ -98,12 +130,51 @@ class Catalog:
         """Tell whether workers with the kit take tasks of this name."""
         return self._announced(name) is not None
 
+    def offers(self) -> list[Offer]:
+        """List the types that may be submitted, by name; of what is allowed by prefix those that are announced."""
+        self._refresh()
+        names = self._types.keys() | (self._allowed.exact if self._allowed is not None else frozenset())
+        return [
+            self._offer(self._types.get(name) or TaskType(name)) for name in sorted(names) if self._is_offered(name)
+        ]
+
+    def offer(self, name: str) -> Offer:
+        """Give the type that may be submitted under this name.
+
+        Raises:
+            TaskTypeNotFound: there is none.
+        """
+        try:
+            return self._offer(self.find(name))
+        except UnknownTaskType as error:
+            raise TaskTypeNotFound from error
+
+    def _is_offered(self, name: str) -> bool:
+        return not name.startswith(_FORBIDDEN) and (self._allowed is None or name in self._allowed)
+
+    def _offer(self, task_type: TaskType) -> Offer:
+        if self._clock() >= self._workers_fresh_until:
+            self._workers = Counter(
+                (name, queue) for one in self._served() for name in one.task_types for queue in one.queues
+            )
+            self._workers_fresh_until = self._clock() + FRESH_SECONDS
+        return Offer(task_type, self._workers[task_type.name, task_type.queue])
+
+    def _served(self) -> Iterator[_Serving]:
+        """Read what the live worker instances serve; what cannot be read serves nothing."""
+        for stored in self._read_serving():
+            with contextlib.suppress(*_UNREADABLE):
+                yield msgspec.json.decode(stored, type=_Serving)
+
     def _announced(self, name: str) -> TaskType | None:
         """Look a name up; one that is not there may have been announced a moment ago."""
-        if self._clock() >= self._fresh_until or (name not in self._types and self._allowed is None):
+        self._refresh(at_once=name not in self._types and self._allowed is None)
+        return self._types.get(name)
+
+    def _refresh(self, *, at_once: bool = False) -> None:
+        if at_once or self._clock() >= self._fresh_until:
             self._types = dict(self._readable(*self._read()))
             self._fresh_until = self._clock() + FRESH_SECONDS
-        return self._types.get(name)
 
     @staticmethod
     def _readable(now: float, announcements: Mapping[bytes, bytes]) -> Iterator[tuple[str, TaskType]]:
@@ -111,7 +182,7 @@ class Catalog:
         for stored in announcements.values():
             try:
                 announced = msgspec.json.decode(stored, type=TaskType)
-            except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            except _UNREADABLE:
                 continue
-            if now - announced.announced_at < SEEN_SECONDS:
+            if now - announced.announced_at < SEEN_SECONDS and _NAME.fullmatch(announced.name):
                 yield announced.name, announced

@@ -8,7 +8,25 @@ import click
 from task_status_service.keys_cli import keys, plain_errors
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands of the service, and those that are its client."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List all of them."""
+        return sorted([*super().list_commands(ctx), *_client_commands()])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Find one; the client is not imported for one of the service."""
+        return super().get_command(ctx, cmd_name) or _client_commands().get(cmd_name)
+
+
+def _client_commands() -> dict[str, click.Command]:
+    from task_status_service.client.commands import COMMANDS  # noqa: PLC0415
+
+    return {str(command.name): command for command in COMMANDS}
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Tell the truth about Celery tasks, over HTTP."""
 

@@ -56,7 +56,7 @@ task-status answers on {{url}}. Paste these, one after the other: submit a task,
   {_READ}
   {_FOLLOW}
 
-OpenAPI document: {{url}}/openapi.json
+The API to try in a browser: {{url}}/docs
 A Celery app of your own can use the same Redis: {{redis_url}}
 Ctrl-C stops everything.
 """

@@ -11,6 +11,7 @@ TaskStatusError
 +- RateLimited
 +- TooManyQueued
 +- UnknownTaskType
++- TaskTypeNotFound
 +- InvalidArguments
 +- BodyMalformed
 +- BodyTooSlow
@@ -99,6 +100,10 @@ class TooManyQueued(TaskStatusError):
 
 class UnknownTaskType(TaskStatusError):
     """No worker announces a task of this name, so it may not be submitted."""
+
+
+class TaskTypeNotFound(TaskStatusError):
+    """No task type of this name may be submitted."""
 
 
 class InvalidArguments(TaskStatusError):

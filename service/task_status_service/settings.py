@@ -26,6 +26,8 @@ _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
 #: as browsers write it (RFC 6454 section 6.2)
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
+#: what the commands read that are a client of the API; a shell that sets them may also start the service
+_OF_CLIENT: Final = frozenset({"URL", "API_KEY"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +88,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         SettingInvalid: naming the variable that cannot be used, or that does not exist.
     """
     given = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX) and text}
+    given = {name: text for name, text in given.items() if name not in _OF_CLIENT}
     if unknown := sorted(given.keys() - VARIABLES.keys()):
         raise SettingInvalid(f"{PREFIX}{unknown[0]} is not a setting. There are: {', '.join(sorted(VARIABLES))}.")
     values: dict[str, object] = {}

@@ -19,7 +19,7 @@ from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Positi
 from task_status_service.pulse import Command, Pulse
 from task_status_service.reader import Reader
 from task_status_service.redis_errors import named_errors
-from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
+from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot, TaskState
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.
@@ -29,6 +29,8 @@ RETRIES: Final = 1
 MAX_CONNECTIONS: Final = 64
 #: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
 GATHERED_BYTES: Final = 65_536
+#: worker instances of which it is read what they serve
+MAX_INSTANCES: Final = 1_000
 #: tasks of a list that are read as one, so that another read need not wait for all of a hundred
 TASKS_PER_READ: Final = 20
 
@@ -37,6 +39,7 @@ _SCRIPTS: Final = importlib.resources.files(__package__)
 _SETTLE_SCRIPT: Final = _SCRIPTS.joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 #: reads one page of the index that note.lua keeps
 _PAGE_SCRIPT: Final = _SCRIPTS.joinpath("page.lua").read_text(encoding="utf-8")
+_SERVING_SCRIPT: Final = _SCRIPTS.joinpath("serving.lua").read_text(encoding="utf-8")
 _FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
 
@@ -74,6 +77,7 @@ class RedisStore:
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._settle_script = records.register_script(_SETTLE_SCRIPT)
         self._page_script = records.register_script(_PAGE_SCRIPT)
+        self._serving_script = records.register_script(_SERVING_SCRIPT)
         self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
@@ -234,6 +238,14 @@ class RedisStore:
             pipeline.hgetall(self._keys.task_types)
             (seconds, _), announced = pipeline.execute()
         return float(seconds), announced
+
+    def serving(self) -> Sequence[bytes]:
+        """Read what each live worker instance serves, in one trip; of more than `MAX_INSTANCES` the newest."""
+        with self._named_errors():
+            stored: list[bytes] = self._serving_script(
+                keys=[self._keys.workers, self._keys.serving], args=[round(STALLED_SECONDS), MAX_INSTANCES]
+            )
+        return stored
 
     def report(self) -> StoreReport:
         """Find out how the store is, in one trip: who was seen, and whether it keeps what it is told."""

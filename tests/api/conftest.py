@@ -67,7 +67,8 @@ def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
 @pytest.fixture
 def submitter(tracker: Tracker, store: MemoryStore, broker: MemoryBroker) -> Submitter:
     """Give a submitter over the fakes."""
-    return Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
+    catalog = Catalog(store.announcements, read_serving=store.serving)
+    return Submitter(tracker, store, broker, catalog, default_queue="celery")
 
 
 @pytest.fixture

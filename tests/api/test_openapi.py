@@ -66,6 +66,8 @@ def test_operations(document):
         "retryTask",
         "forgetTask",
         "createTaskToken",
+        "listTaskTypes",
+        "getTaskType",
         "getLiveness",
         "getReadiness",
     }
@@ -104,6 +106,15 @@ def test_security(document):
     assert by_id["watchTasks"]["security"] == by_id["createTaskToken"]["security"] == [{"ApiKey": ["read"]}]
 
 
+def test_what_may_be_left_out_has_no_example(document):
+    """Swagger UI fills examples in: whoever tries an operation would send an Idempotency-Key that is not theirs."""
+    for _, _, operation in operations(document):
+        for parameter in operation.get("parameters", []):
+            if not parameter.get("required"):
+                assert "example" not in parameter
+                assert "example" not in parameter["schema"]
+
+
 def test_errors_are_problems(document):
     """Every documented error is a problem document."""
     for _, _, operation in operations(document):
@@ -116,7 +127,7 @@ def test_errors_are_problems(document):
 
 def test_statuses_have_every_key(document):
     """Response properties are required, absent values null: no optional keys in clients."""
-    for name in ("TaskStatus", "Progress", "Failure", "Diagnostic", "Problem"):
+    for name in ("TaskStatus", "Progress", "Failure", "Diagnostic", "Problem", "TaskType"):
         schema = document["components"]["schemas"][name]
         assert schema["required"] == list(schema["properties"])
         assert "additionalProperties" not in schema

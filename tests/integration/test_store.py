@@ -30,6 +30,7 @@ class Arranged(Protocol):
     def put_meta(self, task_id: str, meta: bytes | list[bytes]) -> None: ...
     def announce(self, name: bytes, announcement: bytes) -> None: ...
     def see_worker(self) -> None: ...
+    def serve(self, instance: str, serving: bytes) -> None: ...
     def forget_record(self, task_id: str) -> None: ...
     def pass_time(self) -> None: ...
 
@@ -48,6 +49,9 @@ class ArrangedMemory:
 
     def see_worker(self) -> None:
         self.store.worker_seen = 0.0
+
+    def serve(self, instance: str, serving: bytes) -> None:
+        self.store.served[instance] = serving
 
     def forget_record(self, task_id: str) -> None:
         del self.store.records[task_id]
@@ -78,6 +82,10 @@ class ArrangedRedis:
 
     def see_worker(self) -> None:
         self.client.zadd(self.keys.workers, {"celery@here": self.client.time()[0]})
+
+    def serve(self, instance: str, serving: bytes) -> None:
+        self.client.zadd(self.keys.workers, {instance: self.client.time()[0]})
+        self.client.hset(self.keys.serving, instance, serving)
 
     def forget_record(self, task_id: str) -> None:
         self.client.delete(self.keys.record(task_id))
@@ -345,6 +353,26 @@ def test_announcements(arranged: Arranged) -> None:
 
     assert dict(announced) == {b"demo.add": b'{"name": "demo.add"}'}
     assert now > 0
+
+
+def test_what_live_workers_serve(arranged: Arranged) -> None:
+    """Each tells of itself."""
+    assert list(arranged.store.serving()) == []
+    arranged.serve("a@h/1", b"one")
+    arranged.serve("b@h/2", b"two")
+    assert sorted(arranged.store.serving()) == [b"one", b"two"]
+
+
+def test_who_is_silent_serves_nothing(redis_url: str) -> None:
+    """Nor does who has not said what it serves."""
+    arranged = ArrangedRedis(redis_url, keys=Keys())
+    for instance in ("lives", "was", "will"):
+        arranged.serve(instance, instance.encode())
+    now = arranged.client.time()[0]
+    arranged.client.zadd(arranged.keys.workers, {"was": now - 16, "lives": now - 13.5, "mute": now, "will": now + 100})
+
+    assert sorted(arranged.store.serving()) == [b"lives", b"will"]
+    arranged.close()
 
 
 def test_workers_seen(arranged: Arranged) -> None:

@@ -1,12 +1,15 @@
 """Arguments against the announced schema: pointers into the body, and no harm from a wrong schema."""
 
 import contextlib
+import dataclasses
 import functools
+import inspect
 import json
 import time
 from typing import Any
 
 import msgspec
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +17,7 @@ from task_status_service.arguments import MAX_FAULTS, check_arguments
 from task_status_service.bounded_schema import CHECK_SECONDS
 from task_status_service.catalog import TaskType
 from task_status_service.errors import InvalidArguments
+from task_status_worker.announce import describe_arguments
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -22,10 +26,36 @@ JSON = st.recursive(
 )
 
 
-def task_type(schema: Any, positional: list[str], *, var_positional: bool = False) -> TaskType:
-    """Make a task type of a schema."""
-    arguments = msgspec.Raw(json.dumps(schema).encode())
-    return TaskType("t", arguments=arguments, positional=positional, var_positional=var_positional)
+def raw(value: Any) -> msgspec.Raw:
+    """Encode any JSON."""
+    return msgspec.Raw(json.dumps(value).encode())
+
+
+def task_type(schema: Any, positional: list[str], *, positional_only: int = 0, var_positional: Any = False) -> TaskType:
+    """Make a task type of schemas."""
+    return TaskType(
+        "t",
+        arguments=raw(schema),
+        positional=positional,
+        positional_only=positional_only,
+        var_positional=raw(var_positional),
+    )
+
+
+def announced(function: Any) -> TaskType:
+    """Make the task type that a worker announces of a function."""
+    return msgspec.json.decode(
+        msgspec.json.encode({"name": "t"} | msgspec.to_builtins(describe_arguments(function))), type=TaskType
+    )
+
+
+def pointers_of(task_type: TaskType, *args: Any, **kwargs: Any) -> list[str | None]:
+    """Check arguments, and give where the faults are."""
+    try:
+        check_arguments(task_type, list(args), kwargs)
+    except InvalidArguments as error:
+        return [fault.pointer for fault in error.faults]
+    return []
 
 
 PAY = task_type(
@@ -82,6 +112,89 @@ def test_more_by_position():
     check_arguments(
         task_type({"properties": {"first": {"type": "string"}}}, ["first"], var_positional=True), ["a", 2, 3], {}
     )
+
+
+def test_each_further_argument_is_checked():
+    """By the schema of `*args`, which may refer to what the named ones define."""
+    schema = {"properties": {"first": {"type": "string"}}, "$defs": {"Line": {"required": ["sku"]}}}
+    lines = task_type(schema, ["first"], var_positional={"type": "object", "$ref": "#/$defs/Line"})
+
+    assert pointers_of(lines, "a") == []
+    assert pointers_of(lines, "a", {"sku": "b"}) == []
+    assert pointers_of(lines, "a", {"sku": "b"}, {}, 3) == ["#/args/2", "#/args/3"]
+
+
+@pytest.mark.parametrize("var_positional", [3, None, {"type": "nonsense"}, {"$ref": "#/$defs/None"}, "text"])
+def test_a_wrong_schema_of_further_ones_refuses_nothing(var_positional):
+    """As for those with names."""
+    for schema in (True, {}, {"$defs": 3}):
+        check_arguments(task_type(schema, [], var_positional=var_positional), [1, 2], {})
+
+
+def test_by_position_only():
+    """Python does not take it by name, so neither do we."""
+    schema = {"properties": {"a": {}, "b": {}}, "additionalProperties": False}
+    assert pointers_of(task_type(schema, ["a", "b"], positional_only=1), a=1, b=2) == ["#/kwargs/a"]
+    assert pointers_of(task_type(schema, ["a", "b"], positional_only=1), 1, b=2) == []
+
+
+@dataclasses.dataclass
+class Address:
+    """Somewhere."""
+
+    street: str
+    number: int = 1
+
+
+class Customer(pydantic.BaseModel):
+    """Somebody."""
+
+    name: str = pydantic.Field(min_length=1)
+    address: Address
+
+
+def order(customer: Customer, *lines: Address, express: bool = False, **notes: str) -> None:
+    """Take one of each."""
+
+
+ADA = {"name": "Ada", "address": {"street": "S"}}
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "pointers"),
+    [
+        ([ADA], {}, []),
+        ([], {"customer": ADA, "express": True, "any": "note"}, []),
+        ([ADA, {"street": "T"}, {"street": "U", "number": 2}], {}, []),
+        ([{"name": "", "address": {"street": 3}}], {}, ["#/args/0/address/street", "#/args/0/name"]),
+        ([ADA, {"street": "T"}, {"number": 2}], {}, ["#/args/2"]),
+        ([ADA], {"express": "yes", "any": 3}, ["#/kwargs/any", "#/kwargs/express"]),
+        ([], {}, ["#/kwargs"]),
+        ([ADA], {"customer": ADA}, ["#/kwargs/customer"]),
+    ],
+)
+def test_what_a_worker_announces_is_checked(args, kwargs, pointers):
+    """Dataclasses, pydantic models, defaults, any number by position and by name: from the signature to the fault."""
+    assert sorted(pointers_of(announced(order), *args, **kwargs)) == pointers
+
+
+@given(
+    st.lists(st.integers() | st.text(max_size=1), max_size=4), st.dictionaries(st.sampled_from("abcde"), st.integers())
+)
+def test_what_python_takes_is_taken(args, kwargs):
+    """Without hints, arguments fit if and only if the function can be called with them."""
+
+    def plain(a, /, b, c=3, *, d=4): ...
+
+    def variadic(a, b=2, *rest, **others): ...
+
+    for function in (plain, variadic):
+        try:
+            inspect.signature(function).bind(*args, **kwargs)
+        except TypeError:
+            assert pointers_of(announced(function), *args, **kwargs)
+        else:
+            assert not pointers_of(announced(function), *args, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +274,7 @@ def test_checks_all_the_same(schema, good, bad):
 @given(st.lists(JSON, max_size=4), st.dictionaries(st.text(), JSON, max_size=4), JSON)
 def test_never_anything_else(args, kwargs, schema):
     """Whatever is sent and whatever is announced: it fits, or it is said what does not."""
-    for checked in (PAY, task_type(schema, ["a", "b"])):
+    for checked in (PAY, task_type(schema, ["a", "b"], var_positional=schema)):
         with contextlib.suppress(InvalidArguments):
             check_arguments(checked, args, kwargs)
 

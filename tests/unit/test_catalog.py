@@ -4,7 +4,7 @@ import json
 
 import pytest
 from task_status_service.catalog import FRESH_SECONDS, Catalog, TaskNames
-from task_status_service.errors import UnknownTaskType
+from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 from task_status_worker.keys import SEEN_SECONDS
 
 NOW = 1_000_000.0
@@ -106,3 +106,82 @@ def test_what_cannot_be_read_is_not_announced(stored):
     announcements.stored[b"garbage"] = stored
 
     assert Catalog(announcements.read).find("shop.pay").name == "shop.pay"
+
+
+def served(*names: str, queues: tuple[str, ...] = ("pay",)) -> bytes:
+    """Give what one live worker instance says that it serves."""
+    return json.dumps({"task_types": names, "queues": queues, "announced_at": NOW}).encode()
+
+
+def announced_in(queue: str, *names: str) -> Announcements:
+    """Give announcements of task types that go to one queue."""
+    announcements = Announcements(*names)
+    for name in names:
+        announcements.stored[name.encode()] = json.dumps({"name": name, "queue": queue, "announced_at": NOW}).encode()
+    return announcements
+
+
+def test_offers_what_may_be_submitted():
+    """By name, with the settings' rule: Celery's own never, what is allowed by name even if no worker announces it."""
+    announcements = Announcements("shop.refund", "shop.pay", "mail.send", "celery.group")
+
+    def names(allowed: str | None = None) -> list[str]:
+        catalog = Catalog(announcements.read, allowed=TaskNames.parse(allowed) if allowed else None)
+        return [offer.task_type.name for offer in catalog.offers()]
+
+    assert names() == ["mail.send", "shop.pay", "shop.refund"]
+    assert names("shop.*,old.task,celery.*,celery.group") == ["old.task", "shop.pay", "shop.refund"]
+
+
+def test_counts_who_serves_a_type():
+    """A worker serves a type that it knows and whose queue it reads; what cannot be read serves nothing."""
+    serving = [
+        served("shop.pay", "shop.refund"),
+        served("shop.pay", queues=("pay", "mail")),
+        served("shop.pay", queues=("mail",)),
+        served("mail.send"),
+        b"garbage",
+        b"[" * 100_000,
+        b"{}",
+    ]
+    catalog = Catalog(announced_in("pay", "shop.pay", "shop.refund", "idle").read, read_serving=lambda: serving)
+
+    assert {offer.task_type.name: offer.workers for offer in catalog.offers()} == {
+        "shop.pay": 2,
+        "shop.refund": 1,
+        "idle": 0,
+    }
+    assert catalog.offer("shop.pay").workers == 2
+
+
+def test_who_serves_is_read_seldom_and_not_for_a_submission():
+    """Finding a type does not ask; describing it does, once for a while."""
+    clock, reads = Clock(), []
+    catalog = Catalog(
+        announced_in("pay", "shop.pay").read, read_serving=lambda: reads.append(1) or [served("shop.pay")], clock=clock
+    )
+    catalog.find("shop.pay")
+    assert reads == []
+
+    for _ in range(10):
+        assert catalog.offer("shop.pay").workers == 1
+        catalog.offers()
+    assert len(reads) == 1
+
+    clock.now = FRESH_SECONDS
+    catalog.offers()
+    assert len(reads) == 2
+
+
+def test_offers_nothing_else():
+    """What may not be submitted is not described."""
+    catalog = Catalog(Announcements("shop.pay").read, allowed=TaskNames.parse("shop.pay"))
+    for name in ("shop.refund", "celery.group", "", "a b"):
+        with pytest.raises(TaskTypeNotFound):
+            catalog.offer(name)
+
+
+def test_a_name_that_is_none_is_not_announced():
+    """It could not be asked for."""
+    announcements = Announcements("shop.pay", "a b", "x" * 257, "")
+    assert [offer.task_type.name for offer in Catalog(announcements.read).offers()] == ["shop.pay"]

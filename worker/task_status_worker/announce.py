@@ -15,6 +15,12 @@ logger = logging.getLogger(__name__)
 #: `*args` and `**kwargs`: no parameters of their own
 _VAR_KINDS: Final = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 
+#: characters of a docstring, and bytes of a schema, that are announced; every service reads them every few seconds
+MAX_DOC: Final = 8_192
+MAX_SCHEMA_BYTES: Final = 65_536
+
+_NULL: Final[dict[str, Any]] = {"type": "null"}
+
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     """Describe one task type."""
@@ -28,8 +34,10 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     arguments: dict[str, Any]
     #: parameters that may be given by position, in their order
     positional: list[str]
-    #: whether any number of further positional arguments is taken
-    var_positional: bool
+    #: how many of these, from the first, may be given by position only
+    positional_only: int
+    #: JSON Schema of each further one by position; it may refer to the `$defs` of `arguments`; false: none is taken
+    var_positional: dict[str, Any] | bool
     #: seconds since the epoch, by Redis's clock
     announced_at: int
 
@@ -50,42 +58,93 @@ def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
 
 def announcement(app: Any, task: Any, *, now: int) -> Announcement:
     """Describe one task type."""
-    arguments, positional, var_positional = describe_arguments(task.run)
+    signature = describe_arguments(task.run)
     doc = inspect.cleandoc(inspect.unwrap(task.run).__doc__ or task.__doc__ or "")
     return Announcement(
         name=task.name,
-        doc=doc or None,
+        doc=doc[:MAX_DOC] or None,
         queue=_queue_of(app, task),
         ignore_result=bool(task.ignore_result),
-        arguments=arguments,
-        positional=positional,
-        var_positional=var_positional,
+        arguments=signature.arguments,
+        positional=signature.positional,
+        positional_only=signature.positional_only,
+        var_positional=signature.var_positional,
         announced_at=now,
     )
 
 
-def describe_arguments(function: Any) -> tuple[dict[str, Any], list[str], bool]:
-    """Give the schema of a function's arguments, the names that may be given by position, and whether it has `*args`.
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """Say what one worker instance does: it runs a task type that it knows if it reads the queue where that goes."""
 
-    A hint that says nothing to JSON Schema, or cannot be resolved, allows anything.
+    task_types: list[str]
+    queues: list[str]
+    #: seconds since the epoch, by Redis's clock
+    announced_at: int
+
+
+def serving(app: Any, *, now: int) -> bytes:
+    """Say, packed, which task types a worker of this app knows and which queues it reads."""
+    names = sorted(name for name in app.tasks if not name.startswith("celery."))
+    # What the worker was told with -Q, and by remote control since (celery/app/amqp.py, Queues.consume_from).
+    queues = sorted(app.amqp.queues.consume_from)
+    return msgspec.json.encode(Serving(task_types=names, queues=queues, announced_at=now))
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """Describe what a function takes; the fields are those of `Announcement`."""
+
+    arguments: dict[str, Any]
+    positional: list[str]
+    positional_only: int
+    var_positional: dict[str, Any] | bool
+
+
+def describe_arguments(function: Any) -> Signature:
+    """Describe what a function takes.
+
+    A hint that says nothing to JSON Schema, or cannot be resolved, allows anything; so do all where their schema would
+    be too long to be announced.
     """
     parameters = list(inspect.signature(function).parameters.values())
-    kinds = {parameter.kind for parameter in parameters}
     named = [parameter for parameter in parameters if parameter.kind not in _VAR_KINDS]
+    by_position = [parameter for parameter in named if parameter.kind is not parameter.KEYWORD_ONLY]
     definitions: dict[str, Any] = {}
-    schema: dict[str, Any] = {
+    schemas = {parameter.name: _schema_of_parameter(function, parameter, definitions) for parameter in parameters}
+    if len(msgspec.json.encode([schemas, definitions])) > MAX_SCHEMA_BYTES:
+        schemas = {name: {} for name in schemas}
+        definitions = {}
+    var_kinds: dict[Any, dict[str, Any]] = {
+        parameter.kind: schemas[parameter.name] for parameter in parameters if parameter.kind in _VAR_KINDS
+    }
+    arguments: dict[str, Any] = {
         "type": "object",
-        "properties": {
-            parameter.name: _schema_of(_hint_of(function, parameter), definitions) | _default_of(parameter)
-            for parameter in named
-        },
+        "properties": {parameter.name: schemas[parameter.name] for parameter in named},
         "required": [parameter.name for parameter in named if parameter.default is parameter.empty],
-        "additionalProperties": inspect.Parameter.VAR_KEYWORD in kinds,
+        "additionalProperties": _or_true(var_kinds.get(inspect.Parameter.VAR_KEYWORD)),
     }
     if definitions:
-        schema["$defs"] = definitions
-    positional = [parameter.name for parameter in named if parameter.kind is not parameter.KEYWORD_ONLY]
-    return schema, positional, inspect.Parameter.VAR_POSITIONAL in kinds
+        arguments["$defs"] = definitions
+    return Signature(
+        arguments=arguments,
+        positional=[parameter.name for parameter in by_position],
+        positional_only=sum(parameter.kind is parameter.POSITIONAL_ONLY for parameter in by_position),
+        var_positional=_or_true(var_kinds.get(inspect.Parameter.VAR_POSITIONAL)),
+    )
+
+
+def _or_true(schema: dict[str, Any] | None) -> dict[str, Any] | bool:
+    """Write a schema that allows anything as `true`, and one that is not there as `false`."""
+    return False if schema is None else schema or True
+
+
+def _schema_of_parameter(function: Any, parameter: inspect.Parameter, definitions: dict[str, Any]) -> dict[str, Any]:
+    schema = _schema_of(_hint_of(function, parameter), definitions)
+    if parameter.default is parameter.empty:
+        return schema
+    if parameter.default is None and schema and _NULL not in schema.get("anyOf", [schema]):
+        # `x: int = None`, as many write it, takes None.
+        schema = {"anyOf": [schema, _NULL]}
+    return schema | _default_of(parameter)
 
 
 def _hint_of(function: Any, parameter: inspect.Parameter) -> Any:
@@ -108,7 +167,7 @@ def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         except Exception:  # noqa: BLE001, S112  # either library, and the author's own classes, raise what they like
             continue
         if any(definitions.get(name, needed[name]) != needed[name] for name in needed):
-            return {}  # two classes of one name
+            continue  # two classes of one name, or one class as each library sees it
         definitions.update(needed)
         return schema
     return {}
@@ -126,8 +185,6 @@ def _pydantic_schema(hint: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _default_of(parameter: inspect.Parameter) -> dict[str, Any]:
-    if parameter.default is parameter.empty:
-        return {}
     try:
         return {"default": msgspec.to_builtins(parameter.default, str_keys=True)}
     except (TypeError, ValueError):

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from celery import signals
 
-from task_status_worker.announce import announcements
-from task_status_worker.kit import kit_of
+from task_status_worker.announce import announcements, serving
+from task_status_worker.kit import Kit, kit_of
 from task_status_worker.recorder import Recorder
 from task_status_worker.termination import terminate_canceled
 
@@ -96,10 +96,17 @@ def on_worker_ready(sender: Any, **_: Any) -> None:
         kit.recorder,
         kit.instance,
         terminate=lambda: terminate_canceled(sender, kit.recorder),
-        announce=lambda: kit.recorder.announce(lambda now: announcements(sender.app, now=now)),
+        announce=lambda: _announce(sender.app, kit),
     )
     _RUNNING[sender.app] = heartbeat
     heartbeat.start()
+
+
+def _announce(app: Any, kit: Kit) -> None:
+    """Say which task types there are, and which of them this worker instance serves."""
+    kit.recorder.announce(lambda now: announcements(app, now=now))
+    if kit.instance is not None:
+        kit.recorder.serve(kit.instance, lambda now: serving(app, now=now))
 
 
 def on_worker_shutdown(sender: Any, **_: Any) -> None:

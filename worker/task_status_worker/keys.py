@@ -8,6 +8,9 @@ import msgspec
 #: a worker that was not seen, and a task type that was not announced, for this long no longer counts
 SEEN_SECONDS: Final = 86_400
 
+#: what a worker instance serves is forgotten when it has not said so for this long; it does each minute
+SERVING_SECONDS: Final = 600
+
 
 class Keys(msgspec.Struct, frozen=True):
     """Name every Redis key that either side uses, under Celery's `global_keyprefix` where one is set."""
@@ -74,6 +77,11 @@ class Keys(msgspec.Struct, frozen=True):
     def task_types(self) -> str:
         """Name the hash of announced task types: name to announcement."""
         return f"{self.prefix}task-status:task-types"
+
+    @property
+    def serving(self) -> str:
+        """Name the hash of what each worker instance serves: instance to its task types and queues."""
+        return f"{self.prefix}task-status:serving"
 
     @property
     def workers(self) -> str:

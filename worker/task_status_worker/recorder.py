@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from task_status_worker.keys import Keys, Retention
+from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
 from task_status_worker.record import Note, Noted, note_call
 
 logger = logging.getLogger(__name__)
@@ -69,8 +69,8 @@ class RecordClient(Protocol):
         """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
         ...
 
-    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
-        """Write the entries for the present second by Redis's clock, and drop those not refreshed for a day."""
+    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
+        """Write the entries for the present second by Redis's clock, and drop those not refreshed for so long."""
         ...
 
 
@@ -211,7 +211,14 @@ class Recorder:
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the task types that a worker knows, if Redis answers."""
         with contextlib.suppress(Unreachable, Refused):
-            self._here().client.announce(self.keys.task_types, entries_at)
+            self._here().client.announce(self.keys.task_types, entries_at, keep_seconds=SEEN_SECONDS)
+
+    def serve(self, instance: str, serving_at: Callable[[int], bytes]) -> None:
+        """Write what a worker instance serves, if Redis answers."""
+        with contextlib.suppress(Unreachable, Refused):
+            self._here().client.announce(
+                self.keys.serving, lambda now: {instance: serving_at(now)}, keep_seconds=SERVING_SECONDS
+            )
 
     def _here(self) -> _Process:
         process = self._process

@@ -69,15 +69,15 @@ class RedisRecordClient:
         with _two_errors():
             self._see_worker(keys=[key], args=[instance, SEEN_SECONDS])
 
-    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
-        """Write the entries for the present second by Redis's clock, and drop those not refreshed for a day."""
+    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
+        """Write the entries for the present second by Redis's clock, and drop those not refreshed for so long."""
         client: Any = self._redis  # redis-py types every command as sync or async
         with _two_errors():
             now = client.time()[0]
             entries = entries_at(now)
             if entries:
                 client.hset(key, mapping=entries)
-            old = [name for name, stored in client.hgetall(key).items() if _is_old(stored, now)]
+            old = [name for name, stored in client.hgetall(key).items() if _is_older(stored, now - keep_seconds)]
             if old:
                 client.hdel(key, *old)
 
@@ -87,9 +87,9 @@ def _flags_of(stored: list[bytes | None]) -> Flags:
     return Flags(fact == Fact.STARTED.value.encode(), *(flag == b"1" for flag in flags))
 
 
-def _is_old(stored: bytes, now: int) -> bool:
+def _is_older(stored: bytes, at: int) -> bool:
     try:
-        return msgspec.json.decode(stored, type=_Announced).announced_at < now - SEEN_SECONDS
+        return msgspec.json.decode(stored, type=_Announced).announced_at < at
     except msgspec.MsgspecError:
         return True
 

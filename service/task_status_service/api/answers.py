@@ -11,6 +11,7 @@ from msgspec import Meta
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from task_status_service.api.cursor import to_cursor
+from task_status_service.catalog import Offer
 from task_status_service.status import TaskStatus
 from task_status_service.tracker import TaskPage
 
@@ -94,6 +95,62 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
         # Encoded already.
         items = cast("list[TaskStatus]", [msgspec.Raw(decoded.body) for decoded in page.items])
         return cls(items=items, next_cursor=next_cursor, missing=page.missing)
+
+
+class TaskType(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered task name, and what it takes."""
+
+    name: Annotated[str, Meta(description="The registered name, as `name` of a submission.")]
+    doc: Annotated[str | None, Meta(description="Its docstring.")]
+    queue: Annotated[
+        str | None, Meta(description="Where it goes unless a submission says otherwise; null if no worker has said.")
+    ]
+    workers: Annotated[
+        int, Meta(description="How many live workers serve it: they know it, and read its queue. Zero: it would wait.")
+    ]
+    ignores_result: Annotated[bool, Meta(description="What it returns is not kept.")]
+    arguments: Annotated[
+        dict[str, Any],
+        Meta(
+            description="JSON Schema (2020-12) of all arguments by name, with their defaults.",
+            # Without it TypeScript has an object without properties.
+            extra_json_schema={"additionalProperties": True},
+        ),
+    ]
+    positional: Annotated[list[str], Meta(description="The arguments that may be given by position, in their order.")]
+    positional_only: Annotated[
+        int, Meta(description="How many of these, from the first, may be given by position only.")
+    ]
+    var_positional: Annotated[bool, Meta(description="Whether more may be given by position than are named.")]
+
+    @classmethod
+    def of(cls, offer: Offer) -> "TaskType":
+        """Make the answer of an offer."""
+        announced = offer.task_type
+        arguments = msgspec.json.decode(announced.arguments)
+        return cls(
+            name=announced.name,
+            doc=announced.doc,
+            queue=announced.queue,
+            workers=offer.workers,
+            ignores_result=announced.ignore_result,
+            # Any other schema that is none, or takes anything, says no more than this one.
+            arguments=arguments if isinstance(arguments, dict) else {"type": "object"},
+            positional=announced.positional,
+            positional_only=announced.positional_only,
+            var_positional=bytes(announced.var_positional) != b"false",
+        )
+
+
+class TaskTypeList(msgspec.Struct, frozen=True):
+    """The task types that may be submitted, by name."""
+
+    items: Annotated[list[TaskType], Meta(description="All of them: there are no pages.")]
+
+    @classmethod
+    def of(cls, offers: Sequence[Offer]) -> "TaskTypeList":
+        """Make the answer of all offers."""
+        return cls([TaskType.of(offer) for offer in offers])
 
 
 def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Response:

@@ -62,7 +62,9 @@ class Browsers:
         added = listed or self._always
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-            return start_response(status, headers + added, exc_info)
+            # A page that needs more than nothing says what.
+            present = {name for name, _ in headers}
+            return start_response(status, headers + [one for one in added if one[0] not in present], exc_info)
 
         return self._otherwise(environ, start)
 

@@ -5,6 +5,7 @@ from typing import Final, cast
 import msgspec
 from flask import Flask, current_app
 
+from task_status_service.catalog import Catalog
 from task_status_service.submitting import Submitter
 from task_status_service.tracker import Tracker
 from task_status_service.watching import Watcher
@@ -31,6 +32,11 @@ def tracker() -> Tracker:
 def submitter() -> Submitter:
     """Give the submitter of the current app."""
     return cast("_UseCases", current_app.extensions[_NAME]).submitter
+
+
+def catalog() -> Catalog:
+    """Give the catalog of what may be submitted to the current app."""
+    return submitter().catalog
 
 
 def watcher() -> Watcher:

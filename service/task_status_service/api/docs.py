@@ -1,18 +1,44 @@
-"""`/openapi.json`: the document, made once."""
+"""`/openapi.json`: the document, made once; `/docs`: Swagger UI, to read it and to try it out.
 
+Everything comes from this service: the page works without the internet, and under a policy that allows nothing else.
+"""
+
+import http
+import importlib.resources
+from pathlib import Path
 from typing import Final
 
 import msgspec
-from flask import Flask, Response
+from flask import Flask, Response, abort, send_from_directory
 from flask_smorest import Api
 
 from task_status_service.api import document
 
-PATH: Final = "/openapi.json"
+DOCUMENT_PATH: Final = "/openapi.json"
+PAGE_PATH: Final = "/docs"
+
+_OURS: Final = Path(str(importlib.resources.files(__package__)))
+_PAGE: Final = _OURS.joinpath("docs.html").read_bytes()
+_SWAGGER_UI: Final = Path(str(importlib.resources.files("flask_swagger_ui"))) / "dist"
+#: what the page loads, and where it lies; the package has more, which nobody gets
+_ASSETS: Final = {
+    "docs.js": _OURS,
+    "swagger-ui-bundle.js": _SWAGGER_UI,
+    "swagger-ui.css": _SWAGGER_UI,
+    "favicon-32x32.png": _SWAGGER_UI,
+}
+#: seconds; a new version of Swagger UI is not urgent
+_ASSET_SECONDS: Final = 3_600
+
+#: just what Swagger UI needs; its style sheet has its icons as `data:` (CSP level 3)
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def register(app: Flask, api: Api) -> None:
-    """Serve the document of an API whose blueprints are all registered."""
+    """Serve the document of an API whose blueprints are all registered, and the page that shows it."""
     document_of_api = document.canonical(api.spec.to_dict())
     # Indented, with a newline at the end: as it is committed.
     body = msgspec.json.format(msgspec.json.encode(document_of_api), indent=2) + b"\n"
@@ -20,4 +46,20 @@ def register(app: Flask, api: Api) -> None:
     def get_document() -> Response:
         return Response(body, content_type="application/json")
 
-    app.add_url_rule(PATH, "openapi", get_document, methods=["GET"])
+    app.add_url_rule(DOCUMENT_PATH, "openapi", get_document, methods=["GET"])
+    app.add_url_rule(PAGE_PATH, "docs", _get_page, methods=["GET"])
+    app.add_url_rule(f"{PAGE_PATH}/<name>", "docs_asset", _get_asset, methods=["GET"])
+
+
+def _get_page() -> Response:
+    page = Response(_PAGE, content_type="text/html; charset=utf-8")
+    page.headers["Content-Security-Policy"] = POLICY
+    return page
+
+
+def _get_asset(name: str) -> Response:
+    if name not in _ASSETS:
+        abort(http.HTTPStatus.NOT_FOUND)
+    asset = send_from_directory(_ASSETS[name], name, max_age=_ASSET_SECONDS)
+    asset.headers["X-Content-Type-Options"] = "nosniff"
+    return asset

@@ -11,7 +11,7 @@ import msgspec
 from apispec import APISpec
 
 from task_status_service.api.access import Scope
-from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList
+from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
 from task_status_service.api.problems import CONTENT_TYPE, Problem
 from task_status_service.status import TaskStatus
 from task_status_service.task_token import TOKEN_SCOPES
@@ -34,7 +34,7 @@ INFO: Final = {
 }
 
 #: what the structs may name; each becomes a component
-_STRUCTS: Final = (TaskStatus, TaskList, IssuedToken, Problem, Alive, Ready)
+_STRUCTS: Final = (TaskStatus, TaskList, TaskType, TaskTypeList, IssuedToken, Problem, Alive, Ready)
 
 _HEADERS: Final[Mapping[str, Schema]] = {
     "ETag": {
@@ -133,6 +133,8 @@ _PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
     },
 }
 
+# What may be left out has no `example`: Swagger UI would fill it in, and send it.
+
 WAIT_PARAMETERS: Final = [
     {
         "in": "query",
@@ -146,9 +148,8 @@ WAIT_PARAMETERS: Final = [
     {
         "in": "header",
         "name": "Prefer",
-        "description": "`wait=N`: the same as `?wait=N` (RFC 7240).",
+        "description": "`wait=N`, such as `wait=10`: the same as `?wait=N` (RFC 7240).",
         "schema": {"type": "string"},
-        "example": "wait=10",
     },
 ]
 
@@ -159,10 +160,9 @@ IDEMPOTENCY_KEY_PARAMETER: Final = {
     "name": "Idempotency-Key",
     "description": (
         "Names this request, so that it may be sent again when its answer was lost: for 24 hours the same key with the "
-        "same request gives the same answer, and makes one task."
+        "same request gives the same answer, and makes one task. Such as `order-4711`."
     ),
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "order-4711",
 }
 
 LAST_EVENT_ID_PARAMETER: Final = {
@@ -203,6 +203,22 @@ TASK_ID_PARAMETER: Final = {
 NOT_MODIFIED: Final[Schema] = {
     "description": "Nothing has changed since the version that `If-None-Match` names.",
     "headers": {"ETag": "ETag", "Cache-Control": "CacheControl", "Retry-After": "RetryAfter"},
+}
+
+
+#: of what may always change: there is no telling when
+NOT_MODIFIED_LIVE: Final[Schema] = {
+    **NOT_MODIFIED,
+    "headers": {"ETag": "ETag", "Cache-Control": "CacheControl"},
+}
+
+TASK_TYPE_PARAMETER: Final = {
+    "in": "path",
+    "name": "name",
+    "required": True,
+    "description": "The registered name.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
+    "example": "demo.count",
 }
 
 

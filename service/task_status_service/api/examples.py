@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
+from task_status_service.api.answers import TaskType
 from task_status_service.api.cursor import to_cursor
 from task_status_service.listing import Position
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
@@ -91,6 +92,28 @@ LISTED: Final[dict[str, Any]] = {
     "next_cursor": to_cursor(Position(round(_SUBMITTED.timestamp() * 1000), _ID)),
     "missing": [],
 }
+
+TASK_TYPE: Final[dict[str, Any]] = msgspec.to_builtins(
+    TaskType(
+        name="demo.count",
+        doc="Count up to `total`, and say so the way most tasks do: state PROGRESS with `done` and `total`.",
+        queue="demo",
+        workers=1,
+        ignores_result=False,
+        arguments={
+            "type": "object",
+            "properties": {
+                "total": {"type": "integer", "minimum": 1, "maximum": 100_000},
+                "interval": {"type": "number", "description": "Seconds.", "default": 0.1},
+            },
+            "required": ["total"],
+            "additionalProperties": False,
+        },
+        positional=["total", "interval"],
+        positional_only=0,
+        var_positional=False,
+    )
+)
 
 CANCELLATIONS: Final[dict[str, Any]] = {
     "ifItHasNotStarted": {"value": {}},

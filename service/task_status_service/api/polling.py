@@ -1,11 +1,13 @@
 """How a client polls politely: when to ask again, and how to hear that nothing has changed."""
 
+import hashlib
 import http
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from werkzeug.http import parse_etags
 
 from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of
@@ -78,6 +80,16 @@ def conditional(snapshot: Snapshot, version: str, if_none_match: str | None, ans
     made = answer()
     made.headers.append(("ETag", tag))
     return made
+
+
+def live_answer(body: Any, if_none_match: str | None) -> Answer:
+    """Answer anything that may change at any time, under a tag of its bytes; 304 to a client that has them already."""
+    answer = answer_of(msgspec.json.encode(body), [("Cache-Control", LIVE)])
+    tag = ("ETag", f'"{hashlib.blake2b(answer.body, digest_size=16).hexdigest()}"')
+    if if_none_match is not None and _is_known(tag[1], if_none_match):
+        return Answer(http.HTTPStatus.NOT_MODIFIED, [("Cache-Control", LIVE), tag], b"")
+    answer.headers.append(tag)
+    return answer
 
 
 def _live(snapshot: Snapshot) -> list[tuple[str, str]]:

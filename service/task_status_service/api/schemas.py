@@ -341,7 +341,7 @@ class ListingSchema(ma.Schema):
         Label(),
         load_default=list,
         validate=validate.Length(1, MAX_LABELS),
-        metadata={"description": "With all of these labels, each as `key:value`.", "example": ["customer:42"]},
+        metadata={"description": "With all of these labels, each as `key:value`, such as `customer:42`."},
     )
     submitted_after = Moment(format="iso", metadata={"description": "Submitted at this time or later."})
     submitted_before = Moment(format="iso", metadata={"description": "Submitted before this time."})

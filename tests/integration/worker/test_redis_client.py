@@ -9,7 +9,7 @@ import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.connection import is_redis_url
-from task_status_worker.keys import SEEN_SECONDS, Keys, Retention
+from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
 from task_status_worker.record import Fact, Note, unpack
 from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
@@ -161,6 +161,16 @@ def test_task_types_are_announced_and_forgotten(redis_server: RedisServer, redis
         stored: Any = client.hgetall(KEYS.task_types)
         assert set(stored) == {b"others", b"mine"}
         assert abs(msgspec.json.decode(stored[b"mine"])["announced_at"] - now) < 5
+
+
+def test_what_instances_serve_is_kept_for_minutes(redis_server: RedisServer, redis_url: str) -> None:
+    """Each start of a worker is another instance, so those that are gone are soon forgotten."""
+    with redis_server.client() as client:
+        now = int(client.time()[0])  # type: ignore[index]  # as above
+        for name, at in (("gone", now - SERVING_SECONDS - 5), ("quiet", now - 100)):
+            client.hset(KEYS.serving, name, msgspec.json.encode({"announced_at": at}))
+        recorder_for(redis_url).serve("w@h/1", lambda at: msgspec.json.encode({"announced_at": at}))
+        assert set(client.hkeys(KEYS.serving)) == {b"quiet", b"w@h/1"}  # type: ignore[arg-type]  # as above
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class FakeClient:
         self._answer(instance)
         self.workers.append(f"{key} {instance}")
 
-    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
+    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         self._answer(key)
         self.announced.update(entries_at(7))
 

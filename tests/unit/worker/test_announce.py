@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 from celery import Celery, Task
-from task_status_worker.announce import announcements, describe_arguments
+from task_status_worker.announce import MAX_DOC, announcements, describe_arguments, serving
 
 
 class Color(enum.Enum):
@@ -45,7 +45,7 @@ class Opaque:
 
 def properties(function: Any) -> dict[str, Any]:
     """Give the properties of the arguments."""
-    return dict(describe_arguments(function)[0]["properties"])
+    return dict(describe_arguments(function).arguments["properties"])
 
 
 def test_names_hints_and_defaults() -> None:
@@ -53,8 +53,8 @@ def test_names_hints_and_defaults() -> None:
 
     def task(x: int, y: float = 0.5, *, when: datetime | None = None, **_: Any) -> None: ...
 
-    schema, positional, var_positional = describe_arguments(task)
-    assert schema == {
+    signature = describe_arguments(task)
+    assert signature.arguments == {
         "type": "object",
         "properties": {
             "x": {"type": "integer"},
@@ -64,7 +64,7 @@ def test_names_hints_and_defaults() -> None:
         "required": ["x"],
         "additionalProperties": True,
     }
-    assert (positional, var_positional) == (["x", "y"], False)
+    assert (signature.positional, signature.positional_only, signature.var_positional) == (["x", "y"], 0, False)
 
 
 def test_positional_only_and_var_positional() -> None:
@@ -72,9 +72,55 @@ def test_positional_only_and_var_positional() -> None:
 
     def task(a: int, /, b: int, *rest: int, c: int) -> None: ...
 
-    schema, positional, var_positional = describe_arguments(task)
-    assert (positional, var_positional) == (["a", "b"], True)
-    assert (schema["required"], schema["additionalProperties"]) == (["a", "b", "c"], False)
+    signature = describe_arguments(task)
+    assert (signature.positional, signature.positional_only) == (["a", "b"], 1)
+    assert signature.var_positional == {"type": "integer"}
+    assert signature.arguments["required"] == ["a", "b", "c"]
+    assert signature.arguments["additionalProperties"] is False
+
+
+def test_any_number_of_arguments() -> None:
+    """What `*args` and `**kwargs` are hinted to be goes for each of them; without a hint they are anything."""
+
+    def bare(*args, **kwargs) -> None: ...
+
+    def hinted(*args: Point, **kwargs: Point) -> None: ...
+
+    signature = describe_arguments(bare)
+    assert (signature.var_positional, signature.arguments["additionalProperties"]) == (True, True)
+    signature = describe_arguments(hinted)
+    assert signature.var_positional == signature.arguments["additionalProperties"] == {"$ref": "#/$defs/Point"}
+    assert signature.arguments["properties"] == {}
+    assert set(signature.arguments["$defs"]) == {"Point"}
+
+
+def test_a_default_of_none_may_be_given() -> None:
+    """Many write `x: int = None`; where the hint takes None already nothing is added."""
+
+    def task(x: int = None, y: int | None = None, z: None = None, anything=None) -> None: ...  # noqa: RUF013  # the point
+
+    assert properties(task) == {
+        "x": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+        "y": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+        "z": {"type": "null", "default": None},
+        "anything": {"default": None},
+    }
+
+
+def test_a_schema_that_is_too_long_allows_anything() -> None:
+    """Every service reads it every few seconds; the names stay."""
+    huge = enum.Enum("Huge", {f"member_{number}": f"{number}" * 100 for number in range(1_000)})
+
+    def task(x: int, y: Any) -> None: ...
+
+    task.__annotations__["y"] = huge
+    signature = describe_arguments(task)
+    assert signature.arguments == {
+        "type": "object",
+        "properties": {"x": {}, "y": {}},
+        "required": ["x", "y"],
+        "additionalProperties": False,
+    }
 
 
 def test_rich_hints() -> None:
@@ -88,7 +134,7 @@ def test_rich_hints() -> None:
         point: Point,
     ) -> None: ...
 
-    schema, _, _ = describe_arguments(task)
+    schema = describe_arguments(task).arguments
     assert schema["properties"]["u"] == {"anyOf": [{"type": "integer"}, {"type": "string"}]}
     assert schema["properties"]["lit"] == {"enum": ["a", "b"]}
     assert schema["properties"]["bounded"] == {"type": "integer", "minimum": 1}
@@ -116,7 +162,7 @@ def test_a_default_that_json_cannot_hold_is_left_out() -> None:
 
     def task(x: Any = Opaque(), color: Color = Color.RED) -> None: ...  # noqa: B008  # the point
 
-    schema, _, _ = describe_arguments(task)
+    schema = describe_arguments(task).arguments
     assert schema["properties"]["x"] == {}
     assert schema["properties"]["color"]["default"] == "red"
     assert schema["required"] == []
@@ -127,20 +173,37 @@ def test_pydantic_models() -> None:
 
     def task(order: Order, more: list[Order] | None = None) -> None: ...
 
-    schema, _, _ = describe_arguments(task)
+    schema = describe_arguments(task).arguments
     assert schema["properties"]["order"]["properties"]["lines"]["items"] == {"$ref": "#/$defs/Line"}
     assert schema["properties"]["more"]["anyOf"][0]["items"] == {"$ref": "#/$defs/Order"}
     assert set(schema["$defs"]) == {"Line", "Order"}
 
 
 def test_two_classes_of_one_name() -> None:
-    """The second one allows anything rather than what the first one is."""
-    other = dataclasses.make_dataclass("Point", [("z", str)])
+    """The second one is described in place, or allows anything rather than what the first one is."""
 
-    def task(a: Point, b: Any) -> None: ...
+    def task(a: Point, b: Any, c: Any) -> None: ...
 
-    task.__annotations__["b"] = other
-    assert properties(task) == {"a": {"$ref": "#/$defs/Point"}, "b": {}}
+    task.__annotations__["b"] = dataclasses.make_dataclass("Point", [("z", str)])
+    task.__annotations__["c"] = msgspec.defstruct("Point", [("z", str)])
+    described = properties(task)
+    assert described["a"] == {"$ref": "#/$defs/Point"}
+    assert described["b"]["required"] == ["z"]
+    assert described["c"] == {}
+
+
+def test_one_class_as_two_libraries_see_it() -> None:
+    """A dataclass by itself, and within a pydantic model: neither hides the other."""
+
+    class Path(pydantic.BaseModel):
+        points: list[Point]
+
+    def task(path: Any, point: Point) -> None: ...
+
+    task.__annotations__["path"] = Path
+    described = properties(task)
+    assert described["path"]["required"] == ["points"]
+    assert described["point"]["required"] == ["x"]
 
 
 @pytest.fixture
@@ -212,3 +275,20 @@ def test_one_that_cannot_be_described_does_not_hide_the_others(app: Celery, capl
     app.tasks["bound"].run = 7
     assert set(announcements(app, now=7)) == {"retrying", "validated", "by-class"}
     assert "cannot announce the task type bound" in caplog.text
+
+
+def test_a_long_docstring_is_cut(app: Celery) -> None:
+    """It is for people to read."""
+    app.tasks["bound"].run.__func__.__doc__ = "long " * 10_000
+    assert len(msgspec.json.decode(announcements(app, now=7)["bound"])["doc"]) == MAX_DOC
+
+
+def test_what_a_worker_serves(app: Celery) -> None:
+    """The types that it knows, and the queues that it reads, as they are at the time."""
+    assert msgspec.json.decode(serving(app, now=7)) == {
+        "task_types": ["bound", "by-class", "retrying", "validated"],
+        "queues": ["celery"],
+        "announced_at": 7,
+    }
+    app.amqp.queues.select("special")
+    assert msgspec.json.decode(serving(app, now=7))["queues"] == ["special"]

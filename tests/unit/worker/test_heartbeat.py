@@ -108,5 +108,7 @@ def test_a_worker_beats_from_ready_to_shutdown(client: FakeClient) -> None:
             signals.worker_shutdown.send(sender=Worker(app))
     wait_until(lambda: "known" in client.announced, what="the announcement")
     assert msgspec.json.decode(client.announced["known"])["announced_at"] == 7
+    wait_until(lambda: f"{kit.instance}" in client.announced, what="what the instance serves")
+    assert msgspec.json.decode(client.announced[f"{kit.instance}"])["task_types"] == ["known"]
     assert len(set(client.workers)) == 2
     assert all(re.fullmatch(r"task-status:workers w@h/[0-9a-f]{8}", seen) for seen in client.workers)

@@ -1,0 +1,106 @@
+"""`GET /task-types` and `GET /task-types/{name}`: what may be submitted."""
+
+import json
+
+import pytest
+from task_status_service.app import create_api
+from task_status_service.catalog import Catalog
+from task_status_service.submitting import Submitter
+
+from .conftest import ADD
+from .problems import problem_of
+
+
+@pytest.fixture
+def more(store):
+    """Let a worker announce types of other kinds, and one that lives serve them."""
+    at = store.time.timestamp()
+    for announced in (
+        {"name": "shop/pay it?", "announced_at": at},
+        {
+            "name": "shop/pay#1",
+            "queue": "pay",
+            "arguments": True,
+            "var_positional": {"type": "string"},
+            "announced_at": at,
+        },
+        {"name": "odd", "arguments": 3, "var_positional": False, "announced_at": at},
+    ):
+        store.announced[announced["name"].encode()] = json.dumps(announced).encode()
+    store.served["w@h/1"] = json.dumps({"task_types": ["demo.add"], "queues": ["sums"], "announced_at": at}).encode()
+
+
+@pytest.mark.usefixtures("more")
+def test_one(client):
+    """A type as its worker announced it, and how many would run it."""
+    response = client.get("/task-types/demo.add")
+
+    assert response.status_code == 200
+    assert response.get_json() == {
+        "name": "demo.add",
+        "doc": "Add two numbers.",
+        "queue": "sums",
+        "workers": 1,
+        "ignores_result": False,
+        "arguments": ADD["arguments"],
+        "positional": ["x", "y"],
+        "positional_only": 0,
+        "var_positional": False,
+    }
+
+
+@pytest.mark.usefixtures("more")
+def test_list(client):
+    """All that may be submitted, by name, each as it is read alone; what cannot be called so is not among them."""
+    items = client.get("/task-types").get_json()["items"]
+
+    assert [item["name"] for item in items] == ["demo.add", "odd", "shop/pay#1"]
+    assert items[0] == client.get("/task-types/demo.add").get_json()
+    assert items[2] == client.get("/task-types/shop/pay%231").get_json()
+    assert [item["arguments"] for item in items[1:]] == [{"type": "object"}] * 2
+    assert [item["var_positional"] for item in items] == [False, False, True]
+    assert [item["workers"] for item in items] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["demo.other", "celery.backend_cleanup", "demo.add/", "a%20b", "%00", "%ff", "x" * 300]
+)
+def test_unknown(client, name):
+    """What may not be submitted is not there."""
+    response = client.get(f"/task-types/{name}")
+
+    assert problem_of(response, 404, "task-type-not-found")["instance"].startswith("/task-types/")
+
+
+@pytest.mark.parametrize("path", ["/task-types", "/task-types/demo.add"])
+def test_conditional(client, store, path):
+    """Who has this version is told so; another one is another docstring, or another worker."""
+    response = client.get(path)
+    etag = response.headers["ETag"]
+    assert response.headers["Cache-Control"] == "private, no-cache"
+
+    for sent in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        again = client.get(path, headers={"If-None-Match": sent})
+        assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+    assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
+
+    store.announced[b"demo.add"] = store.announced[b"demo.add"].replace(b"two numbers", b"some numbers")
+    elsewhere = Submitter(None, store, None, Catalog(store.announcements), default_queue="celery")
+    assert create_api(None, elsewhere, None).test_client().get(path, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_without_redis(client, store):
+    """It cannot be told."""
+    store.down = True
+
+    problem_of(client.get("/task-types"), 503, "store-unavailable")
+    problem_of(client.get("/task-types/demo.add"), 503, "store-unavailable")
+
+
+def test_trips(client, store):
+    """Two to know all, none for a while after."""
+    before = store.trips
+    for _ in range(3):
+        client.get("/task-types")
+        client.get("/task-types/demo.add")
+    assert store.trips == before + 2

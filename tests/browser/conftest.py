@@ -1,0 +1,68 @@
+"""A service with a worker, and a browser that tells of everything that goes wrong in a page."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, sync_playwright
+from servers import running_redis, running_service, running_worker, wait_until
+
+#: no sandbox within the one that tests run in, and no calls home, which a closed network would refuse
+_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the service and a worker with the demo tasks; give its URL."""
+    folder: Path = tmp_path_factory.mktemp("browser")
+    with (
+        running_redis(folder) as redis,
+        running_worker("task_status_worker.demo", "--concurrency", "1", redis_url=redis.url, folder=folder),
+        running_service({"TASK_STATUS_REDIS_URL": redis.url}, folder=folder) as url,
+    ):
+        wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, what="ready")
+        yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Start the Chromium of the PATH, or of CHROMIUM."""
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium here")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_OPTIONS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def wrong() -> list[Any]:
+    """Give what went wrong in the page; a test that lets it happen takes it out."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, url: str, wrong: list[Any]) -> Iterator[Page]:
+    """Open an empty page; at the end nothing must have gone wrong in it, and nothing been asked for elsewhere."""
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    # The browser reports what a policy has stopped as an error of the console.
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(error))  # noqa: PLW0108  # it must be a function of Python
+    page.on("requestfailed", lambda request: wrong.append(request.url))
+    page.on("request", lambda request: None if request.url.startswith((url, "data:")) else wrong.append(request.url))
+    yield page
+    page.close()
+    assert wrong == []
