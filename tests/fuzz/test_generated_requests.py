@@ -1,8 +1,8 @@
 """Generated requests against the real service and a real Redis: whatever is sent, no answer is a 5xx.
 
-`FUZZ_REQUESTS` says how many; the seed is fixed, so that a run can be repeated. Half are made from the OpenAPI document
-(schemathesis): as it says, and as it says not to. The other half knows no document: paths, headers and bodies of
-whatever a connection carries.
+`FUZZ_REQUESTS` says how many; the seed is fixed, so that a run can be repeated. Some are made from the OpenAPI document
+(schemathesis): as it says, and as it says not to. Most know no document: paths, headers and bodies of whatever a
+connection carries.
 """
 
 import contextlib
@@ -34,6 +34,8 @@ from task_status_service.keyring import new_key
 from task_status_worker.keys import Keys
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
+#: those that know no document
+ANY = REQUESTS * 3 // 4
 SEED = 20_260_102
 STORED = 60
 #: what the service may answer to any request, besides what it is asked for
@@ -128,7 +130,7 @@ def test_requests_of_the_document(schema: Any, key: tuple[Path, str], mode: Gene
             ask()
     print(mode, sorted(codes.items()))  # noqa: T201  # what pytest -s shows
     assert codes.keys() <= ANSWERS
-    assert codes.total() >= REQUESTS // 8
+    assert codes.total() >= (REQUESTS - ANY) // 2
     session.close()
 
 
@@ -245,7 +247,7 @@ def test_any_requests(url: str, key: tuple[Path, str]) -> None:
     codes: Counter[int] = Counter()
 
     @seed(SEED)
-    @settings(fuzzing, max_examples=REQUESTS // 2)
+    @settings(fuzzing, max_examples=ANY)
     @given(anything)
     def ask(sent: Sent) -> None:
         code = answer_to(port, sent, key[1])
@@ -256,6 +258,7 @@ def test_any_requests(url: str, key: tuple[Path, str]) -> None:
     print(sorted(codes.items()))  # noqa: T201  # what pytest -s shows
     assert {200, 202, 404, 405, 422} <= codes.keys()
     assert codes[CLOSED] < codes.total() / 10
+    assert codes.total() >= ANY
 
 
 def answer_to(port: int | None, sent: Sent, key: str) -> int:
