@@ -16,6 +16,8 @@ from task_status_service.version import VERSION
 MAX_REMEMBERED: Final = 4_096
 MAX_REMEMBERED_BYTES: Final = 8_192
 
+_CUT: Final = frozenset({"result_too_large", "truncated_text"})
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -77,4 +79,5 @@ class Decodings:
 
 
 def _is_cut(status: TaskStatus) -> bool:
-    return any(diagnostic.code == "result_too_large" for diagnostic in status.diagnostics)
+    """Tell whether something was left out or cut: another limit may do so otherwise."""
+    return not _CUT.isdisjoint(diagnostic.code for diagnostic in status.diagnostics)

@@ -10,7 +10,7 @@ from celery import signals
 
 from task_status_worker.announce import announcements, serving
 from task_status_worker.kit import Kit, kit_of
-from task_status_worker.recorder import Recorder
+from task_status_worker.recorder import Recorder, Seen
 from task_status_worker.termination import terminate_canceled
 
 logger = logging.getLogger(__name__)
@@ -59,13 +59,13 @@ class Heartbeat:
         beats = 0
         while True:
             # First of all: nothing else may keep a worker that is alive from saying so.
-            was_seen = self._recorder.see_worker(self._instance)
-            if was_seen:
+            seen = self._recorder.see_worker(self._instance)
+            if seen:
                 _try(self._terminate)
-                if beats % _BEATS_PER_ANNOUNCEMENT == 0:
+                if seen is Seen.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
                     _try(self._announce)
                 beats += 1
-            if self._stopped.wait(self._beat_seconds if was_seen else self._retry_seconds):
+            if self._stopped.wait(self._beat_seconds if seen else self._retry_seconds):
                 return
 
 

@@ -8,6 +8,7 @@ Rule 4: a question is asked at once or not at all. Without an answer, tasks run.
 """
 
 import contextlib
+import enum
 import logging
 import os
 import threading
@@ -65,13 +66,22 @@ class RecordClient(Protocol):
         """Read the flags of some records, in their order; what cannot be read raises none."""
         ...
 
-    def see_worker(self, key: str, instance: str) -> None:
-        """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
+    def see_worker(self, key: str, instance: str) -> bool:
+        """Write that a worker instance is there, and drop those that were not seen for a day; true if it is new."""
         ...
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         """Write the entries for the present second by Redis's clock, and drop those not refreshed for so long."""
         ...
+
+
+class Seen(enum.IntEnum):
+    """Say whether Redis took the sign of life of a worker instance."""
+
+    NO = 0
+    AGAIN = 1
+    #: the first, or Redis has lost what it knew
+    NEW = 2
 
 
 class _Taken(msgspec.Struct, frozen=True):
@@ -200,13 +210,12 @@ class Recorder:
             logger.warning("Redis does not tell which tasks are canceled or have ended, running them: %s", error)
             return None
 
-    def see_worker(self, instance: str) -> bool:
-        """Write that a worker instance is there; false if Redis does not take it."""
+    def see_worker(self, instance: str) -> Seen:
+        """Write that a worker instance is there."""
         try:
-            self._here().client.see_worker(self.keys.workers, instance)
+            return Seen.NEW if self._here().client.see_worker(self.keys.workers, instance) else Seen.AGAIN
         except (Unreachable, Refused):
-            return False
-        return True
+            return Seen.NO
 
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the task types that a worker knows, if Redis answers."""

@@ -18,8 +18,9 @@ TIMEOUT_SECONDS: Final = 0.4
 _SEE_WORKER_SCRIPT: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
-redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
-return redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
+local added = redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
+return added
 """
 
 #: Redis answered, and takes no writes: it is full, or has become a replica
@@ -64,10 +65,10 @@ class RedisRecordClient:
             answers = pipeline.execute(raise_on_error=False)
         return [_flags_of(answer) if isinstance(answer, list) else Flags() for answer in answers]
 
-    def see_worker(self, key: str, instance: str) -> None:
+    def see_worker(self, key: str, instance: str) -> bool:
         """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
         with _two_errors():
-            self._see_worker(keys=[key], args=[instance, SEEN_SECONDS])
+            return bool(self._see_worker(keys=[key], args=[instance, SEEN_SECONDS]))
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         """Write the entries for the present second by Redis's clock, and drop those not refreshed for so long."""

@@ -11,7 +11,7 @@ from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.connection import is_redis_url
 from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
 from task_status_worker.record import Fact, Note, unpack
-from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
+from task_status_worker.recorder import Flags, Recorder, Refused, Seen, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 
 KEYS = Keys("kit:")
@@ -135,7 +135,8 @@ def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: st
         recorder = recorder_for(redis_url)
         scores = []
         for _ in range(5):
-            assert recorder.see_worker("w@h/1")
+            assert recorder.see_worker("w@h/1") is not Seen.NO
+            assert recorder.see_worker("w@h/1") is Seen.AGAIN
             seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
             assert set(seen) == {b"quiet", b"w@h/1"}
             scores.append(seen[b"w@h/1"])

@@ -40,9 +40,12 @@ class FakeClient:
         self._answer("flags")
         return [self.flags_of.get(key.rsplit(":", 1)[1], Flags()) for key in keys]
 
-    def see_worker(self, key: str, instance: str) -> None:
+    def see_worker(self, key: str, instance: str) -> bool:
         self._answer(instance)
-        self.workers.append(f"{key} {instance}")
+        seen = f"{key} {instance}"
+        is_new = seen not in self.workers
+        self.workers.append(seen)
+        return is_new
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         self._answer(key)

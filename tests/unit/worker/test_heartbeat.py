@@ -53,6 +53,17 @@ def test_it_beats_and_announces_now_and_then(client: FakeClient, beating: Callab
     assert set(client.workers) == {"task-status:workers w@h/1"}
 
 
+def test_it_announces_at_once_to_a_redis_that_has_lost_its_data(
+    client: FakeClient, beating: Callable[..., Heartbeat]
+) -> None:
+    """Else nothing could be submitted for up to a minute."""
+    announced: list[int] = []
+    beating(announce=lambda: announced.append(len(client.workers)))
+    wait_until(lambda: len(client.workers) > 1, what="two beats")
+    client.workers.clear()
+    wait_until(lambda: 1 in announced[1:], what="an announcement with the first beat that Redis knows of")
+
+
 def test_a_beat_that_redis_does_not_take_is_soon_tried_again(
     client: FakeClient, beating: Callable[..., Heartbeat]
 ) -> None:
