@@ -79,7 +79,7 @@ def test_watches_several(service: Service) -> None:
 def test_many_wait_and_others_read(service: Service) -> None:
     """While 200 clients wait for one task, plain reads of it are answered; then all 200 are, with its end."""
     task_id = service.submit("demo.sleep", seconds=6)
-    request = f"GET /tasks/{task_id}?wait=30 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+    request = f"GET /tasks/{task_id}?wait=30 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     host, port = service.url.removeprefix("http://").split(":")
     with contextlib.ExitStack() as stack:
         waiters = [stack.enter_context(socket.create_connection((host, int(port)), timeout=30)) for _ in range(200)]
@@ -107,7 +107,7 @@ def test_a_client_that_goes_away_frees_its_place(service: Service, small: Servic
     host, port = small.url.removeprefix("http://").split(":")
     waiters = [socket.create_connection((host, int(port)), timeout=30) for _ in range(2)]
     for waiter in waiters:
-        waiter.sendall(f"GET /tasks/{task_id}?wait=60 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        waiter.sendall(f"GET /tasks/{task_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     def watch() -> int:
         with requests.get(f"{small.url}/tasks/{task_id}/events", stream=True, timeout=5) as response:
