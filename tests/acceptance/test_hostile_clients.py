@@ -101,8 +101,8 @@ AMBIGUOUS = {
 @pytest.mark.parametrize("case", AMBIGUOUS)
 def test_no_smuggling(hardened: Service, case: str) -> None:
     """What a proxy might read otherwise is refused, and nothing behind it is answered."""
-    hidden = "GET /livez HTTP/1.1\nHost: a\n\n"
-    head = f"POST /tasks HTTP/1.1\nHost: a\nContent-Type: application/json\n{AMBIGUOUS[case]}{hidden}"
+    hidden = "GET /livez HTTP/1.1\nHost: localhost\n\n"
+    head = f"POST /tasks HTTP/1.1\nHost: localhost\nContent-Type: application/json\n{AMBIGUOUS[case]}{hidden}"
     with connected(hardened) as client:
         client.sendall(headers_of(head))
         answer = read_to_end(client)
@@ -115,7 +115,7 @@ def test_bare_newlines_are_no_headers(hardened: Service) -> None:
     """A line ends in CR and LF; a header may not hide behind one of them."""
     for hidden in (b"X-A: b\nTransfer-Encoding: chunked\r\n\r\n", b"X-A: b\rTransfer-Encoding: chunked\r\n\r\n"):
         with connected(hardened) as client:
-            client.sendall(b"POST /tasks HTTP/1.1\r\nHost: a\r\n" + hidden + b"0\r\n\r\n")
+            client.sendall(b"POST /tasks HTTP/1.1\r\nHost: localhost\r\n" + hidden + b"0\r\n\r\n")
             assert read_to_end(client).startswith(b"HTTP/1.1 400 ")
 
 
@@ -132,7 +132,7 @@ def test_bare_newlines_are_no_headers(hardened: Service) -> None:
 def test_malformed_request_lines(hardened: Service, line: str) -> None:
     """A request line that is none ends the connection."""
     with connected(hardened) as client:
-        client.sendall(headers_of(f"{line}\nHost: a\n\n"))
+        client.sendall(headers_of(f"{line}\nHost: localhost\n\n"))
         answer = read_to_end(client)
 
     assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505 ")), answer
@@ -165,7 +165,7 @@ def test_endless_chunks(hardened: Service) -> None:
 
 def test_slow_clients(hardened: Service) -> None:
     """Three hundred that trickle in, or never come to the point, keep nobody waiting, and are sent away in time."""
-    head = "POST /tasks HTTP/1.1\nHost: a\nContent-Type: application/json\n"
+    head = "POST /tasks HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
     openings = [
         headers_of("GET /tasks/small HTTP/1.1\nX-Slow: "),
         headers_of(f"{head}Content-Length: 1000000\n\n") + BODY,
@@ -198,7 +198,7 @@ def test_slow_clients(hardened: Service) -> None:
 
 def test_answer_that_nobody_reads(hardened: Service) -> None:
     """A client that does not read its answer is sent away; one that reads slowly, but reads, is not."""
-    request = headers_of("GET /tasks/large/result HTTP/1.1\nHost: a\n\n")
+    request = headers_of("GET /tasks/large/result HTTP/1.1\nHost: localhost\n\n")
     with connected(hardened, receive_bytes=4_096) as idle, connected(hardened, receive_bytes=65_536) as slow:
         for client in (idle, slow):
             client.sendall(request)
@@ -216,7 +216,7 @@ def test_stream_that_nobody_reads(hardened: Service) -> None:
     """The place of a stream that is not read is free again."""
     query = "&".join(f"id=running-{number}" for number in range(10))
     with connected(hardened, receive_bytes=4_096) as idle:
-        idle.sendall(headers_of(f"GET /events?{query} HTTP/1.1\nHost: a\n\n"))
+        idle.sendall(headers_of(f"GET /events?{query} HTTP/1.1\nHost: localhost\n\n"))
         wait_until(lambda: opens(hardened) == 429, what="the place to be taken")
 
         wait_until(lambda: opens(hardened) == 200, timeout=10, what="the place to be free")
