@@ -91,7 +91,7 @@ def test_lost_is_final(site: Site, client: Client, nemesis: Nemesis, count: Coun
         seconds = time.monotonic() - since
         ends = [(status.state, status.failure.kind) for status in _seen(client, task_ids) if status.failure]
     violations = site.violations()
-    count("tasks of a killed worker, where `lost` is final: the last was `failed` after", f"{seconds:.1f} s", "≤ 65 s")
+    count("tasks of a killed worker, where `lost` is final: the last was `failed` after", f"{seconds:.1f} s", "≤ 75 s")
     assert not violations, explain(violations)
     assert ends == [("failed", "worker_lost")] * SIZE.orphans
 
