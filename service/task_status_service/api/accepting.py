@@ -2,18 +2,16 @@
 
 import hashlib
 import re
-import time
 from typing import Any, Final
 
 import msgspec
 from flask import Response, request
 
 from task_status_service.api.access import caller
-from task_status_service.api.answers import status_response
 from task_status_service.api.caller import Patience
 from task_status_service.api.document import PREFERENCE_APPLIED
 from task_status_service.api.examples import ACCEPTED, SUCCEEDED
-from task_status_service.api.polling import poll_status_after_seconds
+from task_status_service.api.polling import outcome_response
 from task_status_service.api.waiting import wait_patiently
 from task_status_service.errors import Fault, InvalidArguments
 from task_status_service.submission import Claim
@@ -66,8 +64,7 @@ def _canonical(body: bytes) -> bytes:
 def accepted(outcome: Accepted, waits: Patience) -> Response:
     """Answer what was accepted, now or before, after the wait that this request asks for."""
     task = wait_patiently(outcome.status, waits)
-    after = poll_status_after_seconds(task, time.time())
-    response = status_response(task, 200 if task.done else 202, poll_after_seconds=after)
+    response = outcome_response(task)
     # By hand: `url_for` builds it through the whole URL map.
     response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
     if outcome.is_replayed:

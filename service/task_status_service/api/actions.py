@@ -1,18 +1,16 @@
 """What may be done to a task that there is: cancel it, retry it, forget it."""
 
-import time
 from typing import Any, Final
 
 from flask import Response
 
 from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
 from task_status_service.api.access import Scope, caller
-from task_status_service.api.answers import status_response
 from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import submitter, tracker
 from task_status_service.api.document import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
 from task_status_service.api.examples import CANCELED, CANCELING, CANCELLATIONS
-from task_status_service.api.polling import poll_status_after_seconds
+from task_status_service.api.polling import outcome_response
 from task_status_service.api.schemas import Cancellation, CancellationSchema
 from task_status_service.api.smorest import Blueprint
 
@@ -54,8 +52,7 @@ def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     the worker kit does, or `terminate` says to kill it.
     """
     task = tracker().cancel(checked_task_id(task_id), caller(), terminate=cancellation.terminate)
-    after = poll_status_after_seconds(task, time.time())
-    return status_response(task, 200 if task.done else 202, poll_after_seconds=after)
+    return outcome_response(task)
 
 
 @blueprint.route("/tasks/<task_id>/retry", methods=["POST"], scope=Scope.SUBMIT, parameters=[TASK_ID_PARAMETER])

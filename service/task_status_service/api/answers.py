@@ -158,13 +158,6 @@ def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Respon
     return Response(_encode(body), status, [*headers, JSON])
 
 
-def status_response(task: TaskStatus, code: int, *, poll_after_seconds: int) -> Response:
-    """Answer a status: one that may still change says when to ask again, any other may be kept for a while."""
-    if task.done:
-        return json_response(task, code, [("Cache-Control", KEPT)])
-    return json_response(task, code, [("Cache-Control", LIVE), ("Retry-After", str(poll_after_seconds))])
-
-
 def list_response(page: TaskPage) -> Response:
     """Answer some tasks; what they are may change at any time."""
     response = json_response(TaskList.of(page))

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+from flask import Response
 from werkzeug.http import parse_etags
 
-from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of
+from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of, json_response
 from task_status_service.caller import Caller
 from task_status_service.status import Snapshot, TaskStatus
 from task_status_service.tracker import Tracker
@@ -48,6 +49,14 @@ def poll_status_after_seconds(task: TaskStatus, now: float) -> int:
     }
     record = {name: b"%d" % (moment.timestamp() * 1_000) for name, moment in times.items() if moment}
     return poll_after_seconds({**record, b"cancel_requested": b"%d" % task.cancel_requested}, now)
+
+
+def outcome_response(task: TaskStatus) -> Response:
+    """Answer who has asked for something to happen: 202 and when to ask again, until it has."""
+    if task.done:
+        return json_response(task, http.HTTPStatus.OK, _KEPT)
+    after = poll_status_after_seconds(task, time.time())
+    return json_response(task, http.HTTPStatus.ACCEPTED, [("Cache-Control", LIVE), ("Retry-After", str(after))])
 
 
 def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
