@@ -24,8 +24,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(holds: Callable[[], object], *, timeout: float = 20.0, what: str = "the condition") -> object:
-    """Wait until `holds()` is true and give what it returned; fail after `timeout` seconds."""
+def wait_until(holds: Callable[[], object], *, timeout: float = 20.0, what: str = "the condition", pause: float = 0.02) -> object:
+    """Wait until `holds()` is true and give what it returned; fail after `timeout` seconds. Looks every `pause` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         value = holds()
@@ -33,7 +33,7 @@ def wait_until(holds: Callable[[], object], *, timeout: float = 20.0, what: str 
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout} s in vain for {what}; last: {value!r}")
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 class RedisServer:
