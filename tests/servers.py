@@ -24,8 +24,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(holds: Callable[[], object], *, timeout: float = 20.0, what: str = "the condition", pause: float = 0.02) -> object:
-    """Wait until `holds()` is true and give what it returned; fail after `timeout` seconds. Looks every `pause` seconds."""
+def wait_until(
+    holds: Callable[[], object], *, timeout: float = 20.0, what: str = "the condition", pause: float = 0.02
+) -> object:
+    """Wait until `holds()` is true and give what it returned; fail after `timeout` seconds. Look every `pause`."""
     deadline = time.monotonic() + timeout
     while True:
         value = holds()
