@@ -44,7 +44,7 @@ def verify(text: str, secret: bytes, now: datetime) -> TaskToken | None:
     try:
         signed: Any = _serializer(secret).loads(text.removeprefix(PREFIX))
         token = msgspec.convert(signed, TaskToken)
-    except (BadData, msgspec.MsgspecError):
+    except (BadData, msgspec.MsgspecError, UnicodeEncodeError):
         return None
     return token if now < token.expires_at else None
 
