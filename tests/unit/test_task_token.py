@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 from task_status_service.caller import Scope
@@ -23,6 +23,7 @@ def test_what_is_signed_is_read():
     assert verify(TEXT, b"t" * 32, NOW) is None
 
 
+@example(0, "\ud800")
 @given(st.integers(0, len(TEXT) - 1), st.characters())
 def test_what_is_changed_is_none(at, character):
     """Each character matters."""
