@@ -39,10 +39,17 @@ JUMP_SECONDS: Final = 5.0
 TOLD: Final = timedelta(days=1)
 
 _SECOND: Final = "%Y-%m-%dT%H:%M:%SZ"
-#: how long it is remembered that an instance was found lost
+#: how long it is remembered that an instance was found lost, after it was last asked for
 _FORGET_SECONDS: Final = 3_600.0
 #: replies to the commands that are always sent
 _REPLIES: Final = 4
+
+
+class _Lost(msgspec.Struct):
+    """An instance that this process has found lost."""
+
+    found_at: float
+    asked_at: float
 
 
 class _Heard(msgspec.Struct, frozen=True):
@@ -80,8 +87,7 @@ class Pulse:
         self._heard_at = -math.inf
         self._listening_since = -math.inf
         self._run_id: str | None = None
-        #: instance -> when this process first found it lost
-        self._lost: dict[bytes, float] = {}
+        self._lost: dict[bytes, _Lost] = {}
         self._loss: str | None = None
         self._loss_at = now()
         #: names the time since which the store has kept its data; None if it is not known, or gone
@@ -133,9 +139,9 @@ class Pulse:
         )
         if self._lost:
             self._lost = {
-                instance: since
-                for instance, since in list(self._lost.items())
-                if heard_at - since < _FORGET_SECONDS and self._is_silent(instance)
+                instance: lost
+                for instance, lost in list(self._lost.items())
+                if heard_at - lost.asked_at < _FORGET_SECONDS and self._is_silent(instance)
             }
 
     def _is_another_store(self, at: float, heard_at: float) -> bool:
@@ -183,8 +189,10 @@ class Pulse:
             last = max(last, _seconds(record, b"started_at"), _seconds(record, b"progress_at"))
         silence_seconds = max(0.0, min(heard.at - last, heard.listened_seconds))
         if silence_seconds > LOST_SECONDS:
-            found_at = self._clock()
-            if found_at - self._lost.setdefault(instance, found_at) < self._confirm_seconds:
+            asked_at = self._clock()
+            lost = self._lost.setdefault(instance, _Lost(asked_at, asked_at))
+            lost.asked_at = asked_at
+            if asked_at - lost.found_at < self._confirm_seconds:
                 return LOST_SECONDS
         return silence_seconds
 

@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from task_status_service.pulse import (
     CONFIRM_SECONDS,
@@ -292,7 +292,18 @@ def test_who_beats_is_never_stalled(events):
         assert 0 <= world.silence() <= 5.001
 
 
+def test_who_is_lost_stays_lost():
+    """However long it is asked for: it does not read as stalled again in between."""
+    world = World()
+    world.beat(after=LOST_SECONDS + 1)
+    world.silence()
+    for _ in range(150):
+        world.beat(after=60)
+        assert world.silence() == world.seconds
+
+
 @given(st.lists(st.floats(0.1, 300), min_size=1, max_size=20))
+@example([300.0] * 12 + [235.0])
 def test_who_is_dead_is_found_so(gaps):
     """Whoever looks often enough finds an instance that has died lost, and for how long."""
     world = World()
