@@ -1,7 +1,6 @@
 """How a request that makes a task is read and answered: its Idempotency-Key, its wait, where the task is."""
 
 import hashlib
-import re
 from typing import Final
 
 import msgspec
@@ -10,6 +9,7 @@ from flask import Response, request
 from task_status_service.api import headers
 from task_status_service.api.access import caller
 from task_status_service.api.caller import Patience
+from task_status_service.api.parameters import IDEMPOTENCY_KEY
 from task_status_service.api.polling import outcome_response
 from task_status_service.api.responses import OF_WRITING, json
 from task_status_service.api.waiting import wait_patiently
@@ -26,8 +26,6 @@ from task_status_service.submission import Claim
 from task_status_service.submitting import Accepted
 
 _KEY_HEADER: Final = "Idempotency-Key"
-#: visible ASCII
-_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 _HEADERS: Final = {"Location": "Location", "Idempotency-Replayed": "IdempotencyReplayed", **headers.PREFERENCE_APPLIED}
 
@@ -65,7 +63,7 @@ def claim_of_request(body: bytes = b"") -> Claim | None:
     key = request.headers.get(_KEY_HEADER)
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
+    if not IDEMPOTENCY_KEY.fullmatch(key):
         fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
         raise InvalidArguments("The request cannot be used.", [fault])
     asked = f"{request.method}\0{request.path}\0".encode() + _canonical(body)

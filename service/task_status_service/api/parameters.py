@@ -1,9 +1,21 @@
-"""Parameters of operations, as the document describes them; those of lists are in schemas.py.
+"""Parameters of operations, as the document describes them, and what bounds them; those of lists are in schemas.py.
 
 What may be left out has no `example`: Swagger UI would fill it in, and send it.
 """
 
+import re
 from typing import Final
+
+from task_status_service.api.fields import TASK_ID
+
+#: the longest wait, in seconds
+MAX_WAIT_SECONDS: Final = 60
+#: the most tasks of one batch or stream
+MAX_IDS: Final = 100
+#: visible ASCII
+IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
+
+_TASK_ID_SCHEMA: Final = {"type": "string", "pattern": f"^{TASK_ID.pattern}$"}
 
 WAIT_PARAMETERS: Final = [
     {
@@ -13,7 +25,7 @@ WAIT_PARAMETERS: Final = [
             "Answer when the task is done, or, with `If-None-Match`, when it has changed; after so many seconds at the "
             "latest. Under load the answer comes at once."
         ),
-        "schema": {"type": "number", "minimum": 0, "maximum": 60},
+        "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS},
     },
     {
         "in": "header",
@@ -30,7 +42,7 @@ IDEMPOTENCY_KEY_PARAMETER: Final = {
         "Names this request, so that it may be sent again when its answer was lost: for 24 hours the same key with the "
         "same request gives the same answer, and makes one task. Such as `order-4711`."
     ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
 }
 
 LAST_EVENT_ID_PARAMETER: Final = {
@@ -47,7 +59,7 @@ TASK_IDS_PARAMETER: Final = {
     "description": "The task ids.",
     "style": "form",
     "explode": True,
-    "schema": {"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "string"}},
+    "schema": {"type": "array", "minItems": 1, "maxItems": MAX_IDS, "items": _TASK_ID_SCHEMA},
     "example": ["6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"],
 }
 
@@ -63,7 +75,7 @@ TASK_ID_PARAMETER: Final = {
     "name": "task_id",
     "required": True,
     "description": "The task id.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"},
+    "schema": _TASK_ID_SCHEMA,
     "example": "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10",
 }
 
