@@ -131,6 +131,7 @@ def create_api(
             "openapi_version": document.OPENAPI_VERSION,
             "info": document.INFO,
             "servers": [{"url": "/"}],
+            "marshmallow_plugin": document.RequestPlugin(),
         },
     )
     for blueprint in (
