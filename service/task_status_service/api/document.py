@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 
 from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
 from task_status_service.api.examples import EXAMPLES
@@ -52,7 +53,7 @@ def add_components(spec: APISpec) -> None:
 
 
 class Converter(OpenAPIConverter):
-    """Describe requests by the docstrings of their schemas, and fields by the JSON Schema that they have of their own."""
+    """Describe requests by the docstrings of their schemas, and fields by a JSON Schema of their own."""
 
     def init_attribute_functions(self) -> None:
         """Add ours after those of apispec: it sees what they found."""
