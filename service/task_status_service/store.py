@@ -12,7 +12,8 @@ import msgspec
 import redis
 from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import NOTE_SCRIPT, Note, note_call
+from task_status_worker.packing import NOTE_SCRIPT, note_call
+from task_status_worker.record import Note
 
 from task_status_service.durability import StoreReport, warnings_of, weaknesses_of
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
