@@ -173,7 +173,7 @@ class Feed:
             watch.tell(task_ids)
 
     def _reread(self) -> None:
-        """Read all that is watched every few seconds, and tell what is not what it was."""
+        """Read all that is watched every few seconds, and tell what is not what it was; what is new may be already."""
         seen: dict[str, str] = {}
         while not self._closed.wait(REREAD_SECONDS):
             task_ids = list(self._watches)
@@ -182,6 +182,6 @@ class Feed:
                 batch = task_ids[start : start + BATCH]
                 with contextlib.suppress(Unavailable):
                     now |= {snapshot.task_id: self._version(snapshot) for snapshot in self._read_many(batch)}
-            self._tell([task_id for task_id, version in now.items() if seen.get(task_id, version) != version])
+            self._tell([task_id for task_id, version in now.items() if seen.get(task_id) != version])
             # What could not be read keeps the version it had.
             seen = {task_id: now.get(task_id) or seen.get(task_id, "") for task_id in task_ids}
