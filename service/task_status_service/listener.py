@@ -151,3 +151,7 @@ class Listener:
                 self._confirmed.add(channel)
                 for confirmation in self._awaited.pop(channel, ()):
                     confirmation.confirm(channel)
+        elif kind == b"unsubscribe":
+            # It may have been confirmed after it was asked for no more.
+            with self._confirming:
+                self._confirmed.discard(channel)
