@@ -100,7 +100,7 @@ def create_app(settings: Settings) -> Flask:
         cors_origins=settings.cors_origins,
     )
     app.extensions[FEED] = feed
-    app.extensions[CHECK_STORE] = tracker.check_store
+    app.extensions[CHECK_STORE] = tracker.readiness.check_store
     app.extensions[RESENDER] = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
     return app
 

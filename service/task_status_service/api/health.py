@@ -37,7 +37,7 @@ def get_readiness() -> Response:
 
     Redis and the broker answer and a worker was seen; else the problem lists what is missing.
     """
-    health = tracker().health()
+    health = tracker().readiness.health()
     if health.faults:
         raise NotReady(faults=health.faults)
     return json_response(Ready(store_epoch=health.store_epoch, warnings=health.warnings))

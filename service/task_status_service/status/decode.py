@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
-from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure
 
 from task_status_service.status import celery_states as celery
 from task_status_service.status.diagnostics import FROZEN, diagnose
