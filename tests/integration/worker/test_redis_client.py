@@ -95,16 +95,35 @@ def test_a_record_of_another_type_is_refused(redis_server: RedisServer, redis_ur
             RedisRecordClient(redis_url).see_worker(KEYS.record("bad"), "w@h")
 
 
-def test_a_full_redis_is_worth_another_attempt(redis_server: RedisServer, redis_url: str) -> None:
-    """It answers, but takes no writes for now: the note is kept."""
+@pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
+def test_a_redis_that_takes_no_writes_is_worth_another_attempt(
+    redis_server: RedisServer, redis_url: str, setting: str, hinders: int, usual: int
+) -> None:
+    """It answers, but is full, or has lost its replicas: the note is kept."""
     with redis_server.client() as client:
         recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
-        client.config_set("maxmemory", 1)
+        client.config_set(setting, hinders)
         try:
             assert recorder.note(started("t")) is None
         finally:
-            client.config_set("maxmemory", 0)
+            client.config_set(setting, usual)
         assert recorder.buffered == 1
+        assert recorder.flush()
+        assert client.exists(KEYS.record("t"))
+
+
+def test_a_redis_that_cannot_save_is_worth_another_attempt(tmp_path: Path) -> None:
+    """Its disk is full, or gone: it takes no writes until somebody has mended that, and then the note."""
+    with running_redis(tmp_path) as server, server.client() as client:
+        recorder = recorder_for(server.url, flush_interval_seconds=3_600)
+        client.config_set("save", "3600 1")
+        (tmp_path / "dump.rdb").mkdir()  # in the place of the file
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="Redis to fail")
+
+        assert recorder.note(started("t")) is None
+        assert recorder.buffered == 1
+        client.config_set("stop-writes-on-bgsave-error", "no")
         assert recorder.flush()
         assert client.exists(KEYS.record("t"))
 
