@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
-from task_status_worker.connection import is_redis_url
+from task_status_worker.connection import connect, is_redis_url
 from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
 from task_status_worker.packing import unpack
 from task_status_worker.record import Fact, Note
@@ -236,3 +236,10 @@ def test_the_urls_own_settings_come_first() -> None:
     client: Any = RedisRecordClient("redis://127.0.0.1:1/0?socket_timeout=7")
     assert client._redis.get_connection_kwargs()["socket_timeout"] == 7  # noqa: SLF001  # what the URL has set
     assert isinstance(client._redis, redis.Redis)  # noqa: SLF001  # as above
+
+
+def test_what_is_escaped_in_a_url_is_not_in_the_password() -> None:
+    """A URL can hold any password, of Sentinel's master too."""
+    for url in ("redis://u%40x:p%2Fw@127.0.0.1:1/3", "sentinel://u%40x:p%2Fw@127.0.0.1:1/3"):
+        options = connect(url, timeout_seconds=1, sentinel_master="m").get_connection_kwargs()
+        assert (options["username"], options["password"], options["db"]) == ("u@x", "p/w", 3)
