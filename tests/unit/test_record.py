@@ -208,9 +208,17 @@ def test_leaves_out_a_field_that_is_too_large():
     assert arguments_of(Note(task_id="x", worker=largest + "x"))[FIRST_FIELD:] == []
 
 
+class Unshowable:
+    """Have no text."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize(
     ("value", "packed"),
     [
+        ({"o": Unshowable()}, b'{"o":"<Unshowable that cannot be shown>"}'),
         ({"at": NOW}, b'{"at":"2026-01-02T03:04:05.678000Z"}'),
         ({"class": dict}, b"""{"class":"<class 'dict'>"}"""),
         ([float("nan")], b"[null]"),

@@ -116,10 +116,18 @@ def _pack_value(value: Any) -> bytes:
 
 def _pack_json(value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value, enc_hook=str)
+        return msgspec.json.encode(value, enc_hook=shown)
     except (TypeError, ValueError, OverflowError, RecursionError):
         # A progress that JSON cannot hold is Celery's to refuse, not ours to fail on.
         return b"null"
+
+
+def shown(value: object) -> str:
+    """Give the text of anything; its own code, which gives it, may raise what it likes."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  # see above
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def unpack_answer(answer: Sequence[Any]) -> Noted:
