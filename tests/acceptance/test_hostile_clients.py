@@ -26,7 +26,7 @@ LARGE = 7_000_000
 
 
 @pytest.fixture(scope="module")
-def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_with_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Run a Redis with tasks of which Celery alone knows."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         with server.client() as client:
@@ -45,10 +45,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hardened(redis_of_its_own: RedisServer, log: Path) -> Iterator[Service]:
+def hardened(redis_with_results: RedisServer, log: Path) -> Iterator[Service]:
     """Run a service that is less patient than it is by default."""
     environ = {
-        "TASK_STATUS_REDIS_URL": redis_of_its_own.url,
+        "TASK_STATUS_REDIS_URL": redis_with_results.url,
         "TASK_STATUS_TASKS": "demo.*",
         "TASK_STATUS_BODY_SECONDS": str(BODY_SECONDS),
         "TASK_STATUS_SEND_SECONDS": str(SEND_SECONDS),

@@ -27,13 +27,6 @@ SUBMISSION = {"name": "demo.add", "args": [2, 3]}
 
 
 @pytest.fixture(scope="module")
-def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis that a test may stop, and starts again."""
-    with running_redis(tmp_path_factory.mktemp("redis"), durable=True) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def alone(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Run a service whose worker has announced its tasks and is gone."""
     url, folder = redis_of_its_own.url, tmp_path_factory.mktemp("logs")

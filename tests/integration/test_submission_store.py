@@ -14,6 +14,7 @@ import redis
 from fakes import MemoryBroker, MemoryStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from round_trips import SENT, counting_client
 from servers import RedisServer
 from task_status_service import submission_store
 from task_status_service.caller import ANYBODY
@@ -343,20 +344,10 @@ def test_any_steps(redis_server: RedisServer, steps: list[tuple[Any, ...]]) -> N
     real.client.close()
 
 
-class CountingConnection(redis.Connection):
-    """Count what is sent: one send is one round trip."""
-
-    trips = 0
-
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        type(self).trips += 1
-        super().send_packed_command(command, check_health)
-
-
 def test_round_trips(redis_url: str) -> None:
     """Each use is one round trip."""
-    pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
-    store = RedisSubmissionStore(redis.Redis(connection_pool=pool), keys=Keys(), retention=Retention())
+    client = counting_client(redis_url)
+    store = RedisSubmissionStore(client, keys=Keys(), retention=Retention())
     store.submit(note_of("t-0"), CALL, None)  # connects, and loads the scripts
     store.end_lease(CLAIM, "t-0", None)
     for use in (
@@ -367,10 +358,10 @@ def test_round_trips(redis_url: str) -> None:
         lambda: store.claimed(CLAIM),
         lambda: store.call("t-1"),
     ):
-        CountingConnection.trips = 0
+        SENT.clear()
         use()
-        assert CountingConnection.trips == 1
-    pool.disconnect()
+        assert len(SENT) == 1
+    client.close()
 
 
 def test_what_is_in_redis(redis_url: str) -> None:
