@@ -276,6 +276,18 @@ def test_unreceived(arranged: Arranged) -> None:
     assert arranged.store.unreceived(TaskState.QUEUED, start=0, after_seconds=60) == (0, [])
 
 
+@pytest.mark.parametrize("field", ["updated_at", "scheduled_for", "next_retry_at", "attempt"])
+def test_unreceived_beside_a_broken_record(redis_url: str, field: str) -> None:
+    """A record that somebody else has written into does not hide the tasks beside it."""
+    arranged = ArrangedRedis(redis_url, Keys())
+    for task_id in ("a-broken", "waiting"):
+        arranged.store.submit(note_of(task_id, queue="sums"), CALL, None)
+    arranged.client.hset(Keys().record("a-broken"), field, "soon")
+
+    _, found = arranged.store.unreceived(TaskState.QUEUED, start=0, after_seconds=-1)
+    assert Unreceived("waiting", "sums", 0) in found
+
+
 def test_unreceived_for_its_time(arranged: Arranged) -> None:
     """What waits for its time is not missed before."""
     soon = datetime.now(UTC) + timedelta(hours=1)
