@@ -23,6 +23,8 @@ BODY_SECONDS, SEND_SECONDS = 2, 1
 HONEST_SECONDS = 3.0
 #: characters of a result that no socket buffers
 LARGE = 7_000_000
+#: bytes in a second of a client that reads slowly: all of it takes longer than any piece may take
+PACE = LARGE / (SEND_SECONDS + 1)
 
 
 @pytest.fixture(scope="module")
@@ -265,8 +267,11 @@ def test_answer_that_nobody_reads(hardened: Service) -> None:
             client.sendall(request)
         started, received = time.monotonic(), b""
         while len(received) < LARGE:
-            received += slow.recv(1 << 16)
-            time.sleep(0.02)
+            data = slow.recv(1 << 16)
+            assert data, "sent away"
+            received += data
+            # As slowly however little comes at a time.
+            time.sleep(max(0.0, started + len(received) / PACE - time.monotonic()))
         # All of it took longer than any piece may take.
         assert time.monotonic() - started > SEND_SECONDS + 0.5
         assert len(read_to_end(idle)) < LARGE
