@@ -160,6 +160,11 @@ def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
     return Record(**values)
 
 
+def unpack_seconds(packed: bytes | None) -> float | None:
+    """Read one time of a record, in seconds since the epoch; None if there is none, or none that can be read."""
+    return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else None
+
+
 def _text(packed: bytes) -> str:
     return packed.decode("utf-8", "replace")
 
