@@ -1,8 +1,10 @@
 """`examples/`, as one who copies them would run them: real processes, the real service with keys, a real worker."""
 
 import contextlib
+import difflib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +15,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
+from acceptance.conftest import Service
 from clients.counting_proxy import Exchange, counting_proxy
 from keys import bearer
 from servers import (
     RedisServer,
     free_port,
+    running,
     running_redis,
     running_service,
     running_worker,
@@ -27,6 +31,7 @@ from servers import (
 from task_status_worker.keys import Keys
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SHOP = EXAMPLES / "existing_celery_app"
 
 
 class Site(NamedTuple):
@@ -255,3 +260,140 @@ def test_goes_on_when_the_service_is_back(tmp_path: Path) -> None:
                 assert (code, err, lines[-1]) == (0, "", "succeeded: 50")
                 assert_polite(proxy.exchanges)
             assert len(site.tasks("demo.count")) == len(site.tasks("demo.add")) == 1
+
+
+class Shop(NamedTuple):
+    """The shop's app as it lies in a folder, a worker that runs it, and the service beside it."""
+
+    folder: Path
+    redis: RedisServer
+    service: Service
+
+    def state_read_by_celery(self, task_id: str) -> str:
+        """Read a state as the shop's own code does; an exception of Celery's reader is told by its name."""
+        code = (
+            "import sys\n"
+            "from shop.celery import app\n"
+            "try:\n    print(app.AsyncResult(sys.argv[1]).state)\n"
+            "except Exception as error:\n    print(type(error).__name__)"
+        )
+        environ = {**os.environ, "SHOP_REDIS_URL": self.redis.url}
+        command = [sys.executable, "-c", code, task_id]
+        return subprocess.run(
+            command, cwd=self.folder, env=environ, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+
+def without_the_line(folder: Path) -> Path:
+    """Make a copy of the shop as it was before."""
+    shutil.copytree(SHOP / "shop", folder / "shop", ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "shop" / "celery.py"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if "task_status_worker" not in line))
+    return folder
+
+
+@contextlib.contextmanager
+def running_shop(folder: Path, tmp_path: Path, environ: dict[str, str]) -> Iterator[Shop]:
+    """Run the shop's worker, by the command that the example gives, and the service."""
+    with running_redis(tmp_path) as redis:
+        log = tmp_path / "shop.log"
+        command = [sys.executable, "-m", "celery", "--workdir", str(folder), "-A", "shop", "worker"]
+        environ = {"TASK_STATUS_REDIS_URL": redis.url, "TASK_STATUS_DEFAULT_QUEUE": "shop", **environ}
+        with (
+            running([*command, "--loglevel", "INFO"], environ={"SHOP_REDIS_URL": redis.url}, log=log),
+            running_service(environ, folder=tmp_path) as url,
+        ):
+            wait_until(lambda: "ready." in log.read_text(), timeout=30, what="the shop's worker")
+            service = Service(url)
+            yield Shop(folder, redis, service)
+            service.session.close()
+
+
+def assert_read_right(shop: Shop) -> None:
+    """What the shop's tasks do is told, with or without the line."""
+    service = shop.service
+    assert service.run("shop.tasks.add_up", prices=[10, 2.5], discount=0.5)["result"] == 6.25
+
+    statuses = service.follow(service.submit("shop.tasks.make_report", month="2026-07", rows=10))
+    reported = [status["progress"] for status in statuses if status["celery_state"] == "PROGRESS"]
+    assert any(progress["percent"] == progress["current"] * 10 for progress in reported), reported
+    assert any(progress["message"] == f"row {progress['current']} of 10" for progress in reported), reported
+    assert statuses[-1]["result"] == {"month": "2026-07", "url": "/reports/2026-07.pdf"}
+
+    statuses = service.follow(service.submit("shop.tasks.charge", order_id=7, cents=995))
+    retrying = next(status for status in statuses if status["state"] == "retrying")
+    assert retrying["failure"]["message"] == "no answer for order 7"
+    assert (statuses[-1]["state"], statuses[-1]["result"]["cents"]) == ("succeeded", 995)
+
+    task = service.run("shop.tasks.import_prices", lines=["pen=1.20", "ink=cheap"])
+    assert (task["state"], task["failure"]["details"]) == ("failed", {"custom": "line 2: 'cheap' is no price"})
+
+
+def test_the_shop_without_the_line(tmp_path: Path) -> None:
+    """The service reads what Celery stores, as far as that goes; what Celery's own reader cannot read stays so."""
+    folder = without_the_line(tmp_path / "before")
+    with running_shop(folder, tmp_path, {"TASK_STATUS_TASKS": "shop.tasks.*"}) as shop:
+        assert_read_right(shop)
+
+        failed = shop.service.run("shop.tasks.import_prices", lines=["ink=cheap"])
+        assert (failed["executions"], failed["worker"], failed["started_at"]) == (0, None, None)
+        assert shop.state_read_by_celery(failed["id"]) == "ValueError"
+
+
+def test_the_shop_with_the_line(tmp_path: Path) -> None:
+    """Nothing is lost, and more is known: what may be submitted, who ran it and when, and a cancel that holds."""
+    with running_shop(SHOP, tmp_path, {}) as shop:
+        service = shop.service
+
+        def announced() -> set[str]:
+            items = service.session.get(f"{service.url}/task-types", timeout=10).json()["items"]
+            return {item["name"] for item in items}
+
+        names = {f"shop.tasks.{name}" for name in ("add_up", "make_report", "charge", "import_prices")}
+        wait_until(lambda: announced() == names, what="the task types")
+        assert_read_right(shop)
+
+        failed = service.run("shop.tasks.import_prices", lines=["ink=cheap"])
+        assert (failed["executions"], failed["worker"] is None, failed["started_at"] is None) == (1, False, False)
+        assert shop.state_read_by_celery(failed["id"]) == "FAILURE"
+
+        refused = service.post("shop.tasks.add_up", kwargs={"prices": "many"})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/kwargs/prices")
+
+        task_id = service.submit("shop.tasks.make_report", month="2026-07", rows=10_000)
+        service.wait(task_id, lambda task: task["progress"])
+        canceled = service.session.post(f"{service.url}/tasks/{task_id}/cancel", json={"terminate": True}, timeout=10)
+        assert canceled.json()["state"] == "canceling"
+        assert service.wait(task_id)["state"] == "canceled"
+
+
+def test_the_line_is_all(tmp_path: Path) -> None:
+    """Without its two lines the app is what it was: it knows nothing of the kit, and has the same tasks."""
+    before = without_the_line(tmp_path)
+    changed = []
+    for path in sorted((SHOP / "shop").glob("*.py")):
+        old = (before / "shop" / path.name).read_text().splitlines()
+        diff = difflib.ndiff(old, path.read_text().splitlines())
+        changed += [(path.name, line) for line in diff if not line.startswith("  ")]
+    assert changed == [
+        ("celery.py", "+ import task_status_worker"),
+        ("celery.py", "+ task_status_worker.install(app)"),
+    ]
+    # The README shows the same.
+    shown = [line for line in (SHOP / "README.md").read_text().splitlines() if line.startswith("+")]
+    assert shown == ["+import task_status_worker", "+task_status_worker.install(app)"]
+
+    code = (
+        "import sys\nfrom shop.celery import app\napp.loader.import_default_modules()\n"
+        "print('task_status_worker' in sys.modules, *sorted(n for n in app.tasks if n.startswith('shop.')))"
+    )
+
+    def looks(folder: Path) -> list[str]:
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True)
+        return done.stdout.split()
+
+    (with_kit, *tasks), (with_kit_before, *tasks_before) = looks(SHOP), looks(before)
+    assert (with_kit, with_kit_before) == ("True", "False")
+    assert tasks == tasks_before
+    assert len(tasks) == 4
