@@ -28,6 +28,7 @@ from servers import (
     server_process,
     wait_until,
 )
+from task_status_service.status import MAX_INLINE_SIZE
 from task_status_worker.keys import Keys
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -181,6 +182,19 @@ def test_gone_is_not_never_was(site: Site, is_known: bool, said: str) -> None:
     code, _, err = ended(process)
 
     assert (code, err.startswith(said)) == (1, True), err
+
+
+def test_a_large_result(site: Site) -> None:
+    """A status leaves it out and says so; it is read by itself, and not taken for nothing."""
+    process = start_python_service(site.url, site.key, "shop.pay", "{}", wait_seconds=1)
+    assert process.stdout
+    task_id = process.stdout.readline().split()[0]
+    result = "x" * (MAX_INLINE_SIZE + 1)
+    with site.redis.client() as client:
+        client.set(Keys().meta(task_id), json.dumps({"status": "SUCCESS", "result": result, "task_id": task_id}))
+    code, lines, err = ended(process)
+
+    assert (code, err, lines[-1] == f'succeeded: "{result}"') == (0, "", True)
 
 
 def test_polls_politely(site: Site) -> None:
