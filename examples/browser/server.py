@@ -86,7 +86,7 @@ def renew_token(task_id: str) -> tuple[dict[str, Any], int]:
 def with_token(task_id: str) -> dict[str, Any]:
     """Give all that the page needs to follow a task, and nothing that would let it do more."""
     issued = ask(f"/tasks/{task_id}/tokens", TOKEN)
-    return {"service": SERVICE, "id": task_id, "token": issued["token"], "scopes": TOKEN["scopes"]}
+    return {"service": SERVICE, "id": task_id, "token": issued["token"], "scopes": issued["scopes"]}
 
 
 def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:

@@ -63,10 +63,8 @@ def empty(description: str, *, headers: Mapping[str, str] | None = None) -> Resp
     return {"description": description, "headers": dict(headers)} if headers else {"description": description}
 
 
-def with_rate_limit(status: int, described: Response) -> Response:
+def with_rate_limit(described: Response) -> Response:
     """Add the headers that tell the sender of a request what is left of its limit; who is not known is told nothing."""
-    if status == http.HTTPStatus.UNAUTHORIZED:
-        return described
     return {**described, "headers": {**described.get("headers", {}), **headers.RATE_LIMIT}}
 
 
