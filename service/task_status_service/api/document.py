@@ -36,6 +36,15 @@ INFO: Final = {
 #: what the structs may name; each becomes a component
 _STRUCTS: Final = (TaskStatus, TaskList, TaskType, TaskTypeList, IssuedToken, Problem, Alive, Ready)
 
+#: what request fields refer to by name, and no struct does
+_REQUEST_SCHEMAS: Final[Mapping[str, Schema]] = {
+    "TokenScope": {
+        "description": "What a task token may be good for.",
+        "enum": sorted(TOKEN_SCOPES),
+        "type": "string",
+    },
+}
+
 _HEADERS: Final[Mapping[str, Schema]] = {
     "ETag": {
         "description": "Names this version of the answer; send it back as `If-None-Match`.",
@@ -238,7 +247,7 @@ def guarded(described: Schema, rule: str, scope: Scope) -> Schema:
 
 def add_components(spec: APISpec) -> None:
     """Add every component that operations refer to; those that none does are dropped by `canonical`."""
-    for name, schema in _struct_schemas().items():
+    for name, schema in {**_struct_schemas(), **_REQUEST_SCHEMAS}.items():
         spec.components.schema(name, schema)
     for name, scheme in _SECURITY_SCHEMES.items():
         spec.components.security_scheme(name, dict(scheme))
