@@ -84,6 +84,15 @@ def test_mistakes_are_found(workspace: Workspace, python: str) -> None:
     assert reported == lines
 
 
+def test_ten_lines_have_full_types(workspace: Workspace, python: str) -> None:
+    """The ten lines of the README know what they hold: a slip in any of them is found."""
+    text = (workspace.folder / "follow.py").read_text()
+    for right, slip in ((".done", ".dune"), ("progress.percent", "progress.per_cent"), ("result)", "results)")):
+        assert right in text
+        (workspace.folder / "slip.py").write_text(text.replace(right, slip))
+        assert "slip.py" in mypy(workspace, python, "slip.py")
+
+
 def test_scenario(workspace: Workspace, python: str) -> None:
     """It submits, polls with ETags, waits, reads failures and problems, cancels, walks pages and streams events."""
     printed = workspace.succeed(python, "-W", "error", "scenario.py")

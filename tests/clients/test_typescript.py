@@ -62,6 +62,20 @@ def test_mistakes_are_found(compiled: Workspace) -> None:
     assert len(lines) > 10
 
 
+def test_ten_lines_have_full_types(workspace: Workspace) -> None:
+    """The ten lines of the README know what they hold: each slip in them is found."""
+    text = (workspace.folder / "follow.ts").read_text()
+    slips = {".done": ".dune", "?.percent": "?.per_cent", ".result": ".results", "wait:": "weight:"}
+    for right, slip in slips.items():
+        assert right in text
+        text = text.replace(right, slip)
+    (workspace.folder / "slips.ts").write_text(text)
+    config = {"extends": "./tsconfig.json", "compilerOptions": {"skipLibCheck": True}, "files": ["slips.ts"]}
+    (workspace.folder / "tsconfig.slips.json").write_text(json.dumps(config))
+    done = workspace.run("tsc", "--project", "tsconfig.slips.json")
+    assert [slip for slip in slips.values() if f"'{slip.strip('?.:')}'" not in done.stdout] == [], done.stdout
+
+
 def test_exact_optional_properties(compiled: Workspace) -> None:
     """What the README says of @hey-api/openapi-ts and one option of the compiler is still so."""
     done = compiled.run("tsc", "--project", "tsconfig.hey_api.json", "--exactOptionalPropertyTypes", "--noEmit")
