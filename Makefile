@@ -14,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-faults test-fuzz test-docker test-browser test-clients test-clients-nightly faults audit bench coverage lint format type openapi check clean
+	test-faults test-fuzz test-docker test-browser test-clients clients-nightly faults audit bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -102,7 +102,7 @@ test-browser: .venv/.browser ## the pages in a real Chromium, which must be ther
 test-clients: $(CLIENTS)/.ready ## clients generated in Python and TypeScript, checked and run; needs npm
 	@$(PYTEST) tests/clients --ignore tests/clients/nightly --timeout 300
 
-test-clients-nightly: $(CLIENTS)/.go ## the same in Go and Java; Java needs a JDK and Debian's libjakarta-annotation-api-java
+clients-nightly: $(CLIENTS)/.go ## the same in Go and Java; Java needs a JDK and Debian's libjakarta-annotation-api-java
 	@$(PYTEST) tests/clients/nightly -rs --timeout 600
 
 # What the commands of openapi/README.md ask for, once: when these are tested there is no network.
