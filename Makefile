@@ -8,12 +8,13 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 BENCH := .venv-bench
 AUDIT := .venv-audit
+CLIENTS := .venv-clients
 PYTEST := $(BIN)/python -m pytest
 # Whole files side by side: real workers and servers mostly wait.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-faults test-fuzz test-docker test-browser faults audit bench coverage lint format type openapi check clean
+	test-faults test-fuzz test-docker test-browser test-clients clients-nightly faults audit bench coverage lint format type openapi check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +42,8 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --all-extras --group pyproject.toml:dev -o requirements/dev.txt
 	$(COMPILE) --group pyproject.toml:browser --constraint requirements/dev.txt -o requirements/browser.txt
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
+	$(COMPILE) --group pyproject.toml:clients -o requirements/clients.txt
+	$(COMPILE) --group pyproject.toml:clients-nightly --constraint requirements/clients.txt -o requirements/clients-nightly.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 	echo pip-audit | $(COMPILE) - -o requirements/audit.txt
 
@@ -96,6 +99,26 @@ test-browser: .venv/.browser ## the pages in a real Chromium, which must be ther
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
 	@touch $@
 
+test-clients: $(CLIENTS)/.ready ## clients generated in Python and TypeScript, checked and run; needs npm
+	@$(PYTEST) tests/clients --ignore tests/clients/nightly --timeout 300
+
+clients-nightly: $(CLIENTS)/.go ## the same in Go and Java; Java needs a JDK and Debian's libjakarta-annotation-api-java
+	@$(PYTEST) tests/clients/nightly -rs --timeout 600
+
+# What the commands of openapi/README.md ask for, once: when these are tested there is no network.
+$(CLIENTS)/.ready: $(STAMP) requirements/clients.txt tests/clients/package.json tests/clients/package-lock.json
+	@echo "Setting up $(CLIENTS) (once) ..."
+	@$(PYTHON) -m venv $(CLIENTS)
+	@UV_CACHE_DIR=$(CLIENTS)/uv $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r requirements/clients.txt
+	@cp tests/clients/package.json tests/clients/package-lock.json tests/clients/.npmrc $(CLIENTS)
+	@cd $(CLIENTS) && npm ci --silent --cache npm \
+		&& npm cache add --silent --cache npm $$(node -p 'const {dependencies: a, devDependencies: b} = require("./package.json"); Object.entries({...a, ...b}).map((one) => one.join("@")).join(" ")')
+	@touch $@
+
+$(CLIENTS)/.go: $(CLIENTS)/.ready requirements/clients-nightly.txt
+	@UV_CACHE_DIR=$(CLIENTS)/uv $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r requirements/clients-nightly.txt
+	@touch $@
+
 bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run
 
@@ -128,4 +151,4 @@ openapi: $(STAMP) ## write openapi/openapi.json
 check: lint type test ## what CI runs first
 
 clean: ## remove what setup, run and the tests have made
-	rm -rf .venv .venv-bench .venv-audit .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-audit .venv-clients .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

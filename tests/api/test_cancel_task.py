@@ -183,5 +183,6 @@ def test_bodies(client, store):
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
 
     assert client.post("/tasks/t-1/cancel").status_code == 202
+    assert client.post("/tasks/t-1/cancel", content_type="application/json").status_code == 202
     problem_of(client.post("/tasks/t-1/cancel", data="terminate=1"), 415, "unsupported-media-type")
     problem_of(client.post("/tasks/t-1/cancel", data="{", content_type="application/json"), 400, "malformed-json")

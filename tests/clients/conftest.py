@@ -1,0 +1,41 @@
+"""A real service with keys, and a folder in which the commands of openapi/README.md were run."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import requests
+from servers import running_redis, running_service, running_worker, wait_until
+
+from clients.readme import commands, is_nightly
+from clients.workspace import INSTALLED, Workspace
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
+    """Run the service and a worker with the demo tasks; give the environment of who holds a key."""
+    folder: Path = tmp_path_factory.mktemp("service")
+    keys = {"TASK_STATUS_API_KEYS_FILE": str(folder / "keys.json")}
+    add = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "web", "--scopes", "submit,read,cancel"]
+    added = subprocess.run(add, env={**os.environ, **keys}, check=True, capture_output=True, text=True).stdout
+    with (
+        running_redis(folder) as redis,
+        running_worker("task_status_worker.demo", "--concurrency", "4", redis_url=redis.url, folder=folder),
+        running_service({"TASK_STATUS_REDIS_URL": redis.url, **keys}, folder=folder) as url,
+    ):
+        wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, what="ready")
+        yield {"TASK_STATUS_URL": url, "TASK_STATUS_API_KEY": added.split()[-1]}
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, service: Mapping[str, str]) -> Workspace:
+    """Run the commands of the README in a folder, in their order, but for those that only run every night."""
+    assert (INSTALLED / ".ready").exists(), "run this by `make test-clients`, which installs what it needs"
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"), service)
+    for command in commands():
+        if not is_nightly(command):
+            workspace.type(command)
+    return workspace

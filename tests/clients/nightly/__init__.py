@@ -1,0 +1,1 @@
+"""What takes a toolchain of its own: clients in Go and Java."""

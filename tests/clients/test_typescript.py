@@ -1,0 +1,129 @@
+"""The clients of openapi-typescript and @hey-api/openapi-ts: compiled strictly, then run against the live service."""
+
+import json
+import re
+import shutil
+
+import pytest
+from task_status_service.status import TaskState
+
+from clients.workspace import HERE, Workspace
+
+STATES = {str(state) for state in TaskState}
+
+
+@pytest.fixture(scope="session")
+def compiled(workspace: Workspace) -> Workspace:
+    """Put the programs beside the generated clients, and compile them."""
+    for file in (HERE / "typescript").iterdir():
+        shutil.copy(file, workspace.folder)
+    for name in ("openapi_fetch", "hey_api"):
+        workspace.succeed("tsc", "--project", f"tsconfig.{name}.json")
+    return workspace
+
+
+def test_one_enum(workspace: Workspace) -> None:
+    """The ten states are written once in what each generator makes, as one named thing."""
+    for text, pattern in (
+        ((workspace.folder / "task-status.ts").read_text(), r"export enum TaskState \{(.*?)\}"),
+        (
+            "".join(file.read_text() for file in sorted((workspace.folder / "task-status").rglob("*.ts"))),
+            r"export const TaskState = \{(.*?)\} as const;",
+        ),
+    ):
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)  # noqa: PLW2901  # without the examples
+        (members,) = re.findall(pattern, text, re.DOTALL)
+        assert set(re.findall(r"""["'](\w+)["']""", members)) == STATES
+        assert len(re.findall(r"\bsucceeded['\"]", text)) == 1
+
+
+def test_without_enum(workspace: Workspace) -> None:
+    """Without `--enum` there is one union of ten texts, as the README says."""
+    workspace.succeed("openapi-typescript", "openapi.json", "--output", "union.ts")
+    (union,) = re.findall(r"^ +TaskState: (.*);$", (workspace.folder / "union.ts").read_text(), re.MULTILINE)
+    assert {word.strip('"') for word in union.split(" | ")} == STATES
+
+
+def test_mistakes_are_found(compiled: Workspace) -> None:
+    """Each marked mistake is one, and without its mark it is found: the compiler is not blind."""
+    compiled.succeed("tsc", "--project", "tsconfig.mistakes.json")
+    mistakes = compiled.folder / "mistakes.ts"
+    marked = mistakes.read_text()
+    unmarked = marked.replace("// @ts-expect-error", "//")
+    mistakes.write_text(unmarked)
+    try:
+        done = compiled.run("tsc", "--project", "tsconfig.mistakes.json")
+    finally:
+        mistakes.write_text(marked)
+    lines = {number + 1 for number, line in enumerate(marked.splitlines(), 1) if "@ts-expect-error" in line}
+    found = {int(number) for number in re.findall(r"^mistakes\.ts\((\d+),", done.stdout, re.MULTILINE)}
+    assert done.returncode != 0
+    assert found == lines
+    assert len(lines) > 10
+
+
+def test_ten_lines_have_full_types(workspace: Workspace) -> None:
+    """The ten lines of the README know what they hold: each slip in them is found."""
+    text = (workspace.folder / "follow.ts").read_text()
+    slips = {".done": ".dune", "?.percent": "?.per_cent", ".result": ".results", "wait:": "weight:"}
+    for right, slip in slips.items():
+        assert right in text
+        text = text.replace(right, slip)
+    (workspace.folder / "slips.ts").write_text(text)
+    config = {"extends": "./tsconfig.json", "compilerOptions": {"skipLibCheck": True}, "files": ["slips.ts"]}
+    (workspace.folder / "tsconfig.slips.json").write_text(json.dumps(config))
+    done = workspace.run("tsc", "--project", "tsconfig.slips.json")
+    assert [slip for slip in slips.values() if f"'{slip.strip('?.:')}'" not in done.stdout] == [], done.stdout
+
+
+def test_exact_optional_properties(compiled: Workspace) -> None:
+    """What the README says of @hey-api/openapi-ts and one option of the compiler is still so."""
+    done = compiled.run("tsc", "--project", "tsconfig.hey_api.json", "--exactOptionalPropertyTypes", "--noEmit")
+    assert done.returncode != 0
+    assert all(line.startswith(("task-status/", " ")) for line in done.stdout.splitlines()), done.stdout
+
+
+def test_no_escape() -> None:
+    """No program makes a type what it is not."""
+    for name in ("openapi_fetch.ts", "hey_api.ts"):
+        text = (HERE / "typescript" / name).read_text()
+        assert not re.search(r"\bany\b|\bas \w|@ts-|<\w+>\w", text.split("\n\n", 1)[1]), name
+
+
+@pytest.mark.parametrize("name", ["openapi_fetch", "hey_api"])
+def test_scenario(compiled: Workspace, name: str) -> None:
+    """It submits, polls with ETags, waits, reads failures and problems, cancels, walks pages and streams events."""
+    told: dict = {}
+    for line in compiled.succeed("node", f"compiled/{name}.js").splitlines():
+        told |= json.loads(line)
+    assert None in told["seen"]
+    assert told["seen"][-1] == "succeeded"
+    assert told["waited"] == "succeeded"
+    failure = told["failure"]
+    assert (failure["kind"], failure["message"]) == ("exception", "too much")
+    assert failure["details"]["details"] == {"field": "amount"}
+    assert told["problems"] == [404, 422, 401]
+    assert told["canceled"] == "canceled"
+    assert told["pages"] == [2, 2, 1]
+    assert told["events"]
+
+
+def test_a_bare_key_gets_into_the_address(compiled: Workspace) -> None:
+    """What the README warns of is so: @hey-api/openapi-ts puts a bare key into the address of an event stream."""
+    program = """
+import { createClient } from "./compiled/task-status/client/index.js";
+import { watchTask } from "./compiled/task-status/sdk.gen.js";
+const asked = [];
+const refuse = async (input) => {
+  asked.push(new URL(input.url ?? input).search);
+  return new Response("", { status: 204 });
+};
+for (const auth of ["secret", (scheme) => (scheme.key === "ApiKey" ? "secret" : undefined)]) {
+  const client = createClient({ baseUrl: "http://nowhere", auth, fetch: refuse });
+  const { stream } = await watchTask({ client, path: { task_id: "t-1" }, sseMaxRetryAttempts: 1 });
+  for await (const _ of stream);
+}
+console.log(JSON.stringify(asked));
+"""
+    (compiled.folder / "bare_key.mjs").write_text(program)
+    assert json.loads(compiled.succeed("node", "bare_key.mjs")) == ["?access_token=secret", ""]

@@ -1,0 +1,157 @@
+// What a user does with @hey-api/openapi-ts, each answer with its type: compiled strictly, then run.
+
+import { createClient } from "./task-status/client/index.ts";
+import { cancelTask, getTask, listTasks, submitTask, watchTask } from "./task-status/sdk.gen.ts";
+import {
+  type Failure,
+  FailureKind,
+  type Problem,
+  type Progress,
+  type Submission,
+  type TaskList,
+  TaskState,
+  type TaskStatus,
+} from "./task-status/types.gen.ts";
+import { check, environment, known, pause, same, tell } from "./checks.ts";
+
+const baseUrl = environment("TASK_STATUS_URL");
+const key = environment("TASK_STATUS_API_KEY");
+const asked: string[] = [];
+const client = createClient({
+  baseUrl,
+  // Only where a key belongs: one for all schemes would also go into the address of `/events`.
+  auth: (scheme) => (scheme.key === "ApiKey" ? key : undefined),
+  fetch: (input, init) => {
+    asked.push(input instanceof Request ? input.url : String(input));
+    return fetch(input, init);
+  },
+});
+
+async function submit(body: Submission, wait = 0): Promise<TaskStatus> {
+  const { data, error } = await submitTask({ client, body, query: { wait } });
+  same<typeof data, TaskStatus | undefined>();
+  same<typeof error, Problem | undefined>();
+  return known(data, error);
+}
+
+function read(id: string, query: { wait?: number } = {}, etag?: string) {
+  return getTask({ client, path: { task_id: id }, query, ...(etag ? { headers: { "If-None-Match": etag } } : {}) });
+}
+
+async function followByEtag(): Promise<void> {
+  // Silent at first, for there to be a 304.
+  let task = await submit({ name: "demo.sleep", kwargs: { seconds: 3 } });
+  const seen: (TaskState | null)[] = [];
+  let etag: string | undefined;
+  while (!task.done) {
+    const { data, error, response } = await read(task.id, {}, etag);
+    const headers = known(response).headers;
+    if (response?.status === 304) check(data === undefined && Object.keys(known(error)).length === 0, { data, error });
+    else task = known(data, error);
+    seen.push(response?.status === 304 ? null : task.state);
+    etag = known(headers.get("ETag"));
+    if (!task.done) await pause(Number(known(headers.get("Retry-After"))));
+  }
+  same<TaskStatus["state"], TaskState>();
+  same<TaskStatus["progress"], Progress | null>();
+  same<TaskStatus["failure"], Failure | null>();
+  same<TaskStatus["result"], unknown>();
+  same<TaskStatus["labels"], { [key: string]: string }>();
+  same<TaskStatus["finished_at"], string | null>();
+  check(task.state === TaskState.SUCCEEDED && task.result === 3, task);
+  tell({ seen });
+}
+
+async function wait(): Promise<void> {
+  check((await submit({ name: "demo.add", kwargs: { x: 2, y: 3 } }, 10)).result === 5, "2 + 3");
+  let task = await submit({ name: "demo.checkpointed", kwargs: { total: 10 } });
+  while (!task.done && !task.progress) {
+    const etag = known((await read(task.id)).response?.headers.get("ETag"));
+    task = (await read(task.id, { wait: 10 }, etag)).data ?? task;
+  }
+  check(known(task.progress).total === 10, task);
+  const { data, error } = await read(task.id, { wait: 20 });
+  check(known(data, error).done, data);
+  tell({ waited: known(data).state });
+}
+
+async function failure(): Promise<void> {
+  const kwargs = { message: "too much", details: { field: "amount" } };
+  const task = await submit({ name: "demo.fail_with_details", kwargs }, 10);
+  const { kind, message, details } = known(task.failure, task);
+  same<typeof kind, FailureKind>();
+  same<typeof message, string | null>();
+  same<typeof details, unknown>();
+  check(task.state === "failed" && kind === FailureKind.EXCEPTION && message === "too much", task);
+  tell({ failure: task.failure });
+}
+
+async function problems(): Promise<void> {
+  const { error: unheardOf } = await read("unheard-of");
+  same<typeof unheardOf, Problem | undefined>();
+  check(unheardOf?.status === 404 && unheardOf.type === "/problems/task-not-found", unheardOf);
+  const { error: misfit } = await submitTask({ client, body: { name: "demo.add", kwargs: { x: "two", y: 3 } } });
+  check(misfit?.status === 422 && misfit.type === "/problems/validation", misfit);
+  check(misfit.errors.length === 1 && misfit.errors[0]?.pointer === "#/kwargs/x", misfit);
+  const { error: refused } = await listTasks({ client: createClient({ baseUrl, auth: "nobody" }) });
+  tell({ problems: [unheardOf.status, misfit.status, known(refused).status] });
+}
+
+async function cancel(): Promise<void> {
+  const path = { task_id: (await submit({ name: "demo.sleep", kwargs: { seconds: 600 } })).id };
+  const { data: canceling, error } = await cancelTask({ client, path, body: { terminate: true } });
+  check(known(canceling, error).cancel_requested, canceling);
+  const { data: canceled } = await read(path.task_id, { wait: 20 });
+  check(canceled?.state === TaskState.CANCELED, canceled);
+  const { response } = await cancelTask({ client, path });
+  check(response?.status === 200, response?.status);
+  tell({ canceled: canceled.state });
+}
+
+async function pages(): Promise<void> {
+  const labels = { walk: `hey-api-${process.hrtime.bigint()}` };
+  const ids = new Set<string>();
+  for (let y = 0; y < 5; y++) ids.add((await submit({ name: "demo.add", kwargs: { x: 1, y }, labels }, 10)).id);
+  const found: string[] = [];
+  const sizes: number[] = [];
+  for (let cursor: string | null = ""; cursor !== null; ) {
+    const query = {
+      label: [`walk:${labels.walk}`],
+      state: [TaskState.SUCCEEDED],
+      limit: 2,
+      ...(cursor ? { cursor } : {}),
+    };
+    const { data, error } = await listTasks({ client, query });
+    const page: TaskList = known(data, error);
+    found.push(...page.items.map((task) => task.id));
+    sizes.push(page.items.length);
+    cursor = page.next_cursor;
+  }
+  check(found.length === 5 && found.every((id) => ids.has(id)), found);
+  tell({ pages: sizes });
+}
+
+function isStatus(event: unknown): event is TaskStatus {
+  return typeof event === "object" && event !== null && "state" in event;
+}
+
+async function events(): Promise<void> {
+  const { id } = await submit({ name: "demo.checkpointed", kwargs: { total: 5 } });
+  const seen: TaskState[] = [];
+  const { stream } = await watchTask({ client, path: { task_id: id } });
+  for await (const event of stream) {
+    same<typeof event, unknown>();
+    check(isStatus(event), event);
+    seen.push(event.state);
+  }
+  const refusals: string[] = [];
+  const onSseError = (error: unknown) => refusals.push(String(error));
+  const refused = await watchTask({ client, path: { task_id: "unheard-of" }, onSseError, sseMaxRetryAttempts: 2, sseDefaultRetryDelay: 10 });
+  for await (const event of refused.stream) check(false, event);
+  check(refusals.length === 2 && refusals.every((text) => text.includes("404")), refusals);
+  check(seen.at(-1) === TaskState.SUCCEEDED && seen.length > 1, seen);
+  check(asked.length > 0 && !asked.some((url) => url.includes("tsk_")), asked);
+  tell({ events: seen });
+}
+
+for (const step of [followByEtag, wait, failure, problems, cancel, pages, events]) await step();
