@@ -13,7 +13,8 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-faults test-fuzz test-docker test-browser faults audit bench coverage lint format type openapi check clean
+	test-contract test-faults test-fuzz test-docker test-browser faults audit bench coverage lint format type openapi \
+	openapi-release check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -65,6 +66,9 @@ test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
+
+test-contract: $(STAMP) ## the OpenAPI document against its last release, other tools and a real server; not part of `test`
+	@$(PYTEST) tests/contract
 
 test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not part of `test`
 	@mkdir -p .run
@@ -124,6 +128,9 @@ type: $(STAMP) ## mypy strict
 
 openapi: $(STAMP) ## write openapi/openapi.json
 	@$(BIN)/task-status openapi --output openapi/openapi.json
+
+openapi-release: $(STAMP) ## keep the document as the release of its version, which later ones are compared with
+	@PYTHONPATH=tests $(BIN)/python -m contract.release
 
 check: lint type test ## what CI runs first
 
