@@ -8,6 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 BENCH := .venv-bench
 AUDIT := .venv-audit
+CONTRACT := tests/contract
 PYTEST := $(BIN)/python -m pytest
 # Whole files side by side: real workers and servers mostly wait.
 PARALLEL := --numprocesses 3 --dist loadfile
@@ -67,8 +68,13 @@ test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
 
-test-contract: $(STAMP) ## the OpenAPI document against its last release, other tools and a real server; not part of `test`
-	@$(PYTEST) tests/contract
+test-contract: $(STAMP) $(CONTRACT)/node_modules/.ready ## the OpenAPI document against its last release, other tools and a real server; not part of `test`
+	@$(PYTEST) $(CONTRACT)
+
+$(CONTRACT)/node_modules/.ready: $(CONTRACT)/package-lock.json $(CONTRACT)/package.json $(CONTRACT)/.npmrc
+	@command -v npm >/dev/null || { echo "npm is missing. On Debian and Ubuntu: apt-get install npm"; exit 1; }
+	@npm ci --prefix $(CONTRACT) --silent --no-audit --no-fund
+	@touch $@
 
 test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not part of `test`
 	@mkdir -p .run
@@ -135,4 +141,4 @@ openapi-release: $(STAMP) ## keep the document as the release of its version, wh
 check: lint type test ## what CI runs first
 
 clean: ## remove what setup, run and the tests have made
-	rm -rf .venv .venv-bench .venv-audit .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-bench .venv-audit $(CONTRACT)/node_modules .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
