@@ -45,6 +45,11 @@ class Fault(msgspec.Struct, frozen=True):
     parameter: str | None = None
 
 
+def message_of(kind: type["TaskStatusError"]) -> str:
+    """Give what an error says unless it is told more."""
+    return " ".join((kind.__doc__ or "").split())
+
+
 class TaskStatusError(Exception):
     """Something went wrong."""
 
@@ -52,7 +57,7 @@ class TaskStatusError(Exception):
     retry_after_seconds = 1
 
     def __init__(self, message: str | None = None, faults: Sequence[Fault] = ()) -> None:
-        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+        super().__init__(message or message_of(type(self)))
         self.faults = list(faults)
 
 

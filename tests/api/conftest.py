@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from documented import DocumentedClient
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
+from flask import Flask
 from flask.testing import FlaskClient
 from task_status_service.app import create_api
 from task_status_service.catalog import Catalog
@@ -26,6 +28,12 @@ ADD = {
     "positional": ["x", "y"],
     "var_positional": False,
 }
+
+
+@pytest.fixture(autouse=True)
+def _documented(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold every answer of every test to the OpenAPI document."""
+    monkeypatch.setattr(Flask, "test_client_class", DocumentedClient)
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ BREAKING = {
     ),
     "errors of another media type": (
         "listTasks",
-        lambda e: e.document["components"]["responses"]["FORBIDDEN"].update(
+        lambda e: e.list["responses"]["403"].update(
             content={"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
         ),
     ),

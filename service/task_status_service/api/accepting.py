@@ -1,42 +1,55 @@
 """How a request that makes a task is read and answered: its Idempotency-Key, its wait, where the task is."""
 
 import hashlib
-import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from flask import Response, request
 
+from task_status_service.api import headers
 from task_status_service.api.access import caller
 from task_status_service.api.caller import Patience
-from task_status_service.api.document import PREFERENCE_APPLIED
-from task_status_service.api.examples import ACCEPTED, SUCCEEDED
+from task_status_service.api.parameters import IDEMPOTENCY_KEY
 from task_status_service.api.polling import outcome_response
+from task_status_service.api.responses import OF_WRITING, json
 from task_status_service.api.waiting import wait_patiently
-from task_status_service.errors import Fault, InvalidArguments
+from task_status_service.errors import (
+    BrokerUnavailable,
+    Fault,
+    IdempotencyConflict,
+    IdempotencyInFlight,
+    InvalidArguments,
+    TooManyQueued,
+    UnknownTaskType,
+)
 from task_status_service.submission import Claim
 from task_status_service.submitting import Accepted
 
 _KEY_HEADER: Final = "Idempotency-Key"
-#: visible ASCII
-_KEY: Final = re.compile(r"[!-~]{1,255}")
 
-_STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
-_HEADERS: Final = {"Location": "Location", "Idempotency-Replayed": "IdempotencyReplayed", **PREFERENCE_APPLIED}
+_HEADERS: Final = {"Location": "Location", "Idempotency-Replayed": "IdempotencyReplayed", **headers.PREFERENCE_APPLIED}
 
 #: what the document says of `accepted`
-ACCEPTED_RESPONSES: Final[dict[int, Any]] = {
-    200: {
-        "description": "Accepted, and done within the wait.",
-        "headers": _HEADERS,
-        "content": {"application/json": {"schema": _STATUS, "example": SUCCEEDED}},
-    },
-    202: {
-        "description": "Accepted: recorded, and sent to the workers.",
-        "headers": {"Retry-After": "RetryAfter", **_HEADERS},
-        "content": {"application/json": {"schema": _STATUS, "example": ACCEPTED}},
-    },
+ACCEPTED_RESPONSES: Final = {
+    200: json("TaskStatus", "Accepted, and done within the wait.", "succeeded", headers=_HEADERS),
+    202: json(
+        "TaskStatus",
+        "Accepted: recorded, and sent to the workers.",
+        "queued",
+        "scheduled",
+        headers={"Retry-After": "RetryAfter", **_HEADERS},
+    ),
 }
+#: and of what it cannot accept
+OF_SUBMITTING: Final = (
+    UnknownTaskType,
+    InvalidArguments,
+    IdempotencyConflict,
+    IdempotencyInFlight,
+    TooManyQueued,
+    *OF_WRITING,
+    BrokerUnavailable,
+)
 
 
 def claim_of_request(body: bytes = b"") -> Claim | None:
@@ -50,7 +63,7 @@ def claim_of_request(body: bytes = b"") -> Claim | None:
     key = request.headers.get(_KEY_HEADER)
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
+    if not IDEMPOTENCY_KEY.fullmatch(key):
         fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
         raise InvalidArguments("The request cannot be used.", [fault])
     asked = f"{request.method}\0{request.path}\0".encode() + _canonical(body)

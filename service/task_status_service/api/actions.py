@@ -1,48 +1,38 @@
 """What may be done to a task that there is: cancel it, retry it, forget it."""
 
-from typing import Any, Final
+from typing import Final
 
 from flask import Response
 
-from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
+from task_status_service.api import headers
+from task_status_service.api.accepting import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
 from task_status_service.api.access import Scope, caller
 from task_status_service.api.caller import checked_task_id, patience
 from task_status_service.api.context import submitter, tracker
-from task_status_service.api.document import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
-from task_status_service.api.examples import CANCELED, CANCELING, CANCELLATIONS
+from task_status_service.api.examples import CANCELLATIONS
+from task_status_service.api.parameters import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
 from task_status_service.api.polling import outcome_response
+from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_WRITING, empty, json
 from task_status_service.api.schemas import Cancellation, CancellationSchema
 from task_status_service.api.smorest import Blueprint
+from task_status_service.errors import TaskDone, TaskNotDone, TaskNotRepeatable
 
 blueprint: Final = Blueprint("actions", __name__, description="Cancel, retry and forget tasks.")
-
-_STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
 @blueprint.route("/tasks/<task_id>/cancel", methods=["POST"], scope=Scope.CANCEL, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="cancelTask",
     responses={
-        200: {
-            "description": "It was canceled already.",
-            "headers": {"Cache-Control": "CacheControl"},
-            "content": {"application/json": {"schema": _STATUS, "example": CANCELED}},
-        },
-        202: {
-            "description": "The cancel is recorded; the task is canceled when a worker says so.",
-            "headers": {"Cache-Control": "CacheControl", "Retry-After": "RetryAfter"},
-            "content": {"application/json": {"schema": _STATUS, "example": CANCELING}},
-        },
-        400: "BAD_REQUEST",
-        404: "NOT_FOUND",
-        409: "CONFLICT",
-        410: "GONE",
-        408: "REQUEST_TIMEOUT",
-        413: "REQUEST_ENTITY_TOO_LARGE",
-        415: "UNSUPPORTED_MEDIA_TYPE",
-        422: "UNPROCESSABLE_ENTITY",
-        503: "SERVICE_UNAVAILABLE",
+        200: json("TaskStatus", "It was canceled already.", "canceled", headers=headers.LIVE),
+        202: json(
+            "TaskStatus",
+            "The cancel is recorded; the task is canceled when a worker says so.",
+            "canceling",
+            headers={**headers.LIVE, "Retry-After": "RetryAfter"},
+        ),
     },
+    problems=(*OF_A_BODY, *OF_A_TASK, TaskDone, *OF_WRITING),
 )
 @blueprint.arguments(CancellationSchema(), required=False, examples=CANCELLATIONS)
 def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
@@ -59,14 +49,8 @@ def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
 @blueprint.doc(
     operationId="retryTask",
     parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
-    responses={
-        **ACCEPTED_RESPONSES,
-        404: "NOT_FOUND",
-        409: "CONFLICT",
-        410: "GONE",
-        422: "UNPROCESSABLE_ENTITY",
-        503: "SERVICE_UNAVAILABLE",
-    },
+    responses=ACCEPTED_RESPONSES,
+    problems=(*OF_A_TASK, TaskNotDone, TaskNotRepeatable, *OF_SUBMITTING),
 )
 def retry_task(task_id: str) -> Response:
     """Submit a task that is done once more.
@@ -81,13 +65,8 @@ def retry_task(task_id: str) -> Response:
 @blueprint.route("/tasks/<task_id>", methods=["DELETE"], scope=Scope.SUBMIT, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="forgetTask",
-    responses={
-        204: {"description": "Forgotten: nothing is kept of it any more."},
-        404: "NOT_FOUND",
-        409: "CONFLICT",
-        410: "GONE",
-        503: "SERVICE_UNAVAILABLE",
-    },
+    responses={204: empty("Forgotten: nothing is kept of it any more.")},
+    problems=(*OF_A_TASK, TaskNotDone, *OF_WRITING),
 )
 def forget_task(task_id: str) -> Response:
     """Delete all that is kept of a task that is done: its status and its result."""

@@ -8,13 +8,10 @@ import msgspec
 from flask import Response, request
 
 from task_status_service.api.access import Scope, caller, require
-from task_status_service.api.schemas import TASK_ID
+from task_status_service.api.fields import TASK_ID
+from task_status_service.api.parameters import MAX_IDS, MAX_WAIT_SECONDS
 from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
 
-#: the longest wait, in seconds
-MAX_WAIT_SECONDS: Final = 60
-#: the most tasks of one stream
-MAX_IDS: Final = 100
 _UNUSABLE: Final = "The request cannot be used."
 _PREFER_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
 

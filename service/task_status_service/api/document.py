@@ -3,18 +3,18 @@
 Response schemas come from the structs that are encoded, so the document cannot say anything else than the code.
 """
 
-import http
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from apispec import APISpec
 
-from task_status_service.api.access import Scope
 from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
-from task_status_service.api.problems import CONTENT_TYPE, Problem
+from task_status_service.api.examples import EXAMPLES
+from task_status_service.api.headers import HEADERS
+from task_status_service.api.problems import Problem
+from task_status_service.api.security import SECURITY_SCHEMES
 from task_status_service.status import TaskStatus
-from task_status_service.task_token import TOKEN_SCOPES
 from task_status_service.version import VERSION
 
 OPENAPI_VERSION: Final = "3.1.0"
@@ -36,224 +36,17 @@ INFO: Final = {
 #: what the structs may name; each becomes a component
 _STRUCTS: Final = (TaskStatus, TaskList, TaskType, TaskTypeList, IssuedToken, Problem, Alive, Ready)
 
-_HEADERS: Final[Mapping[str, Schema]] = {
-    "ETag": {
-        "description": "Names this version of the answer; send it back as `If-None-Match`.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "CacheControl": {
-        "description": "How long the answer may be kept: not at all while the task is not done.",
-        "schema": {"type": "string"},
-    },
-    "Location": {
-        "description": "Where the task's status is.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "RetryAfter": {
-        "description": "When to ask again, in seconds; sent while the task is not done.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "IdempotencyReplayed": {
-        "description": "`true`: this is the answer that an earlier request with this `Idempotency-Key` was given.",
-        "schema": {"type": "boolean"},
-    },
-    "PreferenceApplied": {
-        "description": "The wait that `Prefer` asked for, as it was applied.",
-        "schema": {"type": "string"},
-    },
-    "RetryAfterProblem": {
-        "description": "When to try again, in seconds.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "RetryAfterConflict": {
-        "description": "When to try again, in seconds; sent with `idempotency-in-flight`.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "WWWAuthenticate": {
-        "description": "`Bearer`: send a key or a task token.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "RateLimit": {
-        "description": (
-            "How many requests of this key's owner are left (`r`), and in how many seconds all are again (`t`): "
-            '`"requests";r=1999;t=1`. Sent with every answer to a key.'
-        ),
-        "schema": {"type": "string"},
-    },
-    "RateLimitPolicy": {
-        "description": 'How many requests an owner has (`q`), and in how many seconds (`w`): `"requests";q=2000;w=10`.',
-        "schema": {"type": "string"},
-    },
-    "Allow": {
-        "description": "The methods that this path answers.",
-        "schema": {"type": "string"},
-    },
-}
-
-API_KEY: Final = "ApiKey"
-TASK_TOKEN: Final = "TaskToken"  # noqa: S105 - a name
-ACCESS_TOKEN: Final = "AccessToken"  # noqa: S105 - as above
-
-_SECURITY_SCHEMES: Final[Mapping[str, Schema]] = {
-    API_KEY: {
-        "type": "http",
-        "scheme": "bearer",
-        "description": (
-            "An API key: `Authorization: Bearer tsk_…`. What an operation lists is the scope that the key needs. A key "
-            "sees the tasks that were submitted with a key of its name, with the scope `admin` all tasks; any other "
-            "task is not there for it. A server without keys asks for none."
-        ),
-    },
-    TASK_TOKEN: {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "A token that `POST /tasks/{task_id}/tokens` has given: good for this one task.",
-    },
-    ACCESS_TOKEN: {
-        "type": "apiKey",
-        "in": "query",
-        "name": "access_token",
-        "description": "The same token, for an `EventSource`, which can send no headers.",
-    },
-}
-
-#: problem responses by the name of their status, and the headers that come with them
-_PROBLEM_HEADERS: Final[Mapping[http.HTTPStatus, Mapping[str, str]]] = {
-    http.HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": "WWWAuthenticate"},
-    http.HTTPStatus.SERVICE_UNAVAILABLE: {"Retry-After": "RetryAfterProblem"},
-    http.HTTPStatus.CONFLICT: {"Retry-After": "RetryAfterConflict"},
-    http.HTTPStatus.TOO_MANY_REQUESTS: {
-        "Retry-After": "RetryAfterProblem",
-        "RateLimit": "RateLimit",
-        "RateLimit-Policy": "RateLimitPolicy",
-    },
-}
-
-# What may be left out has no `example`: Swagger UI would fill it in, and send it.
-
-WAIT_PARAMETERS: Final = [
-    {
-        "in": "query",
-        "name": "wait",
-        "description": (
-            "Answer when the task is done, or, with `If-None-Match`, when it has changed; after so many seconds at the "
-            "latest. Under load the answer comes at once."
-        ),
-        "schema": {"type": "number", "minimum": 0, "maximum": 60},
-    },
-    {
-        "in": "header",
-        "name": "Prefer",
-        "description": "`wait=N`, such as `wait=10`: the same as `?wait=N` (RFC 7240).",
-        "schema": {"type": "string"},
-    },
-]
-
-PREFERENCE_APPLIED: Final = {"Preference-Applied": "PreferenceApplied"}
-
-IDEMPOTENCY_KEY_PARAMETER: Final = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "description": (
-        "Names this request, so that it may be sent again when its answer was lost: for 24 hours the same key with the "
-        "same request gives the same answer, and makes one task. Such as `order-4711`."
-    ),
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-}
-
-LAST_EVENT_ID_PARAMETER: Final = {
-    "in": "header",
-    "name": "Last-Event-ID",
-    "description": "The `id` of the last event of an earlier stream: it is not sent again.",
-    "schema": {"type": "string"},
-}
-
-TASK_IDS_PARAMETER: Final = {
-    "in": "query",
-    "name": "id",
-    "required": True,
-    "description": "The task ids.",
-    "style": "form",
-    "explode": True,
-    "schema": {"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "string"}},
-    "example": ["6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"],
-}
-
-IF_NONE_MATCH_PARAMETER: Final = {
-    "in": "header",
-    "name": "If-None-Match",
-    "description": "The `ETag` of an earlier answer, or several: 304 if nothing has changed since.",
-    "schema": {"type": "string"},
-}
-
-TASK_ID_PARAMETER: Final = {
-    "in": "path",
-    "name": "task_id",
-    "required": True,
-    "description": "The task id.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$"},
-    "example": "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10",
-}
-
-
-NOT_MODIFIED: Final[Schema] = {
-    "description": "Nothing has changed since the version that `If-None-Match` names.",
-    "headers": {"ETag": "ETag", "Cache-Control": "CacheControl", "Retry-After": "RetryAfter"},
-}
-
-
-#: of what may always change: there is no telling when
-NOT_MODIFIED_LIVE: Final[Schema] = {
-    **NOT_MODIFIED,
-    "headers": {"ETag": "ETag", "Cache-Control": "CacheControl"},
-}
-
-TASK_TYPE_PARAMETER: Final = {
-    "in": "path",
-    "name": "name",
-    "required": True,
-    "description": "The registered name.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 256},
-    "example": "demo.count",
-}
-
-
-def guarded(described: Schema, rule: str, scope: Scope) -> Schema:
-    """Say what an operation needs of its caller, and how it refuses; `security` as it has it says which tokens do."""
-    by_token = [{TASK_TOKEN: [str(scope)]}] if "<task_id>" in rule and scope in TOKEN_SCOPES else []
-    return {
-        "security": [{API_KEY: [str(scope)]}, *described.get("security", by_token)],
-        "responses": {
-            **described.get("responses", {}),
-            401: "UNAUTHORIZED",
-            403: "FORBIDDEN",
-            429: "TOO_MANY_REQUESTS",
-        },
-    }
-
 
 def add_components(spec: APISpec) -> None:
     """Add every component that operations refer to; those that none does are dropped by `canonical`."""
     for name, schema in _struct_schemas().items():
         spec.components.schema(name, schema)
-    for name, scheme in _SECURITY_SCHEMES.items():
+    for name, scheme in SECURITY_SCHEMES.items():
         spec.components.security_scheme(name, dict(scheme))
-    for name, header in _HEADERS.items():
+    for name, header in HEADERS.items():
         spec.components.header(name, header)
-    for status in http.HTTPStatus:
-        if status >= http.HTTPStatus.BAD_REQUEST:
-            response: Schema = {
-                "description": status.phrase,
-                "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-            }
-            if headers := _PROBLEM_HEADERS.get(status):
-                response["headers"] = dict(headers)
-            # Lazy, under the same name as flask-smorest's own lazy entry, which it thereby replaces.
-            spec.components.response(status.name, response, lazy=True)
+    for name, example in EXAMPLES.items():
+        spec.components.example(name, {"value": example})
 
 
 def describe_field(_converter: Any, field: Any, *, ret: Schema, **_: Any) -> Schema:
@@ -310,7 +103,7 @@ def canonical(raw: Schema) -> Schema:
     components = raw["components"]
     used = _reachable(document["paths"], components)
     # Not referred to by `$ref`.
-    used |= {("securitySchemes", name) for name in _SECURITY_SCHEMES}
+    used |= {("securitySchemes", name) for name in SECURITY_SCHEMES}
     document["components"] = {
         kind: {name: components[kind][name] for name in sorted(components[kind]) if (kind, name) in used}
         for kind in sorted(components)

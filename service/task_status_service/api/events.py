@@ -9,15 +9,12 @@ from flask import Response, request
 from task_status_service.api.access import Caller, Scope, caller, counted_as, still_allowed
 from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.document import (
-    ACCESS_TOKEN,
-    LAST_EVENT_ID_PARAMETER,
-    TASK_ID_PARAMETER,
-    TASK_IDS_PARAMETER,
-    TASK_TOKEN,
-)
+from task_status_service.api.parameters import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
+from task_status_service.api.responses import OF_A_TASK, OF_READING, empty, named
+from task_status_service.api.security import ACCESS_TOKEN, TASK_TOKEN, needs
 from task_status_service.api.smorest import Blueprint
 from task_status_service.decodings import Decoded
+from task_status_service.errors import InvalidArguments, TooManyWatches
 from task_status_service.watching import Seen
 
 blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of asking again.")
@@ -34,23 +31,20 @@ _STREAM: Final[dict[str, Any]] = {
         "`done: true`. A comment comes at least every 15 seconds. Streams end after ten minutes, and when the server "
         "does: come back with `Last-Event-ID`."
     ),
-    "content": {"text/event-stream": {"schema": {}}},
+    "content": {"text/event-stream": {"schema": {}, "examples": named("events")}},
 }
 
 
 @blueprint.route("/tasks/<task_id>/events", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
-    security=[{TASK_TOKEN: [Scope.READ.value]}, {ACCESS_TOKEN: []}],
+    security=needs(Scope.READ, TASK_TOKEN, ACCESS_TOKEN),
     parameters=[LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
-        204: {"description": "The task is done, and `Last-Event-ID` is its last event: do not come back."},
-        404: "NOT_FOUND",
-        410: "GONE",
-        429: "TOO_MANY_REQUESTS",
-        503: "SERVICE_UNAVAILABLE",
+        204: empty("The task is done, and `Last-Event-ID` is its last event: do not come back."),
     },
+    problems=(*OF_A_TASK, TooManyWatches, *OF_READING),
 )
 def watch_task(task_id: str) -> Response:
     """Watch a task to its end."""
@@ -68,11 +62,9 @@ def watch_task(task_id: str) -> Response:
     parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
-        204: {"description": "All tasks are done, and `Last-Event-ID` is the last event: do not come back."},
-        422: "UNPROCESSABLE_ENTITY",
-        429: "TOO_MANY_REQUESTS",
-        503: "SERVICE_UNAVAILABLE",
+        204: empty("All tasks are done, and `Last-Event-ID` is the last event: do not come back."),
     },
+    problems=(InvalidArguments, TooManyWatches, *OF_READING),
 )
 def watch_tasks() -> Response:
     """Watch up to 100 tasks in one stream, which ends when all are done."""

@@ -6,6 +6,7 @@ from flask import Response
 
 from task_status_service.api.answers import Alive, Ready, json_response
 from task_status_service.api.context import tracker
+from task_status_service.api.responses import json
 from task_status_service.api.smorest import Blueprint
 from task_status_service.errors import NotReady
 
@@ -15,14 +16,7 @@ blueprint: Final = Blueprint("health", __name__, description="For load balancers
 @blueprint.route("/livez", methods=["GET"], scope=None)
 @blueprint.doc(
     operationId="getLiveness",
-    responses={
-        200: {
-            "description": "Alive.",
-            "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/Alive"}, "example": {"status": "alive"}}
-            },
-        }
-    },
+    responses={200: json("Alive", "Alive.", "alive")},
 )
 def get_liveness() -> Response:
     """Tell whether this process is alive; needs neither Redis nor the broker."""
@@ -32,18 +26,8 @@ def get_liveness() -> Response:
 @blueprint.route("/readyz", methods=["GET"], scope=None)
 @blueprint.doc(
     operationId="getReadiness",
-    responses={
-        200: {
-            "description": "Ready.",
-            "content": {
-                "application/json": {
-                    "schema": {"$ref": "#/components/schemas/Ready"},
-                    "example": {"status": "ready", "store_epoch": "2026-01-02T03:04:05Z/9f2c61ab", "warnings": []},
-                }
-            },
-        },
-        503: "SERVICE_UNAVAILABLE",
-    },
+    responses={200: json("Ready", "Ready.", "ready")},
+    problems=(NotReady,),
 )
 def get_readiness() -> Response:
     """Tell whether Redis and the broker answer and a worker was seen; the problem lists what is missing."""

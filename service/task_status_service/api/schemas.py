@@ -1,152 +1,43 @@
 """What requests must look like (marshmallow). Answers are structs: status/model.py."""
 
-import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import marshmallow as ma
 import msgspec
 from marshmallow import ValidationError, fields, validate
 
-from task_status_service.api.cursor import from_cursor
+from task_status_service.api.fields import (
+    MAX_ARGUMENTS,
+    MAX_LABELS,
+    Cursor,
+    Flag,
+    JsonObject,
+    Label,
+    Labels,
+    Moment,
+    QueueName,
+    Seconds,
+    SecondsOrMoment,
+    State,
+    TaskId,
+    TokenScopes,
+    WholeNumber,
+    from_now,
+)
+from task_status_service.api.parameters import MAX_IDS
 from task_status_service.caller import Scope
 from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
 from task_status_service.submission import Submission
-from task_status_service.task_token import MAX_TTL_SECONDS, TOKEN_SCOPES
+from task_status_service.task_token import MAX_TTL_SECONDS
 
-#: a task id, ours or a client's: never spliced into a key unless it looks like this
-TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-
-MAX_ARGUMENTS: Final = 1_000
 #: of all arguments as they are sent: the broker and the store keep them
 MAX_ARGUMENTS_BYTES: Final = 512 * 1024
-MAX_LABELS: Final = 32
-#: so that a record keeps them (record.MAX_FIELD_BYTES), with room for the one that a retry adds
-MAX_LABELS_BYTES: Final = 16_000
-#: ids of one batch, and tasks of one page
-MAX_IDS: Final = 100
+#: tasks of one page
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
-#: characters of a label to find tasks by: name, colon, text
-MAX_LABEL: Final = 63 + 1 + 256
 DEFAULT_TTL_SECONDS: Final = 3_600
-#: ten years, in seconds: further away is a mistake
-MAX_SECONDS: Final = 10 * 366 * 86_400
-
-_LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
-_QUEUE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
-
-# A field whose JSON Schema apispec cannot tell has it as `json_schema` (document.py).
-
-
-class JsonObject(fields.Dict):
-    """An object of any JSON, with at most `MAX_ARGUMENTS` keys."""
-
-    json_schema: ClassVar = {"type": "object", "additionalProperties": True, "maxProperties": MAX_ARGUMENTS}
-
-    def __init__(self, **kwargs: Any) -> None:
-        names = fields.String(validate=validate.Length(1, 256))
-        super().__init__(keys=names, validate=validate.Length(max=MAX_ARGUMENTS), **kwargs)
-
-
-def _check_size(labels: dict[str, str]) -> None:
-    if len(msgspec.json.encode(labels)) > MAX_LABELS_BYTES:
-        raise ValidationError(f"Must not be longer than {MAX_LABELS_BYTES} bytes in all.")
-
-
-class Labels(fields.Dict):
-    """Short texts by name."""
-
-    json_schema: ClassVar = {
-        "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": 256},
-        "propertyNames": {"pattern": f"^{_LABEL_NAME}$"},
-        "maxProperties": MAX_LABELS,
-    }
-
-    def __init__(self, **kwargs: Any) -> None:
-        names = fields.String(validate=validate.Regexp(rf"{_LABEL_NAME}\Z", error="Not a label name."))
-        texts = fields.String(validate=validate.Length(max=256))
-        super().__init__(keys=names, values=texts, validate=[validate.Length(max=MAX_LABELS), _check_size], **kwargs)
-
-
-class QueueName(fields.String):
-    """The name of a queue."""
-
-    json_schema: ClassVar = {"pattern": f"^{_QUEUE_NAME}$"}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Regexp(rf"{_QUEUE_NAME}\Z", error="Not a queue name."), **kwargs)
-
-
-class WholeNumber(fields.Integer):
-    """A whole number from one to another; Python's True is none."""
-
-    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
-class Flag(fields.Boolean):
-    """True or false; marshmallow takes texts and numbers for them too."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
-        if not isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return value
-
-
-class Seconds(fields.Float):
-    """A number of seconds, from 0 to `MAX_SECONDS`; text that looks like a number is none."""
-
-    json_schema: ClassVar = {"type": "number", "minimum": 0, "maximum": MAX_SECONDS}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.make_error("invalid", input=value)
-        if not 0 <= value <= MAX_SECONDS:
-            raise ValidationError(f"Must be from 0 to {MAX_SECONDS} seconds.")
-        return float(value)
-
-
-class Moment(fields.AwareDateTime):
-    """A time, RFC 3339 with its offset, at most `MAX_SECONDS` away; UTC when read."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(value, attr, data, **kwargs)
-        if abs((moment - datetime.now(UTC)).total_seconds()) > MAX_SECONDS:
-            raise ValidationError("Must be within ten years from now.")
-        return _to_milliseconds(moment.astimezone(UTC))
-
-
-class SecondsOrMoment(fields.Field[datetime]):
-    """A time, or a number of seconds from now."""
-
-    json_schema: ClassVar = {"anyOf": [Seconds.json_schema, {"type": "string", "format": "date-time"}]}
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        if isinstance(value, str):
-            return _MOMENT.deserialize(value, attr, data, **kwargs)
-        return _from_now(_SECONDS.deserialize(value, attr, data, **kwargs))
-
-
-_SECONDS: Final = Seconds()
-_MOMENT: Final = Moment(format="iso")
-
-
-def _from_now(seconds: float) -> datetime:
-    return _to_milliseconds(datetime.now(UTC) + timedelta(seconds=seconds))
-
-
-def _to_milliseconds(moment: datetime) -> datetime:
-    """Cut to what a record keeps, so that the 202 says what a read says."""
-    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
 class SubmissionSchema(ma.Schema):
@@ -184,7 +75,7 @@ class SubmissionSchema(ma.Schema):
     def _make(self, data: dict[str, Any], **_: Any) -> Submission:
         scheduled_for = data.get("eta")
         if "countdown" in data:
-            scheduled_for = _from_now(data["countdown"])
+            scheduled_for = from_now(data["countdown"])
         return Submission(
             name=data["name"],
             args=data["args"],
@@ -226,25 +117,6 @@ class TokenWish(msgspec.Struct, frozen=True):
     ttl_seconds: int
 
 
-class TokenScopes(fields.List[str]):
-    """Some of the scopes that a task token may have, each once."""
-
-    json_schema: ClassVar = {
-        "type": "array",
-        "items": {"type": "string", "enum": sorted(TOKEN_SCOPES)},
-        "uniqueItems": True,
-    }
-
-    def __init__(self, **kwargs: Any) -> None:
-        scopes = fields.String(validate=validate.OneOf(sorted(TOKEN_SCOPES)))
-        super().__init__(scopes, validate=[validate.Length(1, len(TOKEN_SCOPES)), _check_once], **kwargs)
-
-
-def _check_once(items: list[str]) -> None:
-    if len(set(items)) < len(items):
-        raise ValidationError("Each once.")
-
-
 class TokenWishSchema(ma.Schema):
     """What a task token is good for, and how long. Unknown keys are refused; the body may be left out."""
 
@@ -262,50 +134,6 @@ class TokenWishSchema(ma.Schema):
     @ma.post_load
     def _make(self, data: dict[str, Any], **_: Any) -> TokenWish:
         return TokenWish(frozenset(map(Scope, data["scopes"])), data["ttl_seconds"])
-
-
-class TaskId(fields.String):
-    """A task id."""
-
-    json_schema: ClassVar = {"pattern": f"^{TASK_ID.pattern}$"}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Regexp(rf"{TASK_ID.pattern}\Z", error="Not a task id."), **kwargs)
-
-
-class State(fields.Enum[TaskState]):
-    """A state; a reference to the component, so that clients have one class for it."""
-
-    json_schema: ClassVar = {"$ref": "#/components/schemas/TaskState"}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(TaskState, by_value=fields.String, **kwargs)
-
-
-class Label(fields.String):
-    """One label to find tasks by: its name, a colon, its text."""
-
-    json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:"}
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(max=MAX_LABEL), **kwargs)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        label: str = super()._deserialize(value, attr, data, **kwargs)
-        name, colon, _ = label.partition(":")
-        if not colon or not re.fullmatch(_LABEL_NAME, name):
-            raise ValidationError("Must be key:value.")
-        return label
-
-
-class Cursor(fields.String):
-    """A cursor that this service has given."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        try:
-            return from_cursor(super()._deserialize(value, attr, data, **kwargs))
-        except ValueError as error:
-            raise ValidationError("Not a cursor of this service.") from error
 
 
 def _pairs(labels: Iterable[str]) -> dict[str, str]:

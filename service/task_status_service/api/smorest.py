@@ -13,6 +13,9 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from task_status_service.api import document, problems
 from task_status_service.api.access import Scope, guarded
 from task_status_service.api.json_body import UnreadableJson, read_json
+from task_status_service.api.responses import OF_CALLERS, Kind, with_rate_limit
+from task_status_service.api.responses import problems as problems_of
+from task_status_service.api.security import needs_by_rule
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -55,15 +58,20 @@ class Blueprint(SmorestBlueprint):
         """Register a view for callers that have a scope; None: for everybody, without a key."""
         register = super().route(rule, **options)
 
-        def register_guarded(view: _View) -> _View:
+        def register_described(view: _View) -> _View:
+            described: dict[str, Any] = view._apidoc["manual_doc"]  # type: ignore[attr-defined]  # noqa: SLF001  # see doc
+            kinds: tuple[Kind, ...] = described.pop("problems", ())
             if scope is None:
-                register(self.doc(security=[])(view))
+                described |= {"security": [], "responses": {**described["responses"], **problems_of(kinds)}}
+                register(view)
             else:
-                described = getattr(view, "_apidoc", {}).get("manual_doc", {})
-                register(guarded(self.doc(**document.guarded(described, rule, scope))(view), scope))
+                answers = {**described["responses"], **problems_of((*OF_CALLERS, *kinds))}
+                described["responses"] = {status: with_rate_limit(status, answer) for status, answer in answers.items()}
+                described.setdefault("security", needs_by_rule(rule, scope))
+                register(guarded(view, scope))
             return view
 
-        return register_guarded
+        return register_described
 
     @staticmethod
     def doc(**kwargs: Any) -> Callable[[_View], _View]:

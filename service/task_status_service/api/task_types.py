@@ -1,26 +1,21 @@
 """`/task-types`: what may be submitted, and what it takes."""
 
-from typing import Any, Final
+from typing import Final
 
 from flask import Response
 
+from task_status_service.api import headers
 from task_status_service.api.answers import TaskType, TaskTypeList
 from task_status_service.api.caller import if_none_match
 from task_status_service.api.context import catalog
-from task_status_service.api.document import IF_NONE_MATCH_PARAMETER, NOT_MODIFIED_LIVE, TASK_TYPE_PARAMETER
-from task_status_service.api.examples import TASK_TYPE
+from task_status_service.api.parameters import IF_NONE_MATCH_PARAMETER, TASK_TYPE_PARAMETER
 from task_status_service.api.polling import live_answer
+from task_status_service.api.responses import NOT_MODIFIED_LIVE, OF_READING, json
 from task_status_service.api.smorest import Blueprint
 from task_status_service.caller import Scope
+from task_status_service.errors import TaskTypeNotFound
 
 blueprint: Final = Blueprint("task-types", __name__, description="What may be submitted, as the workers announced it.")
-
-_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
-
-
-def _found(schema: str, example: Any, description: str) -> dict[str, Any]:
-    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
-    return {"description": description, "headers": _HEADERS, "content": {"application/json": content}}
 
 
 @blueprint.route("/task-types", methods=["GET"], scope=Scope.SUBMIT)
@@ -28,10 +23,10 @@ def _found(schema: str, example: Any, description: str) -> dict[str, Any]:
     operationId="listTaskTypes",
     parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
-        200: _found("TaskTypeList", {"items": [TASK_TYPE]}, "All of them, by name."),
+        200: json("TaskTypeList", "All of them, by name.", "taskTypes", headers=headers.CACHED),
         304: NOT_MODIFIED_LIVE,
-        503: "SERVICE_UNAVAILABLE",
     },
+    problems=OF_READING,
 )
 def list_task_types() -> Response:
     """List the task types that may be submitted."""
@@ -44,11 +39,10 @@ def list_task_types() -> Response:
     operationId="getTaskType",
     parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
-        200: _found("TaskType", TASK_TYPE, "The task type."),
+        200: json("TaskType", "The task type.", "taskType", headers=headers.CACHED),
         304: NOT_MODIFIED_LIVE,
-        404: "NOT_FOUND",
-        503: "SERVICE_UNAVAILABLE",
     },
+    problems=(TaskTypeNotFound, *OF_READING),
 )
 def get_task_type(name: str) -> Response:
     """Read one task type: what it does, what it takes, and who would run it."""

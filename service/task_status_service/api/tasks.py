@@ -1,48 +1,39 @@
 """`/tasks`: submit, list, and read one."""
 
-from typing import Any, Final
+from typing import Final
 
 from flask import Response, request
 
-from task_status_service.api.accepting import ACCEPTED_RESPONSES, accepted, claim_of_request
+from task_status_service.api import headers
+from task_status_service.api.accepting import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
 from task_status_service.api.access import Scope, caller
 from task_status_service.api.answers import list_response, result_answer
 from task_status_service.api.caller import checked_task_id, if_none_match, patience
 from task_status_service.api.context import submitter, tracker
-from task_status_service.api.document import (
+from task_status_service.api.examples import SUBMISSIONS
+from task_status_service.api.parameters import (
     IDEMPOTENCY_KEY_PARAMETER,
     IF_NONE_MATCH_PARAMETER,
-    NOT_MODIFIED,
-    PREFERENCE_APPLIED,
     TASK_ID_PARAMETER,
     WAIT_PARAMETERS,
 )
-from task_status_service.api.examples import LISTED, RUNNING, SUBMISSIONS
 from task_status_service.api.polling import conditional, poll_answer
+from task_status_service.api.responses import ANY_JSON, NOT_MODIFIED, OF_A_BODY, OF_A_TASK, OF_READING, json
 from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.api.waiting import read_patiently
+from task_status_service.errors import InvalidArguments, NoResult, TaskNotDone
 from task_status_service.submission import Submission
 
 blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
-
-_STATUS: Final[dict[str, Any]] = {"$ref": "#/components/schemas/TaskStatus"}
 
 
 @blueprint.route("/tasks", methods=["POST"], scope=Scope.SUBMIT)
 @blueprint.doc(
     operationId="submitTask",
     parameters=[IDEMPOTENCY_KEY_PARAMETER, *WAIT_PARAMETERS],
-    responses={
-        **ACCEPTED_RESPONSES,
-        400: "BAD_REQUEST",
-        409: "CONFLICT",
-        408: "REQUEST_TIMEOUT",
-        413: "REQUEST_ENTITY_TOO_LARGE",
-        415: "UNSUPPORTED_MEDIA_TYPE",
-        422: "UNPROCESSABLE_ENTITY",
-        503: "SERVICE_UNAVAILABLE",
-    },
+    responses=ACCEPTED_RESPONSES,
+    problems=(*OF_A_BODY, *OF_SUBMITTING),
 )
 # One schema for all requests: webargs makes one for each of them from a class.
 @blueprint.arguments(SubmissionSchema(), examples=SUBMISSIONS)
@@ -60,14 +51,15 @@ def submit_task(submission: Submission) -> Response:
 @blueprint.doc(
     operationId="listTasks",
     responses={
-        200: {
-            "description": "One page, or the tasks that were asked for by id.",
-            "headers": {"Cache-Control": "CacheControl"},
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/TaskList"}, "example": LISTED}},
-        },
-        422: "UNPROCESSABLE_ENTITY",
-        503: "SERVICE_UNAVAILABLE",
+        200: json(
+            "TaskList",
+            "One page, or the tasks that were asked for by id.",
+            "page",
+            "byId",
+            headers=headers.LIVE,
+        )
     },
+    problems=(InvalidArguments, *OF_READING),
 )
 @blueprint.arguments(ListingSchema(), location="query")
 def list_tasks(query: Listing) -> Response:
@@ -83,25 +75,22 @@ def list_tasks(query: Listing) -> Response:
     return list_response(tracker().page(query.wanted, caller(), limit=query.limit, after=query.after))
 
 
-_CACHED_HEADERS: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}
-
-
 @blueprint.route("/tasks/<task_id>", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="getTask",
     parameters=[IF_NONE_MATCH_PARAMETER, *WAIT_PARAMETERS],
     responses={
-        200: {
-            "description": "The status, whatever the state: a failure of the task is data.",
-            "headers": {**_CACHED_HEADERS, "Retry-After": "RetryAfter", **PREFERENCE_APPLIED},
-            "content": {"application/json": {"schema": _STATUS, "example": RUNNING}},
-        },
+        200: json(
+            "TaskStatus",
+            "The status, whatever the state: a failure of the task is data.",
+            "running",
+            "succeeded",
+            "failed",
+            headers={**headers.POLLED, **headers.PREFERENCE_APPLIED},
+        ),
         304: NOT_MODIFIED,
-        404: "NOT_FOUND",
-        410: "GONE",
-        422: "UNPROCESSABLE_ENTITY",
-        503: "SERVICE_UNAVAILABLE",
     },
+    problems=(*OF_A_TASK, InvalidArguments, *OF_READING),
 )
 def get_task(task_id: str) -> Response:
     """Read the status of a task."""
@@ -116,17 +105,10 @@ def get_task(task_id: str) -> Response:
     operationId="getTaskResult",
     parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
-        200: {
-            "description": "The return value, and nothing around it.",
-            "headers": _CACHED_HEADERS,
-            "content": {"application/json": {"schema": {"description": "Any JSON."}, "example": 10}},
-        },
+        200: json(ANY_JSON, "The return value, and nothing around it.", "number", headers=headers.CACHED),
         304: NOT_MODIFIED,
-        404: "NOT_FOUND",
-        409: "CONFLICT",
-        410: "GONE",
-        503: "SERVICE_UNAVAILABLE",
     },
+    problems=(*OF_A_TASK, TaskNotDone, NoResult, *OF_READING),
 )
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded, also one that is too large for its status."""

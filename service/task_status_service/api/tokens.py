@@ -8,9 +8,11 @@ from task_status_service.api.access import Scope, caller, issue_token
 from task_status_service.api.answers import IssuedToken, json_response
 from task_status_service.api.caller import checked_task_id
 from task_status_service.api.context import tracker
-from task_status_service.api.document import TASK_ID_PARAMETER
-from task_status_service.api.examples import ISSUED, TOKEN_WISHES
+from task_status_service.api.examples import TOKEN_WISHES
+from task_status_service.api.parameters import TASK_ID_PARAMETER
+from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_READING, json
 from task_status_service.api.schemas import TokenWish, TokenWishSchema
+from task_status_service.api.security import needs
 from task_status_service.api.smorest import Blueprint
 
 blueprint: Final = Blueprint("tokens", __name__, description="Let a browser follow one task, without a key.")
@@ -19,22 +21,11 @@ blueprint: Final = Blueprint("tokens", __name__, description="Let a browser foll
 @blueprint.route("/tasks/<task_id>/tokens", methods=["POST"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="createTaskToken",
-    security=[],  # of tokens
+    security=needs(Scope.READ),  # of tokens none
     responses={
-        201: {
-            "description": "The token; it is not kept and cannot be asked for again.",
-            "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/IssuedToken"}, "example": ISSUED}
-            },
-        },
-        400: "BAD_REQUEST",
-        404: "NOT_FOUND",
-        410: "GONE",
-        413: "REQUEST_ENTITY_TOO_LARGE",
-        415: "UNSUPPORTED_MEDIA_TYPE",
-        422: "UNPROCESSABLE_ENTITY",
-        503: "SERVICE_UNAVAILABLE",
+        201: json("IssuedToken", "The token; it is not kept and cannot be asked for again.", "taskToken"),
     },
+    problems=(*OF_A_BODY, *OF_A_TASK, *OF_READING),
 )
 @blueprint.arguments(TokenWishSchema(), required=False, examples=TOKEN_WISHES)
 def create_task_token(wish: TokenWish, task_id: str) -> Response:
