@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench.processes import LOAD_CORE
+from bench.processes import LOAD_CORE, on_core
 
 CONNECTIONS: Final = 16
 
@@ -22,7 +22,7 @@ class Measured(NamedTuple):
 
 def measure(url: str, *, seconds: int, headers: tuple[str, ...] = (), script: Path | None = None) -> Measured:
     """Load a URL over 16 connections; `RuntimeError` if any answer was an error."""
-    command = ["taskset", "--cpu-list", str(LOAD_CORE), "wrk", "--threads", "1", "--connections", str(CONNECTIONS)]
+    command = on_core(LOAD_CORE, "wrk", "--threads", "1", "--connections", str(CONNECTIONS))
     command += ["--duration", f"{seconds}s", "--timeout", "5s", "--latency"]
     for header in headers:
         command += ["--header", header]

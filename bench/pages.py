@@ -7,7 +7,8 @@ from typing import Final
 
 import redis
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import NOTE_SCRIPT, Fact, Note, note_call
+from task_status_worker.packing import NOTE_SCRIPT, note_call
+from task_status_worker.record import Fact, Note
 
 from bench.load import Measured, measure
 from bench.processes import running_server

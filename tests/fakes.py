@@ -21,7 +21,8 @@ from task_status_service.submission import (
     Recorded,
     Submission,
 )
-from task_status_worker.record import Fact, Note, Record, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Fact, Note, Record
 
 
 class Kept(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""Real processes that tests start: each on its own port, ended by pid."""
+"""Real processes that tests start, and the benchmark: each on its own port, ended by pid."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import redis
-import requests
 from task_status_service.embedded_redis import find_redis_server, redis_command
 
 
@@ -186,6 +186,6 @@ def running_service(environ: Mapping[str, str], *, folder: Path) -> Iterator[str
 
 
 def _answers(bind: str) -> bool:
-    with contextlib.suppress(requests.RequestException):
-        return requests.get(f"http://{bind}/livez", timeout=2).ok
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{bind}/livez", timeout=2):
+        return True
     return False

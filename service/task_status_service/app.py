@@ -100,7 +100,7 @@ def create_app(settings: Settings) -> Flask:
         cors_origins=settings.cors_origins,
     )
     app.extensions[FEED] = feed
-    app.extensions[CHECK_STORE] = tracker.check_store
+    app.extensions[CHECK_STORE] = tracker.readiness.check_store
     app.extensions[RESENDER] = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
     return app
 
@@ -131,6 +131,7 @@ def create_api(
             "openapi_version": document.OPENAPI_VERSION,
             "info": document.INFO,
             "servers": [{"url": "/"}],
+            "marshmallow_plugin": document.RequestPlugin(),
         },
     )
     for blueprint in (

@@ -1,9 +1,8 @@
-"""One pub/sub connection per process, fanned out to those who wait or watch.
+"""What is heard of tasks (listener.py), fanned out to those who wait or watch.
 
 Rule 1: a message is only a hint to read again. Redis drops them silently, so all that is watched is also read again
 every few seconds, in batches, and whoever watches something that has changed is told.
 Rule 2: there are no queues. A watch holds the ids that may have changed; a slow reader finds the latest, no backlog.
-Rule 3: one thread reads and connects; the others only send, and what they could not send is subscribed on reconnecting.
 """
 
 import contextlib
@@ -11,12 +10,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import redis
 from task_status_worker.keys import Keys
 
 from task_status_service.errors import TooManyWatches, Unavailable
+from task_status_service.listener import Listener
 from task_status_service.status import Snapshot
 
 #: how often everything that is watched is read again; a stream converges within this and a little more
@@ -25,12 +25,6 @@ REREAD_SECONDS: Final = 3.0
 BATCH: Final = 200
 #: how long a watch waits for Redis to confirm that it listens; reading again covers what is missed by then
 CONFIRM_SECONDS: Final = 0.5
-#: after so long without a word the connection is asked for one
-_SILENT_SECONDS: Final = 10.0
-#: between two attempts to connect
-_RECONNECT_SECONDS: Final = 0.5
-#: subscribed for as long as the feed runs, so that the connection is one for pub/sub from its first command
-_CONTROL_CHANNEL: Final = "task-status:feed"
 
 
 class Watch:
@@ -97,7 +91,7 @@ class Feed:
         self._lock = threading.Lock()
         self._watches: dict[str, set[Watch]] = {}
         self._callers: Counter[str] = Counter()
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Listener] = []
         self._closed = threading.Event()
 
     @property
@@ -153,7 +147,7 @@ class Feed:
             listener.close()
 
     def _start(self) -> None:
-        self._listeners = [_Listener(client, self._watched_channels, self._on_message) for client in self._connect()]
+        self._listeners = [Listener(client, self._watched_channels, self._on_message) for client in self._connect()]
         for listener in self._listeners:
             threading.Thread(target=listener.run, name="task-status-feed", daemon=True).start()
         threading.Thread(target=self._reread, name="task-status-reread", daemon=True).start()
@@ -179,7 +173,7 @@ class Feed:
             watch.tell(task_ids)
 
     def _reread(self) -> None:
-        """Read all that is watched every few seconds, and tell what is not what it was."""
+        """Read all that is watched every few seconds, and tell what is not what it was; what is new may be already."""
         seen: dict[str, str] = {}
         while not self._closed.wait(REREAD_SECONDS):
             task_ids = list(self._watches)
@@ -188,136 +182,6 @@ class Feed:
                 batch = task_ids[start : start + BATCH]
                 with contextlib.suppress(Unavailable):
                     now |= {snapshot.task_id: self._version(snapshot) for snapshot in self._read_many(batch)}
-            self._tell([task_id for task_id, version in now.items() if seen.get(task_id, version) != version])
+            self._tell([task_id for task_id, version in now.items() if seen.get(task_id) != version])
             # What could not be read keeps the version it had.
             seen = {task_id: now.get(task_id) or seen.get(task_id, "") for task_id in task_ids}
-
-
-class _Confirmation:
-    """Wait for some channels to be confirmed. One for each who waits: else each confirmation would wake all of them."""
-
-    def __init__(self, missing: set[str]) -> None:
-        self.missing = missing
-        # A bare lock: an event is one and a condition more.
-        self._complete = threading.Lock()
-        if missing:
-            self._complete.acquire()
-
-    def confirm(self, channel: str) -> None:
-        self.missing.discard(channel)
-        if not self.missing:
-            self._complete.release()
-
-    def wait(self, seconds: float) -> bool:
-        return self._complete.acquire(timeout=max(0.0, seconds))
-
-
-class _Listener:
-    """One pub/sub connection."""
-
-    def __init__(
-        self, client: redis.Redis, channels: Callable[[], list[str]], on_message: Callable[[str | None], None]
-    ) -> None:
-        self._client = client
-        self._all_channels = channels
-        self._on_message = on_message
-        self._sending = threading.Lock()
-        self._connection: Any = None
-        self._closed = threading.Event()
-        #: guards the next two
-        self._confirming = threading.Lock()
-        self._confirmed: set[str] = set()
-        self._awaited: dict[str, set[_Confirmation]] = {}
-
-    def subscribe(self, channels: list[str]) -> None:
-        """Ask for some channels; what cannot be asked now is asked for on reconnecting."""
-        self._send("SUBSCRIBE", channels)
-
-    def unsubscribe(self, channels: list[str]) -> None:
-        """Ask for some channels no more."""
-        with self._confirming:
-            self._confirmed.difference_update(channels)
-        self._send("UNSUBSCRIBE", channels)
-
-    def _send(self, command: str, channels: list[str]) -> None:
-        with self._sending:
-            if self._connection is not None and channels:
-                with contextlib.suppress(redis.RedisError, OSError):
-                    self._connection.send_command(command, *channels, check_health=False)
-
-    def wait_confirmed(self, channels: list[str], deadline: float) -> None:
-        """Wait until Redis has confirmed some channels, or until a deadline by the monotonic clock."""
-        with self._confirming:
-            confirmation = _Confirmation(set(channels) - self._confirmed)
-            for channel in confirmation.missing:
-                self._awaited.setdefault(channel, set()).add(confirmation)
-        if not confirmation.wait(deadline - time.monotonic()):
-            with self._confirming:
-                for channel in confirmation.missing & self._awaited.keys():
-                    self._awaited[channel].discard(confirmation)
-                    if not self._awaited[channel]:
-                        del self._awaited[channel]
-
-    def run(self) -> None:
-        """Connect, subscribe to what is watched, and pass messages on; again whenever the connection is lost."""
-        has_listened = False
-        while not self._closed.is_set():
-            with contextlib.suppress(redis.RedisError, OSError):
-                self._listen(has_missed=has_listened)
-            has_listened = has_listened or self._connection is not None
-            with self._sending:
-                self._connection = None
-            with self._confirming:
-                self._confirmed.clear()
-            self._closed.wait(_RECONNECT_SECONDS)
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._closed.set()
-        with self._sending:
-            if self._connection is not None:
-                self._connection.disconnect()
-
-    def _listen(self, *, has_missed: bool) -> None:
-        connection: Any = self._client.connection_pool.make_connection()
-        try:
-            connection.connect()
-            connection.send_command("SUBSCRIBE", _CONTROL_CHANNEL, *self._all_channels(), check_health=False)
-            with self._sending:
-                self._connection = connection
-            # What was asked for in between.
-            self.subscribe(self._all_channels())
-            if has_missed:
-                self._on_message(None)
-            self._pass_on(connection)
-        finally:
-            connection.disconnect()
-
-    def _pass_on(self, connection: Any) -> None:
-        """Pass messages on until the connection is lost: closed, or silent also when it is asked."""
-        asked = False
-        while True:
-            try:
-                message = connection.read_response(
-                    disable_decoding=True, timeout=_SILENT_SECONDS, disconnect_on_error=False, push_request=True
-                )
-            except redis.TimeoutError:
-                if asked:
-                    raise
-                asked = True
-                connection.send_command("PING", check_health=False)
-                continue
-            asked = False
-            # The answer to a PING is a bare text to newer clients.
-            if isinstance(message, list):
-                self._handle(message)
-
-    def _handle(self, message: list[Any]) -> None:
-        kind, channel = bytes(message[0]), bytes(message[1]).decode()
-        if kind == b"message":
-            self._on_message(channel)
-        elif kind == b"subscribe":
-            with self._confirming:
-                self._confirmed.add(channel)
-                for confirmation in self._awaited.pop(channel, ()):
-                    confirmation.confirm(channel)

@@ -14,7 +14,7 @@ from task_status_service.settings import Settings
 #: each with its reason
 _CONFIG: Final[dict[str, Any]] = {
     # Thousands of clients that mostly wait; slow ones do not occupy a thread.
-    "worker_class": "task_status_service.slow_clients.Worker",
+    "worker_class": "task_status_service.hostile_clients.Worker",
     # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
     "keepalive": 5,
     # The most that gunicorn allows, in bytes: a hundred ids in a query.

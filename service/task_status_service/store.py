@@ -8,18 +8,19 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import msgspec
 import redis
 from task_status_worker.connection import connect
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import NOTE_SCRIPT, Note, note_call
+from task_status_worker.packing import NOTE_SCRIPT, note_call
+from task_status_worker.record import Note
 
 from task_status_service.durability import StoreReport, warnings_of, weaknesses_of
-from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.index import Index
+from task_status_service.listing import Filter, IndexPage, Position
 from task_status_service.pulse import Command, Pulse
 from task_status_service.reader import Reader
 from task_status_service.redis_errors import named_errors
-from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot, TaskState
+from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.
@@ -37,8 +38,6 @@ TASKS_PER_READ: Final = 20
 _SCRIPTS: Final = importlib.resources.files(__package__)
 #: notes the end of what is lost; the rest of it is what every note is written by
 _SETTLE_SCRIPT: Final = _SCRIPTS.joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
-#: reads one page of the index that note.lua keeps
-_PAGE_SCRIPT: Final = _SCRIPTS.joinpath("page.lua").read_text(encoding="utf-8")
 _SERVING_SCRIPT: Final = _SCRIPTS.joinpath("serving.lua").read_text(encoding="utf-8")
 _FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
@@ -74,9 +73,9 @@ class RedisStore:
         self._pulse = pulse or Pulse(keys)
         self._reader = Reader(records, pulse=self._pulse)
         self._results_reader = Reader(results) if results is not None else None
+        self._index = Index(records, keys=keys)
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._settle_script = records.register_script(_SETTLE_SCRIPT)
-        self._page_script = records.register_script(_PAGE_SCRIPT)
         self._serving_script = records.register_script(_SERVING_SCRIPT)
         self._forget_script = records.register_script(_FORGET_SCRIPT)
 
@@ -143,34 +142,9 @@ class RedisStore:
         return ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
-        """Read the ids of one page in one trip, newest first. The cost is bounded whatever is stored.
-
-        The states are those that records alone say. By state, by name or by both the index is read; where labels
-        matter, or both state and name, so are the records of up to `MAX_LOOKED_AT` tasks: then a page may hold fewer
-        than `limit` and still have a next one.
-        """
-        states = wanted.states or (() if wanted.name else tuple(TaskState))
-        index = self._keys.index_of(wanted.owner)
-        keys = [f"{index}state:{state}" for state in states]
-        if wanted.name:
-            keys.append(f"{index}name:{wanted.name}")
-        wish = _Wish(
-            limit=limit,
-            look_at=MAX_LOOKED_AT,
-            states=list(wanted.states) or None,
-            name=wanted.name,
-            labels=dict(wanted.labels) or None,
-            after=_milliseconds(wanted.submitted_after),
-            before=_milliseconds(wanted.submitted_before),
-            at=str(after.at_ms) if after else None,
-            id=after.task_id if after else None,
-        )
+        """Read the ids of one page of the index in one trip, newest first. The cost is bounded whatever is stored."""
         with self._named_errors():
-            at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
-        return IndexPage(
-            [task_id.decode("utf-8", "replace") for task_id in ids],
-            Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
-        )
+            return self._index.page(wanted, limit=limit, after=after)
 
     def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: Any) -> Snapshot:
         # Only we write records and markers; a key of that name that is none holds no record, and names no owner.
@@ -286,25 +260,6 @@ class RedisStore:
         if self._results is not None and self._results_reader is not None:
             self._results_reader.close()
             self._results.close()
-
-
-class _Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What page.lua is asked; times in milliseconds as text, for Lua's numbers print as they like."""
-
-    limit: int
-    look_at: int
-    states: list[TaskState] | None = None
-    name: str | None = None
-    labels: dict[str, str] | None = None
-    after: str | None = None
-    before: str | None = None
-    #: the position after which the page begins
-    at: str | None = None
-    id: str | None = None
-
-
-def _milliseconds(moment: datetime | None) -> str | None:
-    return str(round(moment.timestamp() * 1000)) if moment else None
 
 
 def _fields(record: Any) -> Mapping[bytes, bytes]:

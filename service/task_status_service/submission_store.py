@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 import redis
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import NOTE_SCRIPT, Note, Noted, note_call
+from task_status_worker.packing import NOTE_SCRIPT, note_call, unpack_answer
+from task_status_worker.record import Note
 
 from task_status_service.errors import TooManyQueued
 from task_status_service.redis_errors import named_errors
@@ -84,7 +85,7 @@ class RedisSubmissionStore:
             return Interrupted(found[1].decode())
         if found[0] == b"claimed":
             return Claimed(bool(found[1]), found[2] or None)
-        return Recorded(Noted.of(found).at)
+        return Recorded(unpack_answer(found).at)
 
     def _call_seconds(self, scheduled_for: datetime | None) -> int:
         waits_seconds = (scheduled_for - datetime.now(UTC)).total_seconds() if scheduled_for else 0

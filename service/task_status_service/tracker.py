@@ -13,20 +13,18 @@ from task_status_worker.record import Note
 
 from task_status_service.caller import Caller, Scope
 from task_status_service.decodings import Decoded, Decodings
-from task_status_service.durability import StoreReport, VolatileStore
+from task_status_service.durability import VolatileStore
 from task_status_service.errors import (
     BrokerUnavailable,
-    Fault,
     NoResult,
-    StoreVolatile,
     TaskDone,
     TaskExpired,
     TaskNotDone,
     TaskNotFound,
-    Unavailable,
 )
 from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.lost import LostTasks
+from task_status_service.readiness import CheckedBroker, Readiness, ReportingStore
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -41,7 +39,6 @@ from task_status_service.status import (
 
 #: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
-_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
 
 
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,27 +51,7 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str] = []
 
 
-class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Say which parts answer; each is None when it does, else what is wrong with it."""
-
-    #: Redis, where records and results are
-    store: str | None = None
-    broker: str | None = None
-    #: without one that was seen there is nothing that may be submitted, and nobody to run it
-    worker: str | None = None
-    #: names the time since which the store has kept its data, if that is known
-    store_epoch: str | None = None
-    #: what an operator should know, though the service works
-    warnings: Sequence[str] = ()
-
-    @property
-    def faults(self) -> list[Fault]:
-        """List what is wrong."""
-        parts = {"store": self.store, "broker": self.broker, "worker": self.worker}
-        return [Fault(f"{name}: {wrong}") for name, wrong in parts.items() if wrong]
-
-
-class Store(Protocol):
+class Store(ReportingStore, Protocol):
     """Keeps records and reads what Celery stored. Raises `StoreUnavailable`, and for writes `StoreFull`."""
 
     def read(self, task_id: str) -> Snapshot:
@@ -104,20 +81,12 @@ class Store(Protocol):
         """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
         ...
 
-    def report(self) -> StoreReport:
-        """Find out how the store is."""
-        ...
 
-
-class Broker(Protocol):
+class Broker(CheckedBroker, Protocol):
     """Sends messages to the workers. Raises `BrokerUnavailable`."""
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
         """Tell one worker, or all, not to start a task; with `terminate` also to end it where it runs."""
-        ...
-
-    def check(self) -> None:
-        """Find out whether the broker answers."""
         ...
 
 
@@ -141,11 +110,11 @@ class Tracker:
         self._store = store
         self._broker = broker
         self._final_states = final_states
-        self._volatile_store = volatile_store
         self._tracebacks = tracebacks
         self._outside = Decodings(final_states, View.OUTSIDE)
         self._inside = Decodings(final_states, View.INSIDE)
         self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
+        self.readiness = Readiness(store, broker, volatile_store=volatile_store)
 
     def read(self, task_id: str, caller: Caller) -> Snapshot:
         """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
@@ -305,43 +274,6 @@ class Tracker:
         snapshot = self.read(task_id, caller)
         if not self.decoded(snapshot, caller).status.done or not self._store.forget(snapshot):
             raise TaskNotDone
-
-    def health(self) -> Health:
-        """Find out which parts answer; never raises for one that does not."""
-        store = broker = worker = epoch = None
-        warnings: Sequence[str] = ()
-        try:
-            report = self._store.report()
-            store, epoch, warnings = self._refusal(report), report.epoch, self._warnings(report)
-            if report.worker_seen_seconds is None:
-                worker = "none was ever seen"
-        except Unavailable as error:
-            store, worker = str(error), "not known without the store"
-        try:
-            self._broker.check()
-        except Unavailable:
-            broker = "does not answer"
-        return Health(store=store, broker=broker, worker=worker, store_epoch=epoch, warnings=warnings)
-
-    def check_store(self) -> Sequence[str]:
-        """Give what an operator should know of the store when the service starts.
-
-        Raises:
-            StoreVolatile: it may lose tasks, and the settings do not allow that.
-            StoreUnavailable: it cannot be known now; `health` finds out again each time.
-        """
-        report = self._store.report()
-        if refusal := self._refusal(report):
-            raise StoreVolatile(refusal)
-        return self._warnings(report)
-
-    def _refusal(self, report: StoreReport) -> str | None:
-        refuses = self._volatile_store is VolatileStore.REFUSE and report.weaknesses
-        return " ".join([*report.weaknesses, _REFUSED]) if refuses else None
-
-    def _warnings(self, report: StoreReport) -> Sequence[str]:
-        accepts = self._volatile_store is VolatileStore.ACCEPT
-        return report.warnings if accepts else [*report.weaknesses, *report.warnings]
 
 
 def _still_fits(status: TaskStatus, wanted: Filter) -> bool:

@@ -12,7 +12,7 @@ from task_status_service.errors import Fault, InvalidArguments, Unavailable
 from task_status_service.status import Snapshot
 from task_status_service.tracker import Tracker
 
-#: how often one who waits looks whether its client is still there
+#: how often one who waits looks whether its client is still there, and what could not be read can be now
 LOOK_SECONDS: Final = 1.0
 #: a stream says that it is alive at least this often
 HEARTBEAT_SECONDS: Final = 15.0
@@ -137,6 +137,7 @@ class Watcher:
         deadline = self._clock() + STREAM_SECONDS
         versions = dict(known)
         pending = {one.status.id for one in decoded}
+        unread: set[str] = set()
         news = decoded
         while True:
             for one in news:
@@ -148,19 +149,15 @@ class Watcher:
                     yield Seen(one, dict(versions))
             if not pending or watch.is_over or self._clock() >= deadline:
                 return
-            changed = watch.changed(HEARTBEAT_SECONDS) & pending
-            if not changed and not watch.is_over:
+            # A hint comes once: what cannot be read now is tried again.
+            changed = (watch.changed(LOOK_SECONDS if unread else HEARTBEAT_SECONDS) | unread) & pending
+            try:
+                news, unread = list(self._tracker.decoded_many(sorted(changed), caller)), set()
+            except Unavailable:
+                news, unread = [], changed
+            pending -= changed - unread - {one.status.id for one in news}
+            if not (changed - unread or watch.is_over):
                 yield None
-            news, gone = self._read_again(changed, caller)
-            pending -= gone
-
-    def _read_again(self, task_ids: Collection[str], caller: Caller) -> tuple[Sequence[Decoded], set[str]]:
-        """Read what has changed, and name what is gone; what cannot be read now is told of again."""
-        try:
-            found = list(self._tracker.decoded_many(sorted(task_ids), caller))
-        except Unavailable:
-            return [], set()
-        return found, set(task_ids) - {one.status.id for one in found}
 
 
 def _is_same(known: str | None, version: str) -> bool:

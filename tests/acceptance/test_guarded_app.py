@@ -9,7 +9,8 @@ import pytest
 from celery import Celery
 from servers import RedisServer, running_redis, running_worker, wait_until
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note, Record, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Fact, Note, Record
 from task_status_worker.recorder import Recorder
 from task_status_worker.redis_client import RedisRecordClient
 

@@ -6,6 +6,9 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPMessage, parse_headers
+from io import BytesIO
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -36,7 +39,13 @@ def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis
 
 
 @pytest.fixture(scope="module")
-def hardened(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the file that the service logs to."""
+    return tmp_path_factory.mktemp("logs") / "service.log"
+
+
+@pytest.fixture(scope="module")
+def hardened(redis_of_its_own: RedisServer, log: Path) -> Iterator[Service]:
     """Run a service that is less patient than it is by default."""
     environ = {
         "TASK_STATUS_REDIS_URL": redis_of_its_own.url,
@@ -45,7 +54,7 @@ def hardened(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFac
         "TASK_STATUS_SEND_SECONDS": str(SEND_SECONDS),
         "TASK_STATUS_WATCHES_PER_CALLER": "1",
     }
-    with running_service(environ, folder=tmp_path_factory.mktemp("logs")) as url:
+    with running_service(environ, folder=log.parent) as url:
         service = Service(url)
         yield service
         service.session.close()
@@ -68,6 +77,15 @@ def read_to_end(client: socket.socket) -> bytes:
         while data := client.recv(1 << 20):
             received += data
     return received
+
+
+def answers_in(received: bytes) -> list[tuple[int, HTTPMessage, bytes]]:
+    """Take apart what was received: status, headers and body of each answer."""
+    stream, answers = BytesIO(received), []
+    while line := stream.readline():
+        headers = parse_headers(stream)
+        answers.append((int(line.split()[1]), headers, stream.read(int(headers["Content-Length"]))))
+    return answers
 
 
 def headers_of(text: str) -> bytes:
@@ -119,23 +137,65 @@ def test_bare_newlines_are_no_headers(hardened: Service) -> None:
             assert read_to_end(client).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "GET /tasks/small HTTP/9.9",
-        "GET /tasks/small",
-        "G@T /tasks/small HTTP/1.1",
-        f"GET /{'a' * 9_000} HTTP/1.1",
-        "\x00",
-    ],
-)
-def test_malformed_request_lines(hardened: Service, line: str) -> None:
-    """A request line that is none ends the connection."""
-    with connected(hardened) as client:
-        client.sendall(headers_of(f"{line}\nHost: localhost\n\n"))
-        answer = read_to_end(client)
+HEAD = "GET /tasks/small HTTP/1.1\nHost: localhost\n"
+#: what gunicorn refuses before the app sees it, and the status of the answer
+MALFORMED = {
+    "no version": ("GET /tasks/small\n\n", 400),
+    "a version that there is not": ("GET /tasks/small HTTP/9.9\nHost: localhost\n\n", 400),
+    "a method that is none": ("G@T /tasks/small HTTP/1.1\nHost: localhost\n\n", 400),
+    "a NUL for a line": ("\x00\nHost: localhost\n\n", 400),
+    "markup for a line": ("<script>alert(1)</script>\n\n", 400),
+    "bytes that are no ASCII": ("GET /\xe9\xff HTTP/1.1\xff\n\n", 400),
+    "a line that is too long": (f"GET /{'a' * 9_000} HTTP/1.1\nHost: localhost\n\n", 414),
+    "a line that does not end": (f"GET /{'a' * 200_000}", 414),
+    "a header without a name": (f"{HEAD}: nothing\n\n", 400),
+    "a header without a colon": (f"{HEAD}nothing\n\n", 400),
+    "a header that is too long": (f"{HEAD}X-Long: {'a' * 9_000}\n\n", 431),
+    "too many headers": (f"{HEAD}{''.join(f'X-{number}: a' + chr(10) for number in range(200))}\n", 431),
+    "an expectation": (f"{HEAD}Expect: the unexpected\n\n", 417),
+    "no such encoding": (f"{HEAD}Transfer-Encoding: xchunked\n\n0\n\n", 400),
+}
 
-    assert answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 505 ")), answer
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_requests(hardened: Service, log: Path, case: str) -> None:
+    """What is no HTTP is answered with a problem like everything else, and ends the connection."""
+    request, status = MALFORMED[case]
+    with connected(hardened) as client:
+        client.sendall(headers_of(request))
+        answers = answers_in(read_to_end(client))
+
+    [(code, headers, body)] = answers
+    problem = json.loads(body)
+    assert (code, problem["status"], problem["type"]) == (status, status, "/problems/http-error")
+    assert problem.keys() == {"type", "title", "status", "detail", "instance", "errors", "request_id"}
+    assert len(problem["detail"]) < 1_000
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert (headers["x-content-type-options"], headers["cache-control"]) == ("nosniff", "no-store")
+    assert (headers["connection"], headers["content-length"]) == ("close", str(len(body)))
+    assert problem["request_id"] in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nowhere"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_malformed_body_that_nobody_reads(hardened: Service, method: str, path: str) -> None:
+    """A request has one answer, also where its body turns out to be malformed after that."""
+    head = f"{method} {path} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\nxyz\n\n{HEAD}\n"
+    with connected(hardened) as client:
+        client.sendall(headers_of(head))
+        [(code, _, _)] = answers_in(read_to_end(client))
+
+    assert code < 500
+
+
+def test_body_that_nobody_reads(hardened: Service) -> None:
+    """A connection goes on after a body that is not read, if it is well formed."""
+    with requests.Session() as session:
+        for method, path in (("GET", "/livez"), ("POST", "/nowhere"), ("GET", "/tasks/small")):
+            response = session.request(method, f"{hardened.url}{path}", data=b"x" * 5_000, timeout=5)
+            assert "close" not in response.headers.get("Connection", ""), path
 
 
 def test_forged_environment(hardened: Service) -> None:

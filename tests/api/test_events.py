@@ -119,6 +119,24 @@ def test_the_store_goes_away_and_comes_back(client, store, feed):
     assert [status["state"] for _, status in events_of(client.get("/tasks/t-1/events"))] == ["running", "succeeded"]
 
 
+def test_what_could_not_be_read_is_read_again(client, store, feed):
+    """A hint comes once: what it told of is read as soon as it can be, though nobody says so again."""
+    store.note(started("t-1"))
+
+    def end_and_go_away() -> None:
+        store.note(ended("t-1"))
+        store.down = True
+
+    feed.script = [end_and_go_away]
+    response = client.get("/tasks/t-1/events", buffered=False)
+    stream = response.iter_encoded()
+    assert [next(stream) for _ in range(3)][2] == b": still here\n\n"
+
+    store.down = False
+    assert b'"state":"succeeded"' in next(event for event in stream if event.startswith(b"event"))
+    response.close()
+
+
 def test_a_task_that_is_gone(client, store, feed):
     """A stream has nothing to wait for when its task was forgotten or its data lost; those of other tasks go on."""
     for task_id in ("t-1", "t-2"):

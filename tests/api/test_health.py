@@ -46,9 +46,9 @@ def test_a_store_that_may_lose_tasks(store, submitter, feed, volatile_store, tol
         [error] = problem_of(response, 503, "not-ready")["errors"]
         assert error["detail"].startswith("store: keeps nothing `TASK_STATUS_VOLATILE_STORE=refuse`")
         with pytest.raises(StoreVolatile, match="keeps nothing"):
-            tracker.check_store()
+            tracker.readiness.check_store()
     else:
-        assert tracker.check_store() == told
+        assert tracker.readiness.check_store() == told
 
 
 def test_says_what_is_missing(client, store, broker):

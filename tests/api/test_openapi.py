@@ -78,7 +78,9 @@ def test_operations(document):
     }
     for _, _, operation in operations(document):
         assert re.fullmatch(r"[a-z]+[A-Za-z]+", operation["operationId"])
-        assert operation["summary"]
+        assert operation["summary"].endswith(".")
+        assert operation["description"]
+        assert all(parameter["description"] for parameter in operation.get("parameters", []))
         assert operation["tags"]
         assert "default" not in operation["responses"]
 
@@ -183,6 +185,13 @@ def test_the_events_of_the_example(document):
     for status in statuses:
         Draft202012Validator(schema).validate(status)
     assert [status["done"] for status in statuses] == [False, True]
+
+
+def test_everything_is_described(document):
+    """Schemas and their properties are the docstrings of generated clients."""
+    for schema in document["components"]["schemas"].values():
+        assert schema["description"]
+        assert all(inner["description"] for inner in schema.get("properties", {}).values())
 
 
 def test_style(document):

@@ -104,6 +104,16 @@ def test_converges_without_any_message(fed: Fed, redis_server: RedisServer) -> N
         assert time.monotonic() - begun < CONVERGES_SECONDS
 
 
+def test_converges_from_the_beginning(fed: Fed) -> None:
+    """Also a change is told that comes right after a watch has begun, before anything was read again."""
+    nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
+    feed = Feed(lambda: [nowhere], fed.store.read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
+    with feed.watch(["t-1"], caller="me") as watch:
+        fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+        assert watch.changed(CONVERGES_SECONDS) == {"t-1"}
+    feed.close()
+
+
 def test_connections_are_killed_all_the_time(fed: Fed, redis_server: RedisServer) -> None:
     """With its connection killed every 250 ms it still tells everything soon."""
     stop = threading.Event()

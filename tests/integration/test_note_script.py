@@ -15,19 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import RedisServer
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import (
-    FINAL_FACTS,
-    NOTE_SCRIPT,
-    RANKS,
-    Fact,
-    Note,
-    Noted,
-    Record,
-    Refusal,
-    StartRequest,
-    note_call,
-)
-from task_status_worker.record import unpack as unpack_record
+from task_status_worker.packing import NOTE_SCRIPT, note_call, unpack_answer
+from task_status_worker.packing import unpack as unpack_record
+from task_status_worker.record import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, Refusal, StartRequest
 
 #: what differs from run to run
 TIMES = tuple(
@@ -52,7 +42,7 @@ class Store:
 
     def write(self, note: Note, *, age_seconds: float = 0.0, retention: Retention | None = None) -> Noted:
         keys, args = note_call(note, keys=self.keys, retention=retention or self.retention, age_seconds=age_seconds)
-        return Noted.of(self._script(keys=keys, args=args))
+        return unpack_answer(self._script(keys=keys, args=args))
 
     def stored(self) -> dict[bytes, bytes]:
         return dict(self.client.hgetall(self.keys.record("t")))

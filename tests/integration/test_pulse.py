@@ -19,7 +19,8 @@ from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, 
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Fact, Note
 
 KEYS = Keys.under("app")
 INSTANCE = "w@h/1"

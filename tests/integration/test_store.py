@@ -17,7 +17,8 @@ from task_status_service.store import RedisStore, connect_to
 from task_status_service.submission import Call
 from task_status_service.submission_store import RedisSubmissionStore
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Fact, Note
 
 SUBMITTED = Note(task_id="t-1", fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"})
 

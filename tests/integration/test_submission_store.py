@@ -36,7 +36,8 @@ from task_status_service.submission_store import RedisSubmissionStore
 from task_status_service.submitting import Accepted, Submitter
 from task_status_service.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Fact, Note
 
 CALL = Call(name="demo.add", args=[2, None], kwargs={"z": {"deep": [1.5, "é"]}}, queue="sums", priority=3)
 CLAIM = Claim(key="order-1", fingerprint="f")

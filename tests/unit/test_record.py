@@ -1,4 +1,4 @@
-"""The record: what is packed is unpacked, and whatever a hash holds gives a record."""
+"""The record and its packing: what is packed is unpacked, and whatever a hash holds gives a record."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from task_status_worker.keys import Keys, Retention
+from task_status_worker.packing import MAX_FIELD_BYTES, NOTE_SCRIPT, note_call, unpack, unpack_answer
 from task_status_worker.record import (
     FINAL_FACTS,
-    MAX_FIELD_BYTES,
-    NOTE_SCRIPT,
     RANKS,
     Fact,
     Note,
@@ -19,8 +18,6 @@ from task_status_worker.record import (
     RecordedFailure,
     Refusal,
     StartRequest,
-    note_call,
-    unpack,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -192,7 +189,7 @@ def test_a_cancel_is_only_ever_asked_for():
 )
 def test_reads_the_answer(answer, noted):
     """As redis-py gives it."""
-    assert Noted.of(answer) == noted
+    assert unpack_answer(answer) == noted
 
 
 @pytest.mark.parametrize("fact", Fact)

@@ -9,7 +9,8 @@ import redis
 
 from task_status_worker.connection import connect
 from task_status_worker.keys import SEEN_SECONDS
-from task_status_worker.record import NOTE_SCRIPT, Fact, Noted
+from task_status_worker.packing import NOTE_SCRIPT, unpack_answer
+from task_status_worker.record import Fact, Noted
 from task_status_worker.recorder import Flags, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take
@@ -53,7 +54,7 @@ class RedisRecordClient:
         """Run `NOTE_SCRIPT`."""
         with _two_errors():
             answer = self._note(keys=keys, args=args)
-        return Noted.of(answer)
+        return unpack_answer(answer)
 
     def flags(self, keys: Sequence[str]) -> list[Flags]:
         """Read the flags of some records, in their order; what cannot be read raises none."""

@@ -69,6 +69,9 @@ def retry_task(task_id: str) -> Response:
     problems=(*OF_A_TASK, TaskNotDone, *OF_WRITING),
 )
 def forget_task(task_id: str) -> Response:
-    """Delete all that is kept of a task that is done: its status and its result."""
+    """Forget a task that is done.
+
+    Its status and its result are deleted, and it reads like one that never was.
+    """
     tracker().forget(checked_task_id(task_id), caller())
     return Response(status=204)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: with every answer: it is what its type says it is, it runs nothing, and nothing may frame it
-_ALWAYS: Final = (
+ALWAYS: Final = (
     ("X-Content-Type-Options", "nosniff"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
@@ -47,7 +47,7 @@ class Browsers:
 
     def __init__(self, otherwise: "WSGIApplication", origins: Collection[str] = ()) -> None:
         self._otherwise = otherwise
-        self._always = [*_ALWAYS, _VARY_BY_ORIGIN if origins else _VARY]
+        self._always = [*ALWAYS, _VARY_BY_ORIGIN if origins else _VARY]
         exposed = ("Access-Control-Expose-Headers", ", ".join(EXPOSED))
         #: the headers for each listed origin, ready made
         self._listed = {origin: [*self._always, ("Access-Control-Allow-Origin", origin), exposed] for origin in origins}

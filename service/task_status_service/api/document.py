@@ -3,11 +3,14 @@
 Response schemas come from the structs that are encoded, so the document cannot say anything else than the code.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 
 from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
 from task_status_service.api.examples import EXAMPLES
@@ -49,7 +52,26 @@ def add_components(spec: APISpec) -> None:
         spec.components.example(name, {"value": example})
 
 
-def describe_field(_converter: Any, field: Any, *, ret: Schema, **_: Any) -> Schema:
+class Converter(OpenAPIConverter):
+    """Describe requests by the docstrings of their schemas, and fields by a JSON Schema of their own."""
+
+    def init_attribute_functions(self) -> None:
+        """Add ours after those of apispec: it sees what they found."""
+        super().init_attribute_functions()
+        self.add_attribute_function(_describe_field)
+
+    def schema2jsonschema(self, schema: Any) -> Schema:
+        """Describe a body. With a description of apispec's own it would take any further key."""
+        return {"description": inspect.getdoc(schema), **super().schema2jsonschema(schema)}
+
+
+class RequestPlugin(MarshmallowPlugin):
+    """Describe requests in apispec."""
+
+    Converter = Converter
+
+
+def _describe_field(_converter: Any, field: Any, *, ret: Schema, **_: Any) -> Schema:
     """Give the JSON Schema that a request field has of its own; apispec calls it last, with what it found itself."""
     own: Schema = getattr(field, "json_schema", {})
     if "$ref" in own:

@@ -47,7 +47,11 @@ _STREAM: Final[dict[str, Any]] = {
     problems=(*OF_A_TASK, TooManyWatches, *OF_READING),
 )
 def watch_task(task_id: str) -> Response:
-    """Watch a task to its end."""
+    """Watch a task to its end.
+
+    For `EventSource` in a browser, which takes a task token as `access_token`. Who reads slowly gets the latest status
+    and not those in between.
+    """
     checked_task_id(task_id)
     last = request.headers.get("Last-Event-ID", "")
     tasks, who = tracker(), caller()
@@ -67,7 +71,10 @@ def watch_task(task_id: str) -> Response:
     problems=(InvalidArguments, TooManyWatches, *OF_READING),
 )
 def watch_tasks() -> Response:
-    """Watch up to 100 tasks in one stream, which ends when all are done."""
+    """Watch up to 100 tasks in one stream.
+
+    It ends when all are done. A task that is not there, or not this caller's, refuses them all.
+    """
     task_ids = task_ids_of_query()
     last = request.headers.get("Last-Event-ID", "").split(".")
     known = dict(zip(task_ids, last, strict=False)) if len(last) == len(task_ids) else {}

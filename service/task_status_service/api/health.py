@@ -19,7 +19,10 @@ blueprint: Final = Blueprint("health", __name__, description="For load balancers
     responses={200: json("Alive", "Alive.", "alive")},
 )
 def get_liveness() -> Response:
-    """Tell whether this process is alive; needs neither Redis nor the broker."""
+    """Tell whether this process is alive.
+
+    Needs neither Redis nor the broker: who restarts a process that is not alive need not ask more.
+    """
     return json_response(Alive())
 
 
@@ -30,8 +33,11 @@ def get_liveness() -> Response:
     problems=(NotReady,),
 )
 def get_readiness() -> Response:
-    """Tell whether Redis and the broker answer and a worker was seen; the problem lists what is missing."""
-    health = tracker().health()
+    """Tell whether this service can do its work.
+
+    Redis and the broker answer and a worker was seen; else the problem lists what is missing.
+    """
+    health = tracker().readiness.health()
     if health.faults:
         raise NotReady(faults=health.faults)
     return json_response(Ready(store_epoch=health.store_epoch, warnings=health.warnings))

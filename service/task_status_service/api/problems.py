@@ -42,6 +42,7 @@ from task_status_service.json_pointer import fragment
 log = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
+CACHE_CONTROL: Final = "no-store"
 
 
 class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -133,6 +134,29 @@ def register(app: Flask) -> None:
     app.register_error_handler(TaskStatusError, _answer_our_error)
 
 
+def reading_of_status(status: int) -> Reading:
+    """Say how an error of nobody's here reads, by the status that it comes with."""
+    return HTTP_READINGS.get(status) or refusal(status)
+
+
+def refusal(status: int) -> Reading:
+    """Say how a status reads that says all there is to say."""
+    return Reading(status, FALLBACK.slug, http.HTTPStatus(status).phrase)
+
+
+def problem_of(reading: Reading, detail: str, *, instance: str, faults: list[Fault] | None = None) -> Problem:
+    """Describe one occurrence, under an id of its own."""
+    return Problem(
+        type=f"/problems/{reading.slug}",
+        title=reading.title,
+        status=reading.status,
+        detail=detail,
+        instance=instance,
+        errors=[ProblemFault(fault.detail, fault.pointer, fault.parameter) for fault in faults or []],
+        request_id=secrets.token_hex(8),
+    )
+
+
 def problem_response(
     reading: Reading,
     detail: str,
@@ -142,18 +166,10 @@ def problem_response(
     retry_after_seconds: int = TaskStatusError.retry_after_seconds,
 ) -> Response:
     """Build the answer for one problem."""
-    problem = Problem(
-        type=f"/problems/{reading.slug}",
-        title=reading.title,
-        status=reading.status,
-        detail=detail,
-        instance=request.path,
-        errors=[ProblemFault(fault.detail, fault.pointer, fault.parameter) for fault in faults or []],
-        request_id=secrets.token_hex(8),
-    )
+    problem = problem_of(reading, detail, instance=request.path, faults=faults)
     log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
     response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
-    response.headers["Cache-Control"] = "no-store"
+    response.headers["Cache-Control"] = CACHE_CONTROL
     response.headers.update(reading.headers)
     if reading.passes:
         response.headers["Retry-After"] = str(retry_after_seconds)
@@ -174,7 +190,7 @@ def answer_http_exception(error: HTTPException) -> Response:
     code = error.code or http.HTTPStatus.INTERNAL_SERVER_ERROR
     if code < http.HTTPStatus.BAD_REQUEST:
         return Response(status=code, headers=dict(error.get_headers()))
-    reading = HTTP_READINGS.get(code) or Reading(code, FALLBACK.slug, http.HTTPStatus(code).phrase)
+    reading = reading_of_status(code)
     kept = {name: text for name, text in error.get_headers() if name.lower() not in ("content-type", "content-length")}
     # webargs puts what marshmallow found beside the exception.
     messages = (getattr(error, "data", None) or {}).get("messages")

@@ -95,7 +95,6 @@ class ProblemApi(Api):
         """Attach to the Flask app and fill in the document's components, before any blueprint refers to them."""
         super().init_app(app, **kwargs)
         document.add_components(self.spec)
-        self.ma_plugin.converter.add_attribute_function(document.describe_field)
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Answer as a problem, with the exception's own headers, which flask-smorest drops."""

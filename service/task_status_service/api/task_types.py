@@ -29,7 +29,10 @@ blueprint: Final = Blueprint("task-types", __name__, description="What may be su
     problems=OF_READING,
 )
 def list_task_types() -> Response:
-    """List the task types that may be submitted."""
+    """List the task types that may be submitted.
+
+    As the workers announced them, and the settings of this service allow.
+    """
     return live_answer(TaskTypeList.of(catalog().offers()), if_none_match()).response()
 
 
@@ -45,5 +48,8 @@ def list_task_types() -> Response:
     problems=(TaskTypeNotFound, *OF_READING),
 )
 def get_task_type(name: str) -> Response:
-    """Read one task type: what it does, what it takes, and who would run it."""
+    """Read one task type.
+
+    What it does, what it takes, where it goes and how many live workers would run it.
+    """
     return live_answer(TaskType.of(catalog().offer(name)), if_none_match()).response()

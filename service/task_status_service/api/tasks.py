@@ -93,7 +93,11 @@ def list_tasks(query: Listing) -> Response:
     problems=(*OF_A_TASK, InvalidArguments, *OF_READING),
 )
 def get_task(task_id: str) -> Response:
-    """Read the status of a task."""
+    """Read the status of a task.
+
+    Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`, until it is `done`. An id that never was
+    is 404, one that has expired 410.
+    """
     # A plain read does not come here: see express.py.
     waits = patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
@@ -111,7 +115,10 @@ def get_task(task_id: str) -> Response:
     problems=(*OF_A_TASK, TaskNotDone, NoResult, *OF_READING),
 )
 def get_task_result(task_id: str) -> Response:
-    """Read the result of a task that has succeeded, also one that is too large for its status."""
+    """Read the result of a task that has succeeded, and nothing else.
+
+    Also of one whose result is too large for its status, as the `diagnostics` of that then say.
+    """
     tasks = tracker()
     who = caller()
     snapshot = tasks.read(checked_task_id(task_id), who)

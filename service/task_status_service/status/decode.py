@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
-from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure
 
 from task_status_service.status import celery_states as celery
 from task_status_service.status.diagnostics import FROZEN, diagnose
@@ -89,6 +90,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
     record, meta = stored_record or Record(), stored_meta or UNREADABLE
 
     says_meta = claim_of_meta(meta, final_states)
+    has_returned = meta.celery_state == celery.SUCCESS
     if says_meta is not None and says_meta.state in _SUCCESSFUL and _is_run_now(record, snapshot):
         meta, says_meta = UNREADABLE, None
     claims = [claim for claim in (claim_of_record(record, final_states), says_meta) if claim is not None]
@@ -108,6 +110,8 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         state = TaskState.EXPIRED
     # What an earlier run left says nothing about a task that waits for its next one.
     has_begun = decided.state is not TaskState.QUEUED or agrees
+    # One that has returned and is still `running` by rule 4 has done its work: its progress does not go back.
+    is_complete = celery_state == celery.SUCCESS or (has_returned and decided.state is TaskState.RUNNING)
     _note_what_is_missing(state, record, codes, has_meta=stored_meta is not None)
 
     return TaskStatus(
@@ -115,7 +119,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         done=done,
         successful=_SUCCESSFUL.get(state),
         celery_state=celery_state,
-        progress=_progress(meta, record, celery_state, codes) if has_begun else None,
+        progress=_progress(meta, record, codes, is_complete=is_complete) if has_begun else None,
         result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
         meta=_custom_meta(meta) if has_begun else None,
@@ -183,7 +187,7 @@ def _custom_meta(meta: Meta) -> Any:
     return meta.result if has_one else None
 
 
-def _progress(meta: Meta, record: Record, celery_state: str | None, codes: set[str]) -> Progress | None:
+def _progress(meta: Meta, record: Record, codes: set[str], *, is_complete: bool) -> Progress | None:
     """Read progress from the custom meta, or from the last one recorded where a final meta has erased it."""
     returned = meta.celery_state == celery.SUCCESS
     progress = None if returned else decode_progress(meta.result, meta.celery_state, codes)
@@ -192,7 +196,7 @@ def _progress(meta: Meta, record: Record, celery_state: str | None, codes: set[s
             progress = _recorded_progress(record, codes)
         elif record.progress == meta.result:
             progress = msgspec.structs.replace(progress, updated_at=record.progress_at)
-    if celery_state == celery.SUCCESS:
+    if is_complete:
         return msgspec.structs.replace(progress or COMPLETE, percent=COMPLETE.percent)
     return progress
 

@@ -18,7 +18,8 @@ from servers import wait_until
 from task_status_worker import install
 from task_status_worker.keys import Keys
 from task_status_worker.kit import kit_of
-from task_status_worker.record import Note, Record, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Note, Record
 
 #: Celery calls what redis-py calls deprecated, and leaves sockets to the garbage collector
 CELERYS_OWN_WARNINGS = [

@@ -10,7 +10,8 @@ import redis
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.connection import is_redis_url
 from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
-from task_status_worker.record import Fact, Note, unpack
+from task_status_worker.packing import unpack
+from task_status_worker.record import Fact, Note
 from task_status_worker.recorder import Flags, Recorder, Refused, Seen, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 

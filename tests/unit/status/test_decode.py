@@ -251,6 +251,21 @@ def test_a_run_ends_by_its_record(word):
 
 
 @pytest.mark.parametrize(
+    ("word", "percent"), [("PROGRESS", 40.0), ("SUCCESS", 100.0), ("FAILURE", None), ("PARTIAL", None)]
+)
+def test_progress_does_not_go_back_at_the_end(word, percent):
+    """Between Celery's last write and the record's a task that has returned is complete: no bar that is empty again."""
+    result = {"done": 4, "total": 10} if word == "PROGRESS" else 10
+
+    def progress_of(record):
+        snapshot = Snapshot(task_id="x", meta=meta_of(word, result), record=record, silence_seconds=0.0)
+        status = decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
+        return status.state, status.progress and status.progress.percent
+
+    assert progress_of(record_of("STARTED")) == ("running", percent)
+
+
+@pytest.mark.parametrize(
     ("record", "meta", "celery_state"),
     [
         (record_of("STARTED"), meta_of("PROGRESS"), "PROGRESS"),

@@ -1,16 +1,18 @@
-"""gunicorn's gevent worker, with an end to its patience: bodies that trickle in, and clients that do not read.
+"""gunicorn's gevent worker, for clients that mean no good: those that are slow, and those that speak no HTTP.
 
 gunicorn bounds by itself how long the headers of a request may take (its `keepalive`), and nothing after them. A client
 that is slow costs a greenlet and never a thread, so others are answered meanwhile: what is bounded here is how long it
-may hold what it costs.
+may hold what it costs. What is no HTTP gets an answer like any other request that is refused, and no second one.
 """
 
 import errno
+import http
 import time
 from typing import Any, Final
 
 import gevent
 from gunicorn.http.errors import ParseException
+from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from task_status_service.errors import BodyMalformed, BodyTooSlow
@@ -36,9 +38,28 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             # As if the client had gone away: that is what gunicorn ends without a word in the log.
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read") from error
         finally:
-            # What is left of the body, and the wait for the next request, are bounded by gunicorn.
-            req.body.reader = reader
+            # How long to wait for what is left of the body, and for the next request, is bounded by gunicorn.
+            req.body.reader = _RestReader(reader)
             sock.settimeout(None)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what gunicorn cannot read, or what the app failed at, and close the connection."""
+        # Here and not above: this module is loaded before gevent patches the standard library (gunicorn.py).
+        from task_status_service import malformed  # noqa: PLC0415
+
+        problem = malformed.problem_of(exc)
+        if problem.status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+            host = addr[0] if addr else ""
+            self.log.warning("Malformed request from %s: %s (request %s)", host, problem.detail, problem.request_id)
+        else:
+            self.log.error("A request failed (request %s)", problem.request_id, exc_info=exc)
+        try:
+            client.settimeout(self.app.settings.send_seconds)
+            client.sendall(malformed.answer(problem))
+        except OSError:
+            return  # it is gone, or does not read
+        # What else it has sent is read past for a moment: closed over that, the answer would be lost.
+        close_graceful(client)
 
 
 class _BodyReader:
@@ -64,3 +85,17 @@ class _BodyReader:
         except ParseException as error:
             self._req.force_close()
             raise BodyMalformed from error
+
+
+class _RestReader:
+    """Read past what is left of a body when its request is answered."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def read(self, size: int) -> Any:
+        try:
+            return self._reader.read(size)
+        except ParseException as error:
+            # Another answer would be taken for that to the next request; this ends the connection without a word.
+            raise StopIteration from error

@@ -1,0 +1,41 @@
+"""What is said about requests that gunicorn cannot read; over sockets: acceptance/test_hostile_clients.py."""
+
+from http import HTTPStatus
+
+import pytest
+from gunicorn.http import errors
+from task_status_service.malformed import answer, problem_of
+
+MARKUP = "<script>\r\nSet-Cookie: a=b"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        (errors.InvalidRequestLine(MARKUP), 400, "http-error"),
+        (errors.InvalidHeader(MARKUP), 400, "http-error"),
+        (errors.UnsupportedTransferCoding(MARKUP), 400, "http-error"),
+        (errors.InvalidProxyHeader(MARKUP), 400, "http-error"),
+        (errors.LimitRequestLine(9_000, 8_190), 414, "http-error"),
+        (errors.ExpectationFailed(MARKUP), 417, "http-error"),
+        (errors.LimitRequestHeaders(MARKUP), 431, "http-error"),
+        (errors.InvalidResponseHeader(MARKUP), 500, "internal-error"),
+        (errors.InvalidResponseHeaderName(MARKUP), 500, "internal-error"),
+        (RuntimeError(MARKUP), 500, "internal-error"),
+        (KeyboardInterrupt(MARKUP), 500, "internal-error"),
+    ],
+)
+def test_problem_of(error: BaseException, status: int, slug: str) -> None:
+    """A client's mistake is told to it, and the server's is not."""
+    problem = problem_of(error)
+    head, _, body = answer(problem).partition(b"\r\n\r\n")
+
+    assert (problem.status, problem.type) == (status, f"/problems/{slug}")
+    assert head.startswith(f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode())
+    assert b"Set-Cookie" not in head
+    assert (b"Set-Cookie" in body) == (status < 500 and status != 414)
+
+
+def test_long_quotes() -> None:
+    """Not all that was sent is sent back."""
+    assert len(answer(problem_of(errors.InvalidRequestLine("x" * 8_000)))) < 1_000

@@ -1,0 +1,225 @@
+"""How a record is kept in Redis: a note as a call of the script that writes it, and a hash as a record.
+
+Pure, as what it packs is (record.py). `NOTE_SCRIPT` is the only writer of a record.
+"""
+
+import importlib.resources
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from task_status_worker.keys import Keys, Retention
+from task_status_worker.record import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, RecordedFailure, Refusal
+
+#: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
+NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")
+
+#: the most bytes that one packed field (progress, failure) may take in a record
+MAX_FIELD_BYTES: Final = 16_384
+
+#: the time that a fact stamps, by the Redis clock
+_STAMPS: Final[Mapping[Fact, str]] = {
+    Fact.SUBMITTED: "submitted_at",
+    Fact.RECEIVED: "received_at",
+    Fact.STARTED: "started_at",
+    Fact.REJECTED: "finished_at",
+    Fact.IGNORED: "finished_at",
+    Fact.REVOKED: "finished_at",
+    Fact.FINISHED: "finished_at",
+}
+
+_DESCRIBES: Final = (
+    "name",
+    "owner",
+    "queue",
+    "labels",
+    "parent_id",
+    "root_id",
+    "group_id",
+    "scheduled_for",
+    "expires_at",
+    "cancel_requested",
+    "terminate",
+)
+#: of these only true is written: whoever does not ask for it does not take it back
+_ONLY_TRUE: Final = frozenset({"cancel_requested", "terminate"})
+_HOLDS_NOW: Final = (
+    "send_unconfirmed",
+    "worker",
+    "instance",
+    "outcome",
+    "result_stored",
+    "progress",
+    "failure",
+    "next_retry_at",
+    "call_changed",
+)
+
+
+def note_call(
+    note: Note, *, keys: Keys, retention: Retention, age_seconds: float = 0.0
+) -> tuple[list[str], list[str | int | bytes]]:
+    """Give KEYS and ARGV with which `NOTE_SCRIPT` writes a note that was taken `age_seconds` ago."""
+    describes = _packed_fields(note, _DESCRIBES)
+    holds_now = _packed_fields(note, _HOLDS_NOW)
+    return (
+        [keys.record(note.task_id), keys.known(note.task_id), f"{keys.index}expiry"],
+        [
+            note.fact or "",
+            RANKS[note.fact] if note.fact else -1,
+            int(note.fact in FINAL_FACTS),
+            note.generation,
+            note.attempt,
+            note.run or "",
+            _STAMPS.get(note.fact, "") if note.fact else "",
+            max(0, round(age_seconds * 1000)),
+            _pack_value(note.scheduled_for) if note.scheduled_for else 0,
+            retention.record_seconds,
+            retention.known_seconds,
+            note.task_id,
+            keys.record(""),
+            keys.index,
+            int(note.asks is not None),
+            int(note.asks is not None and note.asks.redelivered),
+            note.asks.delivery_limit if note.asks else 0,
+            len(describes),
+            *describes,
+            *holds_now,
+        ],
+    )
+
+
+def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | int | bytes]:
+    """List names and packed values, one after the other, of the fields that the note carries."""
+    fields: list[str | int | bytes] = []
+    for name in names:
+        value = getattr(note, name)
+        if value is None or (name in _ONLY_TRUE and not value):
+            continue
+        packed = _pack_json(value) if name == "progress" else _pack_value(value)
+        if len(packed) <= MAX_FIELD_BYTES:
+            fields += (name, packed)
+    return fields
+
+
+def _pack_value(value: Any) -> bytes:
+    if isinstance(value, bool):
+        return b"1" if value else b"0"
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    if isinstance(value, datetime):
+        return str(round(value.timestamp() * 1000)).encode()
+    return _pack_json(value)
+
+
+def _pack_json(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=str)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # A progress that JSON cannot hold is Celery's to refuse, not ours to fail on.
+        return b"null"
+
+
+def unpack_answer(answer: Sequence[Any]) -> Noted:
+    """Read the answer of the script as redis-py gives it."""
+    advanced, seq, cancel_requested, final, terminate, refusal, noted_ms = answer
+    return Noted(
+        advanced=bool(advanced),
+        seq=seq,
+        cancel_requested=bool(cancel_requested),
+        terminate=bool(terminate),
+        final=bool(final),
+        refusal=Refusal(_text(refusal)) if refusal else None,
+        at=_time_of_ms(noted_ms),
+    )
+
+
+def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
+    """Read a record's hash; None if it is empty. Total: fields that cannot be read keep their default."""
+    if not stored:
+        return None
+    values: dict[str, Any] = {}
+    for key, name, read in _READERS:
+        packed = stored.get(key)
+        if packed is None:
+            continue
+        try:
+            values[name] = read(packed)
+        except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
+            continue
+    return Record(**values)
+
+
+def _text(packed: bytes) -> str:
+    return packed.decode("utf-8", "replace")
+
+
+def _count(packed: bytes) -> int:
+    number = int(packed[:15])
+    if number < 0:
+        raise ValueError(number)
+    return number
+
+
+def _flag(packed: bytes) -> bool:
+    return packed == b"1"
+
+
+def _time(packed: bytes) -> datetime:
+    return _time_of_ms(int(packed[:15]))
+
+
+def _time_of_ms(since_epoch: int) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=since_epoch)
+
+
+def _fact(packed: bytes) -> Fact:
+    return Fact(_text(packed))
+
+
+def _any_json(packed: bytes) -> Any:
+    return msgspec.json.decode(packed)
+
+
+_READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
+    "fact": _fact,
+    "seq": _count,
+    "generation": _count,
+    "attempt": _count,
+    "executions": _count,
+    "starts": _count,
+    "requeues": _count,
+    "late": _count,
+    "final": _flag,
+    "cancel_requested": _flag,
+    "terminate": _flag,
+    "send_unconfirmed": _flag,
+    "call_changed": _flag,
+    "outcome": _text,
+    "result_stored": _flag,
+    "name": _text,
+    "owner": _text,
+    "queue": _text,
+    "worker": _text,
+    "instance": _text,
+    "labels": msgspec.json.Decoder(dict[str, str]).decode,
+    "parent_id": _text,
+    "root_id": _text,
+    "group_id": _text,
+    "progress": _any_json,
+    "progress_at": _time,
+    "failure": msgspec.json.Decoder(RecordedFailure).decode,
+    "submitted_at": _time,
+    "scheduled_for": _time,
+    "expires_at": _time,
+    "received_at": _time,
+    "started_at": _time,
+    "next_retry_at": _time,
+    "updated_at": _time,
+    "finished_at": _time,
+}
+
+#: encoded once: every status is unpacked by these
+_READERS: Final = tuple((name.encode(), name, read) for name, read in _READ.items())
