@@ -30,6 +30,8 @@ ANY_JSON: Final = {"description": "Any JSON."}
 OF_CALLERS: Final[tuple[Kind, ...]] = (Unauthorized, Forbidden, RateLimited)
 #: of those with a task in their path
 OF_A_TASK: Final[tuple[Kind, ...]] = (TaskNotFound, TaskExpired)
+#: of those whose query may be longer than a request line
+OF_A_LONG_QUERY: Final[tuple[Kind, ...]] = (http.HTTPStatus.REQUEST_URI_TOO_LONG,)
 OF_READING: Final[tuple[Kind, ...]] = (StoreUnavailable,)
 OF_WRITING: Final[tuple[Kind, ...]] = (StoreUnavailable, StoreFull)
 #: of those that take a body
@@ -63,9 +65,13 @@ def empty(description: str, *, headers: Mapping[str, str] | None = None) -> Resp
     return {"description": description, "headers": dict(headers)} if headers else {"description": description}
 
 
+#: before it is known who asks
+_OF_NOBODY: Final = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.REQUEST_URI_TOO_LONG)
+
+
 def with_rate_limit(status: int, described: Response) -> Response:
     """Add the headers that tell the sender of a request what is left of its limit; who is not known is told nothing."""
-    if status == http.HTTPStatus.UNAUTHORIZED:
+    if status in _OF_NOBODY:
         return described
     return {**described, "headers": {**described.get("headers", {}), **headers.RATE_LIMIT}}
 
