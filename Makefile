@@ -69,7 +69,7 @@ test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
 
 test-contract: $(STAMP) $(CONTRACT)/node_modules/.ready ## the OpenAPI document against its last release, other tools and a real server; not part of `test`
-	@$(PYTEST) $(CONTRACT)
+	@$(PYTEST) $(CONTRACT) --quiet $(PARALLEL)
 
 $(CONTRACT)/node_modules/.ready: $(CONTRACT)/package-lock.json $(CONTRACT)/package.json $(CONTRACT)/.npmrc
 	@command -v npm >/dev/null || { echo "npm is missing. On Debian and Ubuntu: apt-get install npm"; exit 1; }

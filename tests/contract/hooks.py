@@ -3,6 +3,7 @@
 It is loaded by schemathesis, in the folder of one run, where `site.json` says where the service is.
 """
 
+import contextlib
 import itertools
 import json
 import zlib
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
+from schemathesis.auths import AuthContext, set_on_case
 from schemathesis.core.failures import Failure
 from schemathesis.openapi.checks import RejectedPositiveData
 from urllib3.util import connection
@@ -41,8 +43,43 @@ def problem_is_listed(_context: CheckContext, response: Response, case: Case) ->
 tasks: Final = Tasks(**SITE)
 #: the id of a task in the examples of the document
 EXAMPLE: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
-#: in seconds; that 60 are not too long is not for this run to find out
-LONGEST_WAIT: Final = 0.2
+#: in seconds; one that is longer is made a short one: that 60 are not too many is not for this run to find out
+LONGEST_WAIT: Final = 10.0
+SHORT_WAIT: Final = 0.2
+
+
+#: what stands for a version that the caller knows
+VERSIONS: Final = {"If-None-Match": "*", "Last-Event-ID": "last"}
+#: what operations are asked for that have no task in their path
+ASKED: Final = {
+    "/events": [{"query": {"id": ["a", "b"]}}],
+    "/task-types": [{}],
+    "/task-types/{name}": [{"path_parameters": {"name": "demo.add"}}],
+    "/tasks": [],
+    "/livez": [],
+    "/readyz": [],
+}
+
+
+@schemathesis.hook
+def before_add_examples(context: HookContext, examples: list[Case]) -> None:
+    """Ask for each kind of task, for a version that is known, and with a wait, whatever the document's examples are."""
+    operation = context.operation
+    asked = ASKED.get(operation.path, [{"path_parameters": {"task_id": kind}} for kind in (*KINDS, "never")])
+    headers = {name: word for name, word in VERSIONS.items() if name in operation.headers}
+    asked = [*asked, *({**parts, "headers": headers} for parts in asked if headers)]
+    if operation.method == "post" and "wait" in operation.query:
+        body = {"body": {"name": "demo.add", "kwargs": {"x": 1, "y": 2}}, "media_type": "application/json"}
+        asked.append(
+            {
+                "query": {"wait": LONGEST_WAIT},
+                **({"path_parameters": {"task_id": "succeeded"}} if "{" in operation.path else body),
+            }
+        )
+    for parts in asked:
+        case = operation.Case(**parts)
+        set_on_case(case, AuthContext(operation=operation, app=None), None)
+        examples.append(case)
 
 
 @schemathesis.hook
@@ -53,14 +90,22 @@ def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> N
     if kind in (EXAMPLE, *KINDS):
         path_parameters["task_id"] = tasks.of("succeeded" if kind == EXAMPLE else kind)
     asks_for_last = headers.get("Last-Event-ID") == "last"
-    if case.path == "/events" and case.meta and case.meta.generation.mode.is_positive:
+    if case.path == "/events" and "id" in query and (case.meta is None or case.meta.generation.mode.is_positive):
         query["id"] = _some_tasks(query["id"], only_done=asks_for_last)
     if asks_for_last:
         headers["Last-Event-ID"] = tasks.last_event(case.formatted_path, query)
-    if isinstance(query.get("wait"), int | float) and LONGEST_WAIT < query["wait"] <= 60:
-        query["wait"] = query["wait"] / 60 * LONGEST_WAIT
+    if "wait" in query:
+        query["wait"] = _shorter(query["wait"])
     if "Authorization" not in headers:
         headers["Connection"] = "close"
+
+
+def _shorter(wait: Any) -> Any:
+    """Give a wait that is short, or the longest that is meant; what is no wait stays as wrong as it was."""
+    with contextlib.suppress(ValueError, TypeError):
+        if SHORT_WAIT < float(wait) <= 60 and wait != LONGEST_WAIT:
+            return type(wait)(SHORT_WAIT * float(wait) / 60)
+    return wait
 
 
 def _some_tasks(made_up: list[str], *, only_done: bool) -> list[str]:
