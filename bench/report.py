@@ -1,12 +1,7 @@
 """The table: what is printed, and what docs/performance.md keeps."""
 
-import os
-import platform
-import re
 import statistics
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,6 +9,7 @@ from bench.contenders import CONTENDERS
 from bench.load import CONNECTIONS, Measured
 from bench.pages import FEW, LIMIT, MANY
 from bench.streams import STREAMS, StreamsMeasured
+from tests.measured import machine, put_between_markers
 
 #: ours, what it is compared with, and the ratio that it must reach
 TARGETS: Final = (
@@ -103,24 +99,8 @@ def _ratio_line(title: str, ratios: Sequence[float], wanted: str) -> str:
     return f"| {title} | {statistics.median(ratios):.2f} | {min(ratios):.2f} to {max(ratios):.2f} | {wanted} |"
 
 
-def machine() -> str:
-    """Say what it was measured on."""
-    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = re.search(r"model name\s*:\s*(.+)", cpus)
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({model[1] if model else platform.machine()}), "
-        f"Linux, Python {platform.python_version()}, {packages}"
-    )
-
-
 def write(page: Path, found: Findings, *, seconds: int, redis_version: str) -> None:
     """Put machine and tables between the page's two markers; the words around them stay."""
     how = f"{len(found.rounds['get'])} rounds of {seconds} s each, {CONNECTIONS} connections, medians"
-    measured = f"{machine()}, Redis {redis_version}; {how}."
-    before, _, rest = page.read_text(encoding="utf-8").partition("<!-- begin: make bench -->")
-    _, _, after = rest.partition("<!-- end: make bench -->")
-    page.write_text(
-        f"{before}<!-- begin: make bench -->\n\n{measured}\n\n{tables(found)}\n\n<!-- end: make bench -->{after}",
-        encoding="utf-8",
-    )
+    measured = f"{machine(_PACKAGES)}, Redis {redis_version}; {how}."
+    put_between_markers(page, "make bench", f"{measured}\n\n{tables(found)}")

@@ -166,9 +166,11 @@ def running_worker(app: str, *options: str, redis_url: str, folder: Path, host: 
 
 
 @contextlib.contextmanager
-def server_process(environ: Mapping[str, str], *, folder: Path, patience_seconds: float = 20.0) -> Iterator[Server]:
-    """Run the real service under gunicorn from when it answers."""
-    bind = f"127.0.0.1:{free_port()}"
+def server_process(
+    environ: Mapping[str, str], *, folder: Path, port: int | None = None, patience_seconds: float = 20.0
+) -> Iterator[Server]:
+    """Run the real service under gunicorn from when it answers; on a free port, or on one where it was before."""
+    bind = f"127.0.0.1:{port or free_port()}"
     command = [sys.executable, "-m", "task_status_service.cli", "serve"]
     environ = {**environ, "TASK_STATUS_BIND": bind}
     log = folder / "service.log"

@@ -171,7 +171,7 @@ class _Session:
         label = _label(name)
         output = process.stdout
         assert output is not None  # noqa: S101 - it was asked for
-        while line := await output.readline():
+        async for line in _lines(output):
             click.echo(f"{label} {line.decode(errors='replace').rstrip()}")
         code = await process.wait()
         where = f"{self._folder / 'redis.log'} says" if name == "redis" else "its last lines above say"
@@ -203,6 +203,18 @@ class _Session:
                 return bool(answer.status == http.HTTPStatus.OK)
         except OSError:
             return False
+
+
+async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Give each line; one that the reader cannot hold in pieces, for whoever prints it waits until it is read."""
+    while not output.at_eof():
+        try:
+            yield await output.readuntil()
+        except asyncio.LimitOverrunError as error:
+            yield await output.readexactly(error.consumed)
+        except asyncio.IncompleteReadError as error:
+            if error.partial:
+                yield error.partial
 
 
 def _label(name: str) -> str:

@@ -18,6 +18,7 @@ TaskStatusError
 +- IdempotencyConflict
 +- IdempotencyInFlight
 +- Unauthorized
+|  +- TokenExpired
 +- Forbidden
 +- Unavailable
 |  +- StoreUnavailable
@@ -133,6 +134,15 @@ class IdempotencyInFlight(TaskStatusError):
 
 class Unauthorized(TaskStatusError):
     """This needs a key: `Authorization: Bearer tsk_…`."""
+
+
+class TokenExpired(Unauthorized):
+    """This token has expired: ask whoever made it for another one."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__()
+        #: whose key it was made by
+        self.owner = owner
 
 
 class Forbidden(TaskStatusError):

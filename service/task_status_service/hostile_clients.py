@@ -44,6 +44,8 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what gunicorn cannot read, or what the app failed at, and close the connection."""
+        if isinstance(exc, gevent.GreenletExit | SystemExit):
+            return  # the process ends, and nobody has asked for anything
         # Here and not above: this module is loaded before gevent patches the standard library (gunicorn.py).
         from task_status_service import malformed  # noqa: PLC0415
 

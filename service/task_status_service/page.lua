@@ -1,7 +1,7 @@
 -- Read one page of the index, newest first: by time descending, then by id descending. Writes nothing.
 -- Returns {time and id of the last task that was looked at, or two empty texts after the last of all, ids}.
 -- KEYS: sorted sets by state, each task in one of them, then the one by name if there is one.
--- ARGV: JSON of what is wanted (store.py), and what every key of a record begins with.
+-- ARGV: JSON of what is wanted (index.py), and what every key of a record begins with.
 --
 -- Rule 1: the cost is bounded, whatever is stored: at most `limit` tasks are given and `look_at` looked at.
 -- Rule 2: the position is a time and an id, so a task that has moved to another set or has gone does not matter.

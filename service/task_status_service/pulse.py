@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 from task_status_worker.keys import Keys
+from task_status_worker.packing import unpack_seconds
 
 from task_status_service.durability import hindrance_of, number_of
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS
@@ -198,8 +199,8 @@ class Pulse:
 
 
 def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
-    packed = record.get(field)
-    return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else -math.inf
+    seconds = unpack_seconds(record.get(field))
+    return -math.inf if seconds is None else seconds
 
 
 def _pairs(instances: Sequence[Any]) -> list[tuple[bytes, float]]:

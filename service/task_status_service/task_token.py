@@ -1,5 +1,6 @@
 """Task tokens: what a browser is given instead of a key. Signed, so that nothing need be stored; short-lived."""
 
+import enum
 import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -9,8 +10,15 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from task_status_service.caller import Scope
 
-#: what a token may be good for
-TOKEN_SCOPES: Final = frozenset({Scope.READ, Scope.CANCEL})
+
+class TokenScope(enum.StrEnum):
+    """What a task token may be good for."""
+
+    READ = Scope.READ.value
+    CANCEL = Scope.CANCEL.value
+
+
+TOKEN_SCOPES: Final = frozenset(map(Scope, TokenScope))
 MAX_TTL_SECONDS: Final = 86_400
 #: for those who look for tokens where none should be
 PREFIX: Final = "tst_"
@@ -39,14 +47,13 @@ def sign(token: TaskToken, secret: bytes) -> str:
     return PREFIX + (text if isinstance(text, str) else text.decode())
 
 
-def verify(text: str, secret: bytes, now: datetime) -> TaskToken | None:
-    """Read a token; None if it was not signed with this secret, or has expired."""
+def verify(text: str, secret: bytes) -> TaskToken | None:
+    """Read a token, which may have expired; None if it was not signed with this secret."""
     try:
         signed: Any = _serializer(secret).loads(text.removeprefix(PREFIX))
-        token = msgspec.convert(signed, TaskToken)
+        return msgspec.convert(signed, TaskToken)
     except (BadData, msgspec.MsgspecError, UnicodeEncodeError):
         return None
-    return token if now < token.expires_at else None
 
 
 def expiry(now: datetime, ttl_seconds: int, latest: datetime | None) -> int:

@@ -34,6 +34,7 @@ from task_status_service.status import (
     TaskStatus,
     View,
     decode,
+    is_ending,
     seen,
 )
 
@@ -146,6 +147,10 @@ class Tracker:
         Decodes nothing.
         """
         return self._seen_by(caller).version(snapshot)
+
+    def is_ending(self, snapshot: Snapshot) -> bool:
+        """Tell whether the end of a task is stored and is about to be told."""
+        return is_ending(snapshot, final_states=self._final_states)
 
     def decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> Decoded:
         """Decode what was read as a caller may see it, of this version if that is known already.

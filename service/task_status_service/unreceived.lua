@@ -10,9 +10,12 @@ local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local ids = redis.call('ZRANGE', KEYS[1], start, start + count - 1)
 local found = {#ids < count and 0 or start + count}
 
+-- What is no number counts as none: a record that somebody else has written into must not hide the others.
+local function number(packed) return tonumber(packed or 0) or 0 end
+
 local function sent_ms(one)
   -- When its message was sent, or was to be looked at: nobody misses it before.
-  return math.max(tonumber(one.updated_at or 0), tonumber(one.scheduled_for or 0), tonumber(one.next_retry_at or 0))
+  return math.max(number(one.updated_at), number(one.scheduled_for), number(one.next_retry_at))
 end
 
 local NAMES = {
@@ -28,7 +31,7 @@ for _, id in ipairs(ids) do
   local is_ours = one.send_unconfirmed ~= '1' and one.cancel_requested ~= '1' and one.call_changed ~= '1'
     and (one.generation or '0') == '0'
   if is_waiting and is_ours and one.queue and now_ms - sent_ms(one) > after_ms then
-    local tried = tonumber(one.attempt or 0) + (one.fact == 'RETRYING' and 1 or 0)
+    local tried = number(one.attempt) + (one.fact == 'RETRYING' and 1 or 0)
     found[#found + 1] = id; found[#found + 1] = one.queue; found[#found + 1] = tried
   end
 end

@@ -14,6 +14,8 @@ from task_status_service.tracker import Tracker
 
 #: how often one who waits looks whether its client is still there, and what could not be read can be now
 LOOK_SECONDS: Final = 1.0
+#: how long one who waits for a change waits on for an end that is stored and not told yet; it takes milliseconds
+ENDING_SECONDS: Final = 1.0
 #: a stream says that it is alive at least this often
 HEARTBEAT_SECONDS: Final = 15.0
 #: how long a stream lasts; its client comes back and goes on where it was
@@ -81,12 +83,21 @@ class Watcher:
         """
         deadline = self._clock() + seconds
         watch = self._feed.watch([task_id], caller=counted_as)
+        ending_until = deadline
         try:
             while True:
                 snapshot = self._tracker.read(task_id, caller)
-                left = deadline - self._clock()
-                if left <= 0 or watch.is_over or self._is_awaited(snapshot, caller, is_known):
+                now = self._clock()
+                left = deadline - now
+                if left <= 0 or watch.is_over:
                     return snapshot
+                if self._is_awaited(snapshot, caller, is_known):
+                    if now >= ending_until or not self._tracker.is_ending(snapshot):
+                        return snapshot
+                    # Or it would be sent away with a `running` that is over, to come back when it is told to.
+                    ending_until = min(ending_until, now + ENDING_SECONDS)
+                    watch.changed(ending_until - now)
+                    continue
                 while not watch.changed(min(left, LOOK_SECONDS)):
                     left = deadline - self._clock()
                     if left <= 0 or watch.is_over or is_gone():

@@ -66,6 +66,13 @@ def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer
         yield server
 
 
+@pytest.fixture(scope="module")
+def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Run a Redis that the tests of a module may kill, and start again with its data."""
+    with running_redis(tmp_path_factory.mktemp("redis"), durable=True) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder for logs."""

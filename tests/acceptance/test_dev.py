@@ -94,6 +94,20 @@ def test_stops_everything_and_keeps_the_data(tmp_path):
         assert read()["result"] == 5
 
 
+def test_long_lines(tmp_path):
+    """A part that prints a line without an end, or nearly, is not kept waiting for somebody to read it."""
+    with running_dev(tmp_path / "run") as dev:
+
+        def run(name: str, **kwargs: str) -> None:
+            submission = {"name": name, "kwargs": kwargs}
+            state = requests.post(f"{dev.url}/tasks?wait=10", json=submission, timeout=15).json()["state"]
+            assert state == "failed"
+
+        for number in range(5):
+            run("demo.fail", message=f"{number} " + "x" * 200_000 + f" {number} ends")
+        wait_until(lambda: "4 ends" in dev.output(), what="the last line")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
 def test_killed_it_leaves_nothing(tmp_path):
     """Killed without a chance to clean up, it leaves no process behind either."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from servers import RedisServer, running_redis, running_worker, wait_until
+from servers import RedisServer, running_worker, wait_until
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import unpack
 from task_status_worker.record import Fact, Note, Record
@@ -68,13 +68,6 @@ class Guarded:
     def close(self) -> None:
         self.client.close()
         self.app.close()
-
-
-@pytest.fixture(scope="module")
-def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis that a test may kill, and starts again with its data."""
-    with running_redis(tmp_path_factory.mktemp("redis"), durable=True) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,12 @@ BODY_SECONDS, SEND_SECONDS = 2, 1
 HONEST_SECONDS = 3.0
 #: characters of a result that no socket buffers
 LARGE = 7_000_000
+#: bytes in a second of a client that reads slowly: all of it takes longer than any piece may take
+PACE = LARGE / (SEND_SECONDS + 1)
 
 
 @pytest.fixture(scope="module")
-def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_with_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """Run a Redis with tasks of which Celery alone knows."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         with server.client() as client:
@@ -45,10 +47,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def hardened(redis_of_its_own: RedisServer, log: Path) -> Iterator[Service]:
+def hardened(redis_with_results: RedisServer, log: Path) -> Iterator[Service]:
     """Run a service that is less patient than it is by default."""
     environ = {
-        "TASK_STATUS_REDIS_URL": redis_of_its_own.url,
+        "TASK_STATUS_REDIS_URL": redis_with_results.url,
         "TASK_STATUS_TASKS": "demo.*",
         "TASK_STATUS_BODY_SECONDS": str(BODY_SECONDS),
         "TASK_STATUS_SEND_SECONDS": str(SEND_SECONDS),
@@ -265,8 +267,11 @@ def test_answer_that_nobody_reads(hardened: Service) -> None:
             client.sendall(request)
         started, received = time.monotonic(), b""
         while len(received) < LARGE:
-            received += slow.recv(1 << 16)
-            time.sleep(0.02)
+            data = slow.recv(1 << 16)
+            assert data, "sent away"
+            received += data
+            # As slowly however little comes at a time.
+            time.sleep(max(0.0, started + len(received) / PACE - time.monotonic()))
         # All of it took longer than any piece may take.
         assert time.monotonic() - started > SEND_SECONDS + 0.5
         assert len(read_to_end(idle)) < LARGE

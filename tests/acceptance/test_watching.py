@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from servers import RedisServer, running_service, wait_until
+from task_status_worker.keys import Keys
 
 from acceptance.conftest import Service, Task
 
@@ -51,6 +52,20 @@ def test_waits_for_a_change(service: Service) -> None:
     assert task["result"] == 10
     assert percents == sorted(percents)
     assert len(set(percents)) > 3
+
+
+def test_a_wait_for_a_change_is_told_the_end(service: Service, real_redis: RedisServer) -> None:
+    """Once a task runs, the next thing to be told is how it has ended, and not first that something was stored."""
+    told = []
+    for _ in range(5):
+        task_id = service.submit("demo.sleep", seconds=0.5)
+        with real_redis.client() as client:
+            # The record knows of the start a moment before, which would be a change as well.
+            wait_until(lambda task_id=task_id: client.exists(Keys().meta(task_id)), what="Celery to store the start")
+        where = f"{service.url}/tasks/{task_id}"
+        known = {"If-None-Match": service.session.get(where, timeout=10).headers["ETag"]}
+        told.append(service.session.get(f"{where}?wait=20", headers=known, timeout=30).json()["state"])
+    assert told == ["succeeded"] * 5
 
 
 def test_watches_to_the_end(service: Service) -> None:
@@ -130,11 +145,12 @@ def streams_of(server: RedisServer) -> list[dict[str, str]]:
 
 def test_resumes_on_another_server(service: Service, real_redis: RedisServer, tmp_path: Path) -> None:
     """A server that is stopped ends its streams; the client goes on at another one and is told nothing twice."""
-    task_id = service.submit("demo.count", total=60, interval=0.1)
-    service.wait(task_id, lambda task: task["progress"])
     before = len(streams_of(real_redis))
     seen: list[tuple[str, Task]] = []
     with running_service({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=tmp_path) as url:
+        # Not before: a busy machine starts a server in the time that the task takes.
+        task_id = service.submit("demo.count", total=60, interval=0.1)
+        service.wait(task_id, lambda task: task["progress"])
         reader = threading.Thread(target=lambda: seen.extend(events(url, f"/tasks/{task_id}/events")))
         reader.start()
         wait_until(lambda: len(streams_of(real_redis)) > before, what="the stream to begin")

@@ -335,7 +335,9 @@ def token_of(world: World, who: str, task_id: str = "t-1", **wish):
     """Make a token as a client does."""
     response = world.client.post(f"/tasks/{task_id}/tokens", json=wish or None, headers=bearer(who))
     assert response.status_code == 201, response.data
-    return response.get_json()["token"]
+    issued = response.get_json()
+    assert issued["scopes"] == sorted(wish.get("scopes", ["read"]))
+    return issued["token"]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=names)

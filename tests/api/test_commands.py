@@ -63,6 +63,14 @@ def test_submit(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
     assert (submission.kwargs, submission.labels, queue) == ({"x": 1, "y": 2.5}, {"customer": "42"}, "other")
 
 
+def test_submit_what_expires_at_once(run: Run, broker: MemoryBroker) -> None:
+    """Zero seconds are not the same as none."""
+    assert run("submit", "demo.add", "x=1", "y=2", "--expires", "0").exit_code == 0
+
+    ((_, submission, _),) = broker.sent
+    assert submission.expires_at is not None
+
+
 def test_submit_by_position(run: Run, broker: MemoryBroker) -> None:
     """As a JSON array; `--json` prints the whole status."""
     result = run("submit", "demo.add", "--args", "[1, 2]", "--countdown", "60", "--json")

@@ -118,6 +118,27 @@ def test_too_many_failures(client, keys, clock, path):
     problem_of(client.get(path), 401, "unauthorized")
 
 
+def test_an_expired_token_is_no_guess(tracker, submitter, feed, store, keys):
+    """Pages that were left open are refused as often as they ask, by what their owner may ask; nobody else is."""
+    now = [1_790_000_000.0]
+    kept, (ann, _, ben) = keys
+    limits = Limits(RateLimit(1, BURST, clock_ns=lambda: 0), failures=RateLimit(0.5, 1, clock_ns=lambda: 0))
+    access = Access(kept, limits=limits, clock=lambda: now[0])
+    store.note(Note(task_id="t-1", fact=Fact.SUBMITTED, owner="ann"))
+    client = create_api(tracker, submitter, feed, who_asks=access).test_client()
+    issued = client.post("/tasks/t-1/tokens", json={"ttl_seconds": 60}, headers=ann).get_json()
+    token = {"Authorization": f"Bearer {issued['token']}"}
+    assert client.get("/tasks/t-1", headers=token).status_code == 200
+
+    now[0] += 60
+    codes = [client.get(PATHS[number % 2], headers=token).status_code for number in range(BURST)]
+
+    assert codes == [401] * (BURST - 2) + [429] * 2
+    assert client.get("/tasks/t-1", headers=ben).status_code == 404
+    # The one failure that this address has is there to be used.
+    assert [client.get("/tasks/t-1").status_code for _ in range(2)] == [401, 429]
+
+
 def test_failures_of_a_network(client):
     """Who has one IPv6 address has 2^64 of them: they count as one."""
     codes = [

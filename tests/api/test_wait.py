@@ -3,11 +3,13 @@
 import json
 
 import pytest
+from task_status_service import watching
 from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of
 
 RUNNING = Note(task_id="t-1", fact=Fact.STARTED)
+RUNNING_THERE = Note(task_id="t-1", fact=Fact.STARTED, run="1", instance="w@h/1", worker="w@h")
 ENDED = Note(task_id="t-1", fact=Fact.FINISHED, outcome="SUCCESS")
 
 
@@ -39,6 +41,33 @@ def test_waits_for_a_change(client, store, feed):
 
     assert response.get_json()["progress"]["percent"] == 50
     assert response.headers["ETag"] != etag
+
+
+def test_is_told_the_end_and_not_that_it_is_near(client, store, feed):
+    """Celery stores how a task ends a moment before its record says so: who waits for a change waits for that, too."""
+    store.note(RUNNING_THERE)
+    store.silence_seconds = 1.0
+    etag = client.get("/tasks/t-1").headers["ETag"]
+    ended = Note(task_id="t-1", fact=Fact.FINISHED, run="1", outcome="SUCCESS")
+    feed.script = [lambda: put_result(store, 42), lambda: None, lambda: store.note(ended)]
+
+    response = client.get("/tasks/t-1?wait=5", headers={"If-None-Match": etag})
+
+    assert (response.get_json()["state"], response.get_json()["result"]) == ("succeeded", 42)
+    assert feed.script == feed.watches == []
+
+
+def test_does_not_wait_long_for_an_end_that_is_not_told(client, store, feed, monkeypatch):
+    """What is stored may be of a run before this one; then this one runs on, and that is told."""
+    monkeypatch.setattr(watching, "ENDING_SECONDS", 0.05)
+    store.note(RUNNING_THERE)
+    store.silence_seconds = 1.0
+    etag = client.get("/tasks/t-1").headers["ETag"]
+    feed.script = [lambda: put_result(store, 42)]
+
+    response = client.get("/tasks/t-1?wait=60", headers={"If-None-Match": etag})
+
+    assert (response.status_code, response.get_json()["state"]) == (200, "running")
 
 
 def test_gives_what_is_known_in_the_end(client, store, feed):

@@ -1,12 +1,9 @@
 """The committed document, as the tests of the running service ask it."""
 
 import json
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from jsonschema import Draft202012Validator
-
-DOCUMENT: Final = json.loads((Path(__file__).parents[2] / "openapi" / "openapi.json").read_bytes())
+from documented import document, resolved, validator
 
 
 class Operation(NamedTuple):
@@ -24,7 +21,7 @@ class Operation(NamedTuple):
 
 OPERATIONS: Final = {
     described["operationId"]: Operation(method.upper(), path, described)
-    for path, item in DOCUMENT["paths"].items()
+    for path, item in document()["paths"].items()
     for method, described in item.items()
     if isinstance(described, dict)
 }
@@ -36,7 +33,7 @@ ANSWERS: Final = {
 
 def check_value(value: Any, schema: Any) -> None:
     """Hold a value to a schema."""
-    Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(value)
+    validator(json.dumps(schema)).validate(value)
 
 
 def check_request(operation: Operation, query: dict[str, list[str]] | None, body: Any) -> None:
@@ -55,5 +52,4 @@ def check_problem(operation: Operation, status: str, headers: dict[str, str], pr
     check_value(problem, content["schema"])
     assert problem["type"].rpartition("/")[2] in content["examples"]
     for name, reference in described.get("headers", {}).items():
-        header = DOCUMENT["components"]["headers"][reference["$ref"].rpartition("/")[2]]
-        assert name.lower() in headers or not header.get("required"), name
+        assert name.lower() in headers or not resolved(reference).get("required"), name

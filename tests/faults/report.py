@@ -1,19 +1,14 @@
 """The counts: what is printed, and what docs/reliability.md keeps."""
 
-import os
-import platform
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
+
+from measured import machine, put_between_markers
 
 from faults.checker import Totals
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "reliability.md"
-_BEGIN: Final = "<!-- begin: make faults -->"
-_END: Final = "<!-- end: make faults -->"
 _PACKAGES: Final = ("celery", "kombu", "redis", "gunicorn", "gevent")
 
 
@@ -54,20 +49,7 @@ def sum_of(checked: Sequence[Totals]) -> list[Count]:
     ]
 
 
-def machine() -> str:
-    """Say what it was measured on."""
-    cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    model = re.search(r"model name\s*:\s*(.+)", cpus)
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({model[1] if model else platform.machine()}), "
-        f"Linux, Python {platform.python_version()}, {packages}"
-    )
-
-
 def write(page: Path, counts: Sequence[Count], *, redis_version: str) -> None:
     """Put machine and counts between the page's two markers; the words around them stay."""
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    measured = f"{machine()}, Redis {redis_version}."
-    page.write_text(f"{before}{_BEGIN}\n\n{measured}\n\n{table(counts)}\n\n{_END}{after}", encoding="utf-8")
+    measured = f"{machine(_PACKAGES)}, Redis {redis_version}."
+    put_between_markers(page, "make faults", f"{measured}\n\n{table(counts)}")

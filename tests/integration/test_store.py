@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 import redis
 from fakes import MemoryStore
+from round_trips import SENT, counting_client
 from servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
@@ -383,20 +384,9 @@ def test_workers_seen(arranged: Arranged) -> None:
     assert arranged.store.report().worker_seen_seconds < 5
 
 
-class CountingConnection(redis.Connection):
-    """Count what is sent: one send is one round trip."""
-
-    trips = 0
-
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        type(self).trips += 1
-        super().send_packed_command(command, check_health)
-
-
 def test_round_trips(redis_url: str) -> None:
     """On a real connection a read is one round trip, of one task or of many, and so are a note and a page."""
-    pool = redis.ConnectionPool.from_url(redis_url, connection_class=CountingConnection)
-    store = RedisStore(redis.Redis(connection_pool=pool), results=None, keys=Keys(), retention=Retention())
+    store = RedisStore(counting_client(redis_url), results=None, keys=Keys(), retention=Retention())
     store.read("t-1")  # connects
     store.note(SUBMITTED)  # connects, and loads the script
     store.page(Filter(), limit=1, after=None)
@@ -407,9 +397,9 @@ def test_round_trips(redis_url: str) -> None:
         lambda: list(store.read_many(many)),
         lambda: store.page(Filter(states=[TaskState.QUEUED]), limit=200, after=None),
     ):
-        CountingConnection.trips = 0
+        SENT.clear()
         use()
-        assert CountingConnection.trips == 1
+        assert len(SENT) == 1
     store.close()
 
 

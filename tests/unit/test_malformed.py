@@ -1,9 +1,12 @@
 """What is said about requests that gunicorn cannot read; over sockets: acceptance/test_hostile_clients.py."""
 
+import socket
 from http import HTTPStatus
 
+import gevent
 import pytest
 from gunicorn.http import errors
+from task_status_service.hostile_clients import Worker
 from task_status_service.malformed import answer, problem_of
 
 MARKUP = "<script>\r\nSet-Cookie: a=b"
@@ -39,3 +42,14 @@ def test_problem_of(error: BaseException, status: int, slug: str) -> None:
 def test_long_quotes() -> None:
     """Not all that was sent is sent back."""
     assert len(answer(problem_of(errors.InvalidRequestLine("x" * 8_000)))) < 1_000
+
+
+@pytest.mark.parametrize("ending", [gevent.GreenletExit(), SystemExit()])
+def test_a_process_that_ends(ending: BaseException) -> None:
+    """Connections that nothing was asked on are closed without a word, there and in the log."""
+    ours, theirs = socket.socketpair()
+    worker = object.__new__(Worker)  # without what gunicorn gives it, such as a log
+    worker.handle_error(None, ours, ("127.0.0.1", 1), ending)
+    ours.close()
+    assert theirs.recv(1_000) == b""
+    theirs.close()

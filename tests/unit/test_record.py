@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import MAX_FIELD_BYTES, NOTE_SCRIPT, note_call, unpack, unpack_answer
+from task_status_worker.packing import MAX_FIELD_BYTES, NOTE_SCRIPT, note_call, unpack, unpack_answer, unpack_seconds
 from task_status_worker.record import (
     FINAL_FACTS,
     RANKS,
@@ -208,9 +208,17 @@ def test_leaves_out_a_field_that_is_too_large():
     assert arguments_of(Note(task_id="x", worker=largest + "x"))[FIRST_FIELD:] == []
 
 
+class Unshowable:
+    """Have no text."""
+
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
 @pytest.mark.parametrize(
     ("value", "packed"),
     [
+        ({"o": Unshowable()}, b'{"o":"<Unshowable that cannot be shown>"}'),
         ({"at": NOW}, b'{"at":"2026-01-02T03:04:05.678000Z"}'),
         ({"class": dict}, b"""{"class":"<class 'dict'>"}"""),
         ([float("nan")], b"[null]"),
@@ -278,6 +286,15 @@ def test_unpacks_what_the_script_stores():
         next_retry_at=NOW + timedelta(seconds=3),
         updated_at=NOW,
     )
+
+
+@pytest.mark.parametrize(
+    ("packed", "seconds"),
+    [(str(NOW_MS).encode(), NOW.timestamp()), (b"0", 0.0), (None, None), (b"", None), (b"-1", None), (b"soon", None)],
+)
+def test_unpacks_one_time(packed, seconds):
+    """For those who need no more of a record."""
+    assert unpack_seconds(packed) == seconds
 
 
 @pytest.mark.parametrize("fact", sorted(FINAL_FACTS))

@@ -59,7 +59,7 @@ class GuardedKeyValueBackend(GuardedBackend):
     """Mix into a backend that reads the stored value before it writes, such as Redis."""
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
-        """Say whether it is worth another attempt: also where Redis is full or read-only for now.
+        """Say whether it is worth another attempt: also where Redis takes no writes at present.
 
         To Celery that is an error of the task: it does not run, and its FAILURE cannot be stored either.
         """

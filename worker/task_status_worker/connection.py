@@ -2,7 +2,7 @@
 
 import re
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -80,6 +80,7 @@ def _connect_by_sentinel(rest: str, master: str | None, options: dict[str, Any])
     )
     first = nodes[0]
     db = int(first.path.strip("/") or 0)
+    username, password = (unquote(given) if given else None for given in (first.username, first.password))
     return sentinel.master_for(  # type: ignore[no-untyped-call,no-any-return]  # redis-py
-        master, db=db, username=first.username, password=first.password
+        master, db=db, username=username, password=password
     )

@@ -7,7 +7,7 @@ import msgspec
 from celery import current_app, states
 from celery.exceptions import Ignore
 
-from task_status_worker.packing import MAX_FIELD_BYTES
+from task_status_worker.packing import MAX_FIELD_BYTES, shown
 from task_status_worker.record import RecordedFailure
 
 _MAX_NAME_CHARS: Final = 200
@@ -66,9 +66,16 @@ def fail(message: str, *, code: str | None = None, details: Any = None, exc_type
     Raises:
         TaskFailed: always
     """
-    # Encoded and decoded at once: what cannot be stored must not replace this failure by another one.
-    plain = None if details is None else msgspec.to_builtins(details, str_keys=True, enc_hook=str)
-    raise TaskFailed(message, code=code, details=plain, exc_type=exc_type)
+    raise TaskFailed(message, code=code, details=_plain(details), exc_type=exc_type)
+
+
+def _plain(details: Any) -> Any:
+    """Make details what JSON can hold, at once: what cannot be stored must not replace this failure by another one."""
+    try:
+        return msgspec.to_builtins(details, str_keys=True, enc_hook=shown)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # It has no end, or keys that are no texts.
+        return shown(details)
 
 
 def finish(state: str, meta: Any = None) -> NoReturn:
@@ -137,7 +144,7 @@ def bounded(failure: RecordedFailure) -> RecordedFailure:
 
 def _packed_bytes(failure: RecordedFailure) -> int:
     try:
-        return len(msgspec.json.encode(failure, enc_hook=str))
+        return len(msgspec.json.encode(failure, enc_hook=shown))
     except (TypeError, ValueError, OverflowError, RecursionError):
         return MAX_FIELD_BYTES + 1
 
@@ -145,10 +152,7 @@ def _packed_bytes(failure: RecordedFailure) -> int:
 def _text_of(error: BaseException) -> str:
     if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
         return error.args[0]  # its own text is the repr of that
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001  # an exception's __str__ may raise anything
-        return f"<{type(error).__name__} that cannot be shown>"
+    return shown(error)
 
 
 def _cut(text: str | None, max_chars: int) -> str | None:

@@ -116,10 +116,18 @@ def _pack_value(value: Any) -> bytes:
 
 def _pack_json(value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value, enc_hook=str)
+        return msgspec.json.encode(value, enc_hook=shown)
     except (TypeError, ValueError, OverflowError, RecursionError):
         # A progress that JSON cannot hold is Celery's to refuse, not ours to fail on.
         return b"null"
+
+
+def shown(value: object) -> str:
+    """Give the text of anything; its own code, which gives it, may raise what it likes."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001  # see above
+        return f"<{type(value).__name__} that cannot be shown>"
 
 
 def unpack_answer(answer: Sequence[Any]) -> Noted:
@@ -150,6 +158,11 @@ def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
         except (ValueError, OverflowError, RecursionError, msgspec.MsgspecError):
             continue
     return Record(**values)
+
+
+def unpack_seconds(packed: bytes | None) -> float | None:
+    """Read one time of a record, in seconds since the epoch; None if there is none, or none that can be read."""
+    return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else None
 
 
 def _text(packed: bytes) -> str:

@@ -1,6 +1,7 @@
 """The recorder's Redis: short timeouts, no retries, every error one of two."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,15 +27,16 @@ return added
 
 #: Redis answered, and takes no writes: it is full, or has become a replica
 _PASSING_ERRORS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
-#: the same within the error of a script, before Redis 7
-_PASSING_WORDS: Final = ("-OOM ", "-READONLY ")
+#: these two, or it cannot save to its disk, or has lost the replicas that it must have; as redis-py quotes it from a
+#: command, from one of a pipeline, and before Redis 7 from a script
+_PASSING: Final = re.compile(r"(?:^|caused error: |: -)(?:OOM|READONLY|MISCONF|NOREPLICAS) ")
 
 
 def takes_no_writes(error: Exception) -> bool:
-    """Say whether Redis is full or read-only, and may take the same write a moment later."""
+    """Say whether Redis takes no writes at present, whatever they are, and may take the same one later."""
     if isinstance(error, _PASSING_ERRORS):
         return True
-    return isinstance(error, redis.ResponseError) and any(word in str(error) for word in _PASSING_WORDS)
+    return isinstance(error, redis.ResponseError) and _PASSING.search(str(error)) is not None
 
 
 class _Announced(msgspec.Struct):

@@ -18,7 +18,7 @@ from task_status_service import task_token
 from task_status_service.api.limits import Limits
 from task_status_service.api.loopback import check_local
 from task_status_service.caller import ANYBODY, Caller, Scope
-from task_status_service.errors import Forbidden, Unauthorized
+from task_status_service.errors import Forbidden, TokenExpired, Unauthorized
 from task_status_service.keyring import KeyFile, Keyring
 from task_status_service.task_token import TaskToken
 
@@ -89,6 +89,10 @@ class Access:
         """
         try:
             who = self.authenticate(environ)
+        except TokenExpired as expired:
+            # No guess, but a page that was left open: it must not lock its address out.
+            self._limits.count(environ, expired.owner)
+            raise
         except Unauthorized:
             self._limits.count_failure(environ)
             raise
@@ -156,10 +160,12 @@ def _by_header(keyring: Keyring, header: str, now: float) -> Caller:
 
 def _by_token(keyring: Keyring, text: str, now: float) -> Caller:
     at = datetime.fromtimestamp(now, UTC)
-    token = task_token.verify(text, keyring.signing_secret, at)
+    token = task_token.verify(text, keyring.signing_secret)
     key = keyring.key(token.key_id, at) if token else None
     if token is None or key is None:
-        raise Unauthorized("This token does not count: it is not one, has expired, or its key was revoked.")
+        raise Unauthorized("This token does not count: it is not one, or its key was revoked or has expired.")
+    if token.expires_at <= at:
+        raise TokenExpired(key.name)
     return Caller(owner=key.name, scopes=token.scopes, task_id=token.task_id, key_id=key.id)
 
 

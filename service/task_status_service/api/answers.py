@@ -13,6 +13,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from task_status_service.api.cursor import to_cursor
 from task_status_service.catalog import Offer
 from task_status_service.status import TaskStatus
+from task_status_service.task_token import TokenScope
 from task_status_service.tracker import TaskPage
 
 #: Cache-Control of an answer that may change
@@ -78,6 +79,7 @@ class IssuedToken(msgspec.Struct, frozen=True):
     """A token that is good for one task."""
 
     token: Annotated[str, Meta(description="Send it as `Authorization: Bearer`, or as `?access_token=` to `/events`.")]
+    scopes: Annotated[list[TokenScope], Meta(description="What it is good for.")]
     expires_at: Annotated[datetime, Meta(tz=True, description="From when on it does not count any more.")]
 
 

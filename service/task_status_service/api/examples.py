@@ -12,6 +12,7 @@ from task_status_service.api.problems import HTTP_READINGS, READINGS, Problem, P
 from task_status_service.errors import message_of
 from task_status_service.listing import Position
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
+from task_status_service.task_token import TokenScope
 
 _ID: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
 _OTHER_ID: Final = "0b0e2c1a-7a53-4d1c-8a0e-5f7d2f0c9b41"
@@ -128,7 +129,9 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "running": _RUNNING,
     "scheduled": _but(_QUEUED, scheduled_for=_LATER),
     "succeeded": _SUCCEEDED,
-    "taskToken": IssuedToken("tst_WyI2ZjFjN2Y2ZSIsWyJyZWFkIl0sIjlmMmM2MWFiMDNkZSIsMTc2NzMyNjY0NV0.signature", _LATER),
+    "taskToken": IssuedToken(
+        "tst_WyI2ZjFjN2Y2ZSIsWyJyZWFkIl0sIjlmMmM2MWFiMDNkZSIsMTc2NzMyNjY0NV0.signature", [TokenScope.READ], _LATER
+    ),
     "taskType": _TASK_TYPE,
     "taskTypes": TaskTypeList([_TASK_TYPE]),
 }

@@ -144,7 +144,8 @@ class TokenScopes(fields.List[str]):
 
     json_schema: ClassVar = {
         "type": "array",
-        "items": {"type": "string", "enum": sorted(TOKEN_SCOPES)},
+        # By name: of an enum within an array of unique items openapi-generator makes Java that does not compile.
+        "items": {"$ref": "#/components/schemas/TokenScope"},
         "uniqueItems": True,
     }
 

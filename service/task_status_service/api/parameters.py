@@ -23,7 +23,8 @@ WAIT_PARAMETERS: Final = [
         "name": "wait",
         "description": (
             "Answer when the task is done, or, with `If-None-Match`, when it has changed; after so many seconds at the "
-            "latest. Under load the answer comes at once."
+            "latest. Then ask again at once, with the `ETag` of the answer. Under load nobody waits: after an answer "
+            "that came early and told nothing new, `Retry-After` counts."
         ),
         "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS},
     },

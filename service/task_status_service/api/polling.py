@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from flask import Response
+from task_status_worker.packing import unpack_seconds
 from werkzeug.http import parse_etags
 
 from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of, json_response
@@ -60,8 +61,7 @@ def outcome_response(task: TaskStatus) -> Response:
 
 
 def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
-    packed = record.get(field)
-    return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else 0.0
+    return unpack_seconds(record.get(field)) or 0.0
 
 
 def poll_answer(tracker: Tracker, snapshot: Snapshot, caller: Caller, if_none_match: str | None) -> Answer:

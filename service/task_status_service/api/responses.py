@@ -65,13 +65,10 @@ def empty(description: str, *, headers: Mapping[str, str] | None = None) -> Resp
     return {"description": description, "headers": dict(headers)} if headers else {"description": description}
 
 
-#: before it is known who asks
-_OF_NOBODY: Final = (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.REQUEST_URI_TOO_LONG)
-
-
 def with_rate_limit(status: int, described: Response) -> Response:
     """Add the headers that tell the sender of a request what is left of its limit; who is not known is told nothing."""
-    if status in _OF_NOBODY:
+    # Of a line that is too long nobody has read who sent it.
+    if status == http.HTTPStatus.REQUEST_URI_TOO_LONG:
         return described
     return {**described, "headers": {**described.get("headers", {}), **headers.RATE_LIMIT}}
 

@@ -14,6 +14,7 @@ from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_READING, 
 from task_status_service.api.schemas import TokenWish, TokenWishSchema
 from task_status_service.api.security import needs
 from task_status_service.api.smorest import Blueprint
+from task_status_service.task_token import TokenScope
 
 blueprint: Final = Blueprint("tokens", __name__, description="Let a browser follow one task, without a key.")
 
@@ -36,4 +37,5 @@ def create_task_token(wish: TokenWish, task_id: str) -> Response:
     """
     tracker().read(checked_task_id(task_id), caller())
     text, token = issue_token(task_id, wish.scopes, wish.ttl_seconds)
-    return json_response(IssuedToken(text, token.expires_at), 201, [("Cache-Control", "no-store")])
+    scopes = [TokenScope(scope) for scope in sorted(token.scopes)]
+    return json_response(IssuedToken(text, scopes, token.expires_at), 201, [("Cache-Control", "no-store")])

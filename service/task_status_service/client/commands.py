@@ -227,7 +227,8 @@ def submit(
 
     Each VALUE is read as JSON if it is, else as text: total=10 is a number, total='"10"' a text, name=Ada a text.
     """
-    submission = {"name": name, "kwargs": arguments} | {option: value for option, value in options.items() if value}
+    given = {option: value for option, value in options.items() if value is not None}
+    submission = {"name": name, "kwargs": arguments, **given}
     return session.accept(functools.partial(session.client.submit, submission), key=idempotency_key, is_followed=follow)
 
 

@@ -1,6 +1,6 @@
 """The pure core: what is stored about a task, as bytes -> `TaskStatus`. No Flask, Celery, Redis, clock."""
 
-from task_status_service.status.decode import decode
+from task_status_service.status.decode import decode, is_ending
 from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_RESULT_SIZE, MAX_STORED_BYTES
 from task_status_service.status.model import (
     LOST_SECONDS,
@@ -36,5 +36,6 @@ __all__ = [
     "TaskStatus",
     "View",
     "decode",
+    "is_ending",
     "seen",
 ]

@@ -138,6 +138,16 @@ def _is_run_now(record: Record, snapshot: Snapshot) -> bool:
     return record.fact is Fact.STARTED and snapshot.liveness in (Liveness.ALIVE, Liveness.STALLED)
 
 
+def is_ending(snapshot: Snapshot, *, final_states: FinalStates = _NO_FINAL_STATES) -> bool:
+    """Tell whether an end is stored that does not count yet: the record is about to say so, or it was another run's."""
+    record = unpack(snapshot.record)
+    if record is None or not _is_run_now(record, snapshot):
+        return False
+    meta = _decode_meta(snapshot, set(), MAX_INLINE_SIZE)
+    says_meta = claim_of_meta(meta, final_states) if meta is not None else None
+    return says_meta is not None and says_meta.state in _SUCCESSFUL
+
+
 def _decode_meta(snapshot: Snapshot, codes: set[str], inline_size: int) -> Meta | None:
     if snapshot.wrong_type:
         codes.add("wrong_redis_type")

@@ -117,8 +117,9 @@ def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
     [
         (("config", "set", "maxmemory", "1"), ("config", "set", "maxmemory", "0")),
         (("replicaof", "127.0.0.1", "1"), ("replicaof", "no", "one")),
+        (("config", "set", "min-replicas-to-write", "1"), ("config", "set", "min-replicas-to-write", "0")),
     ],
-    ids=["full", "read-only"],
+    ids=["full", "read-only", "alone"],
 )
 def test_a_redis_that_takes_no_writes_is_waited_for(
     backend: Any, bench: Bench, refuse: tuple[str, ...], accept: tuple[str, ...]

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
-from task_status_worker.connection import is_redis_url
+from task_status_worker.connection import connect, is_redis_url
 from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
 from task_status_worker.packing import unpack
 from task_status_worker.record import Fact, Note
@@ -95,16 +95,35 @@ def test_a_record_of_another_type_is_refused(redis_server: RedisServer, redis_ur
             RedisRecordClient(redis_url).see_worker(KEYS.record("bad"), "w@h")
 
 
-def test_a_full_redis_is_worth_another_attempt(redis_server: RedisServer, redis_url: str) -> None:
-    """It answers, but takes no writes for now: the note is kept."""
+@pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
+def test_a_redis_that_takes_no_writes_is_worth_another_attempt(
+    redis_server: RedisServer, redis_url: str, setting: str, hinders: int, usual: int
+) -> None:
+    """It answers, but is full, or has lost its replicas: the note is kept."""
     with redis_server.client() as client:
         recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
-        client.config_set("maxmemory", 1)
+        client.config_set(setting, hinders)
         try:
             assert recorder.note(started("t")) is None
         finally:
-            client.config_set("maxmemory", 0)
+            client.config_set(setting, usual)
         assert recorder.buffered == 1
+        assert recorder.flush()
+        assert client.exists(KEYS.record("t"))
+
+
+def test_a_redis_that_cannot_save_is_worth_another_attempt(tmp_path: Path) -> None:
+    """Its disk is full, or gone: it takes no writes until somebody has mended that, and then the note."""
+    with running_redis(tmp_path) as server, server.client() as client:
+        recorder = recorder_for(server.url, flush_interval_seconds=3_600)
+        client.config_set("save", "3600 1")
+        (tmp_path / "dump.rdb").mkdir()  # in the place of the file
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="Redis to fail")
+
+        assert recorder.note(started("t")) is None
+        assert recorder.buffered == 1
+        client.config_set("stop-writes-on-bgsave-error", "no")
         assert recorder.flush()
         assert client.exists(KEYS.record("t"))
 
@@ -217,3 +236,10 @@ def test_the_urls_own_settings_come_first() -> None:
     client: Any = RedisRecordClient("redis://127.0.0.1:1/0?socket_timeout=7")
     assert client._redis.get_connection_kwargs()["socket_timeout"] == 7  # noqa: SLF001  # what the URL has set
     assert isinstance(client._redis, redis.Redis)  # noqa: SLF001  # as above
+
+
+def test_what_is_escaped_in_a_url_is_not_in_the_password() -> None:
+    """A URL can hold any password, of Sentinel's master too."""
+    for url in ("redis://u%40x:p%2Fw@127.0.0.1:1/3", "sentinel://u%40x:p%2Fw@127.0.0.1:1/3"):
+        options = connect(url, timeout_seconds=1, sentinel_master="m").get_connection_kwargs()
+        assert (options["username"], options["password"], options["db"]) == ("u@x", "p/w", 3)

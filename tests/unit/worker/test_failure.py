@@ -24,6 +24,41 @@ def test_fail_raises_what_it_was_told() -> None:
     }
 
 
+class Unshowable:
+    """Have no text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def circular() -> dict[str, Any]:
+    """Make a value without an end."""
+    value: dict[str, Any] = {}
+    value["itself"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("details", "kept"),
+    [
+        ({(1, 2): 3}, "{(1, 2): 3}"),
+        ({None: 1}, "{None: 1}"),
+        (circular(), "{'itself': {...}}"),
+        ({"o": Unshowable()}, {"o": "<Unshowable that cannot be shown>"}),
+    ],
+)
+def test_details_never_replace_a_failure(details: Any, kept: Any) -> None:
+    """What JSON cannot hold is text, and the task fails of what it said."""
+    with pytest.raises(TaskFailed, match="no such customer") as raised:
+        fail("no such customer", details=details)
+    assert raised.value.details == kept
+
+
+def test_a_failure_that_cannot_be_shown() -> None:
+    """Also one that did not come by `fail`."""
+    assert failure_of(TaskFailed("x", details={"o": Unshowable()})).message == "x"
+
+
 def test_a_failure_crosses_a_pool() -> None:
     """Celery pickles an exception on its way to the main process."""
     error = pickle.loads(pickle.dumps(TaskFailed("x", code="c", details=[1], exc_type="Mine")))

@@ -1,0 +1,291 @@
+"""`examples/browser/` in a real Chromium: a page of another origin follows a task of a service with keys."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from keys import bearer
+from playwright.sync_api import Browser, Page, expect
+from servers import free_port, running, running_redis, running_worker, server_process, wait_until
+
+SERVER = Path(__file__).parents[2] / "examples" / "browser" / "server.py"
+END_MS = 30_000
+
+
+class Site:
+    """A service with keys, which a test may stop and start, and the backend of the page."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.service_url = f"http://127.0.0.1:{self.port}"
+        #: the page, and one whose tokens are good for two seconds
+        self.url, self.hasty_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        path = str(folder / "keys.json")
+        command = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "page", "--file", path]
+        scopes = ["--scopes", "submit,read,cancel"]
+        self.key = subprocess.run([*command, *scopes], check=True, capture_output=True, text=True).stdout.split()[-1]
+        self._environ = {
+            "TASK_STATUS_REDIS_URL": redis_url,
+            "TASK_STATUS_API_KEYS_FILE": path,
+            "TASK_STATUS_CORS_ORIGINS": f"{self.url},{self.hasty_url}",
+        }
+        self._stack = contextlib.ExitStack()
+        self._service = contextlib.ExitStack()
+
+    def start_service(self) -> None:
+        """Start the service, always on the same port."""
+        context = server_process(self._environ, folder=self.folder, port=self.port)
+        self.server = self._service.enter_context(context)
+
+    def kill_service(self) -> None:
+        """Kill it, as a crash would."""
+        os.killpg(self.server.process.pid, signal.SIGKILL)
+        self._service.close()
+
+    def start_backend(self, url: str, **environ: str) -> None:
+        """Start a backend that serves the page at this address."""
+        port = url.rpartition(":")[2]
+        environ |= {"TASK_STATUS_URL": self.service_url, "TASK_STATUS_API_KEY": self.key, "PORT": port}
+        log = self.folder / f"page-{port}.log"
+        self._stack.enter_context(running([sys.executable, str(SERVER)], environ=environ, log=log))
+        wait_until(lambda: _answers(url), what="the backend")
+
+    def get(self, path: str) -> Any:
+        """Read something from the service."""
+        response = requests.get(f"{self.service_url}{path}", headers=bearer(self.key), timeout=10)
+        assert response.ok, response.text
+        return response.json()
+
+    def close(self) -> None:
+        self._stack.close()
+        self._service.close()
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(url, timeout=2).ok
+    return False
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Run Redis, a worker with the demo tasks, the service with a key, and the example's own server."""
+    folder = tmp_path_factory.mktemp("page")
+    with (
+        running_redis(folder, durable=True) as redis,
+        running_worker("task_status_worker.demo", "--concurrency", "2", redis_url=redis.url, folder=folder),
+        contextlib.closing(Site(folder, redis.url)) as site,
+    ):
+        site.start_service()
+        site.start_backend(site.url)
+        site.start_backend(site.hasty_url, TOKEN_SECONDS="2")
+        wait_until(lambda: site.get("/task-types/demo.count")["workers"], what="the worker")
+        yield site
+
+
+class Traffic:
+    """All that a page sends and is sent: addresses, headers, bodies and events."""
+
+    def __init__(self, page: Page) -> None:
+        self.seen: list[str] = []
+        self._responses: list[Any] = []
+        page.on("request", lambda request: self.seen.append(f"{request.url} {request.post_data}"))
+        page.on("response", lambda response: self._responses.append(response))  # noqa: PLW0108  # as below
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        # Also cookies, which the page's own view of a request leaves out.
+        session.on("Network.requestWillBeSentExtraInfo", lambda event: self.seen.append(str(event["headers"])))
+        session.on("Network.responseReceivedExtraInfo", lambda event: self.seen.append(str(event["headers"])))
+        session.on("Network.eventSourceMessageReceived", lambda event: self.seen.append(event["data"]))
+
+    def read(self) -> None:
+        """Read what the answers were, which the browser forgets when it goes to another page."""
+        while self._responses:
+            response = self._responses.pop()
+            # What a stream brings is seen as events. A 304 has no body, and that of a 401 the page leaves unread.
+            if response.request.resource_type != "eventsource" and response.status not in {304, 401}:
+                self.seen.append(response.text())
+
+
+@pytest.fixture
+def empty_page(browser: Browser) -> Iterator[Page]:
+    """Give a page in a browser that was nowhere before."""
+    context = browser.new_context(viewport={"width": 800, "height": 620})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def traffic(empty_page: Page) -> Traffic:
+    """Give all that the page sends and is sent."""
+    return Traffic(empty_page)
+
+
+@pytest.fixture
+def page(empty_page: Page, traffic: Traffic, site: Site, wrong: list[Any]) -> Iterator[Page]:
+    """Open the page; at the end nothing must have gone wrong in it, and the API key not have come near it."""
+    page = empty_page
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(error))  # noqa: PLW0108  # it must be a function of Python
+    page.goto(site.url)
+    yield page
+    traffic.read()
+    text = "\n".join(traffic.seen)
+    assert site.key not in text
+    # ... and would have been seen: what may be there is.
+    assert '"token":"tst_' in text.replace(" ", "")
+    assert '"state":"' in text
+    assert wrong == []
+
+
+def start(page: Page, job: str) -> str:
+    """Start a job; give the task's id."""
+    page.get_by_label("Job").select_option(job)
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#id")).not_to_be_empty()
+    return str(page.locator("#id").text_content())
+
+
+def wait_for_state(page: Page, state: str) -> None:
+    """Wait until the page says so, where a screen reader reads it out."""
+    expect(page.get_by_role("status").locator("strong")).to_have_text(state, timeout=END_MS)
+
+
+def wait_for_progress(page: Page, percent: int = 5) -> None:
+    """Wait for a bar that shows so much of the way, and the figure beside it."""
+    page.wait_for_function("percent => document.querySelector('progress').value > percent", arg=percent, timeout=END_MS)
+    expect(page.locator("#percent")).to_have_text(re.compile(r"\d+ %"))
+
+
+def test_to_the_end(page: Page, site: Site) -> None:
+    """State, progress and result; at the end nothing is left to cancel."""
+    task_id = start(page, "count")
+    wait_for_state(page, "running")
+    expect(page.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.get_by_role("button", name="Start")).to_be_disabled()
+    wait_for_progress(page)
+    wait_for_progress(page, 50)
+    wait_for_state(page, "succeeded")
+
+    expect(page.get_by_label("Outcome")).to_have_text("60")
+    expect(page.locator("#percent")).to_have_text("100 %")
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+    assert site.get(f"/tasks/{task_id}")["result"] == 60
+
+
+def test_a_task_that_fails(page: Page) -> None:
+    """Its message and its details are shown."""
+    start(page, "fails")
+    wait_for_state(page, "failed")
+
+    outcome = page.get_by_label("Outcome")
+    expect(outcome).to_contain_text("TaskFailed: Row 7 has no price.")
+    expect(outcome).to_contain_text('"column": "price"')
+
+
+def test_a_task_that_is_tried_again(page: Page) -> None:
+    """What the last attempt died of is shown meanwhile, and gone at the end."""
+    start(page, "retries")
+    wait_for_state(page, "retrying")
+    expect(page.get_by_label("Outcome")).to_contain_text("ConnectionError: attempt 1 failed")
+    wait_for_state(page, "succeeded")
+    expect(page.get_by_label("Outcome")).to_have_text("3")
+
+
+def test_cancel(page: Page, site: Site) -> None:
+    """It ends where it runs."""
+    task_id = start(page, "steps")
+    wait_for_progress(page)
+    expect(page.locator("#message")).to_have_text(re.compile(r"step \d+ of 60"))
+    page.get_by_role("button", name="Cancel").click()
+    wait_for_state(page, "canceled")
+
+    expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+    assert site.get(f"/tasks/{task_id}")["state"] == "canceled"
+
+
+def test_loaded_again(page: Page, traffic: Traffic) -> None:
+    """The page goes on with its task."""
+    task_id = start(page, "count")
+    wait_for_progress(page)
+    traffic.read()
+    page.reload()
+    expect(page.locator("#id")).to_have_text(task_id)
+    wait_for_state(page, "succeeded")
+    expect(page.get_by_label("Outcome")).to_have_text("60")
+
+
+def test_the_service_is_restarted(page: Page, site: Site, wrong: list[Any]) -> None:
+    """The page says that the connection is lost, and goes on when the service is back."""
+    start(page, "count")
+    wait_for_progress(page)
+    site.kill_service()
+    expect(page.get_by_role("status")).to_contain_text("Trying again", timeout=END_MS)
+    site.start_service()
+    wait_for_state(page, "succeeded")
+    expect(page.get_by_role("status")).to_have_text("succeeded")
+    expect(page.get_by_label("Outcome")).to_have_text("60")
+
+    # The browser's own words about the connection.
+    assert all(str(one).startswith("Failed to load resource: net::ERR_") for one in wrong), wrong
+    wrong.clear()
+
+
+def test_a_token_that_expires(page: Page, traffic: Traffic, site: Site, wrong: list[Any]) -> None:
+    """The page gets another one from its backend, and goes on."""
+    renewed: list[str] = []
+    page.on("response", lambda response: renewed.append(response.url) if response.url.endswith("/tokens") else None)
+    traffic.read()
+    page.goto(site.hasty_url)
+    task_id = start(page, "count")
+    wait_for_state(page, "succeeded")
+
+    expect(page.get_by_label("Outcome")).to_have_text("60")
+    assert set(renewed) == {f"{site.hasty_url}/jobs/{task_id}/tokens"}
+    # What the browser says of the streams that ended with their token.
+    assert wrong
+    assert all("status of 401" in str(one) for one in wrong), wrong
+    wrong.clear()
+
+
+def test_a_task_that_is_not_mine(page: Page, traffic: Traffic, site: Site, wrong: list[Any]) -> None:
+    """The page says so, and does not ask for ever."""
+    traffic.read()
+    page.goto("about:blank")
+    page.goto(f"{site.url}/#not-mine")
+    expect(page.get_by_role("status")).to_contain_text("not yours")
+    expect(page.get_by_role("button", name="Start")).to_be_enabled()
+    assert [str(one) for one in wrong] == [
+        "Failed to load resource: the server responded with a status of 404 (NOT FOUND)"
+    ]
+    wrong.clear()
+    start(page, "fails")
+    wait_for_state(page, "failed")
+
+
+def test_what_the_backend_gives_nobody(site: Site) -> None:
+    """No token for a task of somebody else, no task type that is not its own, nothing to a form; a strict policy."""
+    mine = requests.Session()
+    job = mine.post(f"{site.url}/jobs", json={"job": "fails"}, timeout=10).json()
+    assert sorted(job) == ["id", "scopes", "service", "token"]
+    path = f"{site.url}/jobs/{job['id']}/tokens"
+    assert mine.post(path, timeout=10).status_code == 201
+    assert requests.post(path, timeout=10).status_code == 404
+    assert requests.post(f"{site.url}/jobs", json={"job": "demo.crash"}, timeout=10).status_code == 422
+    assert requests.post(f"{site.url}/jobs", data={"job": "fails"}, timeout=10).status_code == 415
+    assert requests.get(f"{site.url}/server.py", timeout=10).status_code == 404
+
+    policy = requests.get(site.url, timeout=10).headers["Content-Security-Policy"]
+    assert f"connect-src 'self' {site.service_url};" in policy
+    assert "unsafe" not in policy
+    mine.close()
