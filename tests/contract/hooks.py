@@ -46,8 +46,6 @@ EXAMPLE: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
 #: in seconds; one that is longer is made a short one: that 60 are not too many is not for this run to find out
 LONGEST_WAIT: Final = 10.0
 SHORT_WAIT: Final = 0.2
-
-
 #: what stands for a version that the caller knows
 VERSIONS: Final = {"If-None-Match": "*", "Last-Event-ID": "last"}
 #: what operations are asked for that have no task in their path

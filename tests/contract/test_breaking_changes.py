@@ -128,10 +128,6 @@ BREAKING = {
         "TokenWish",
         lambda e: e.schemas["TokenWish"]["properties"]["ttl_seconds"].update(default=60),
     ),
-    "request enum value gone": (
-        "TokenWish",
-        lambda e: e.schemas["TokenWish"]["properties"]["scopes"]["items"]["enum"].remove("cancel"),
-    ),
     # Answers.
     "status gone": ("listTasks", lambda e: e.list["responses"].pop("422")),
     "another success": ("listTasks", lambda e: e.list["responses"].update({"206": e.list["responses"]["200"]})),
@@ -185,6 +181,7 @@ BREAKING = {
     "state new": ("TaskState", lambda e: e.schemas["TaskState"]["enum"].append("paused")),
     "state gone": ("TaskState", lambda e: e.schemas["TaskState"]["enum"].remove("retrying")),
     "failure kind new": ("FailureKind", lambda e: e.schemas["FailureKind"]["enum"].append("bored")),
+    "token scope new": ("TokenScope", lambda e: e.schemas["TokenScope"]["enum"].append("submit")),
     "liveness new": ("Liveness", lambda e: e.schemas["Liveness"]["enum"].append("sleepy")),
     "enum gone": ("Liveness", lambda e: e.schemas["Liveness"].pop("enum")),
     "schema renamed": ("IssuedToken", lambda e: e.rename("IssuedToken", "TaskToken")),
@@ -218,7 +215,6 @@ HARMLESS = {
     "request property wider: no pattern": lambda e: e.submission["queue"].pop("pattern"),
     "request property wider: type": lambda e: e.submission["priority"].update(type="number"),
     "request property wider: variant": lambda e: e.submission["expires"]["anyOf"].append({"type": "null"}),
-    "request enum value new": lambda e: e.schemas["TokenWish"]["properties"]["scopes"]["items"]["enum"].append("x"),
     "other request properties": lambda e: e.schemas["Submission"].pop("additionalProperties"),
     "property new": lambda e: (
         e.status["properties"].update(attempts={"type": "integer"}),
@@ -260,6 +256,17 @@ def test_breaks_clients(name, edit):
 def test_breaks_nobody(edit):
     """It is no breaking change."""
     assert breaking_changes(DOCUMENT, edited(edit)) == []
+
+
+def test_enums_of_requests():
+    """What only clients write may get a value more, and none less."""
+    old = edited(lambda e: e.submission.update(mode={"type": "string", "enum": ["a", "b"]}))
+    more, fewer = (
+        edited(lambda e, values=values: e.submission["mode"].update(enum=values), old)
+        for values in (["a", "b", "c"], ["a"])
+    )
+    assert breaking_changes(old, more) == []
+    assert [str(one) for one in breaking_changes(old, fewer)] == ["Submission: mode: b is gone"]
 
 
 def test_same():
