@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         running_redis(folder) as redis,
         # It is not waited for the tasks that still run at the end.
         worker_process(
-            "task_status_worker.demo", "--concurrency=6", redis_url=redis.url, folder=folder, patience_seconds=1
+            "task_status_worker.demo", "--concurrency=8", redis_url=redis.url, folder=folder, patience_seconds=1
         ),
     ):
         site = Site("", redis, folder, headers)
