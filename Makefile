@@ -9,12 +9,14 @@ STAMP := .venv/.ready
 BENCH := .venv-bench
 AUDIT := .venv-audit
 CLIENTS := .venv-clients
+CONTRACT := tests/contract
 PYTEST := $(BIN)/python -m pytest
 # Whole files side by side: real workers and servers mostly wait.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-faults test-fuzz test-docker test-browser test-clients clients-nightly faults audit bench coverage lint format type openapi check clean
+	test-contract test-faults test-fuzz test-docker test-browser test-clients clients-nightly faults audit bench coverage \
+	lint format type openapi openapi-release check clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +70,14 @@ test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.
 
 test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
 	@$(PYTEST) tests/acceptance
+
+test-contract: $(STAMP) $(CONTRACT)/node_modules/.ready ## the OpenAPI document against its last release, other tools and a real server; not part of `test`
+	@$(PYTEST) $(CONTRACT) --quiet $(PARALLEL)
+
+$(CONTRACT)/node_modules/.ready: $(CONTRACT)/package-lock.json $(CONTRACT)/package.json $(CONTRACT)/.npmrc
+	@command -v npm >/dev/null || { echo "npm is missing. On Debian and Ubuntu: apt-get install npm"; exit 1; }
+	@npm ci --prefix $(CONTRACT) --silent --no-audit --no-fund
+	@touch $@
 
 test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not part of `test`
 	@mkdir -p .run
@@ -148,7 +158,11 @@ type: $(STAMP) ## mypy strict
 openapi: $(STAMP) ## write openapi/openapi.json
 	@$(BIN)/task-status openapi --output openapi/openapi.json
 
+openapi-release: $(STAMP) ## keep the document as the release of its version, which later ones are compared with
+	@PYTHONPATH=tests $(BIN)/python -m contract.release
+
 check: lint type test ## what CI runs first
 
 clean: ## remove what setup, run and the tests have made
-	rm -rf .venv .venv-bench .venv-audit .venv-clients .run .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv $(BENCH) $(AUDIT) $(CLIENTS) $(CONTRACT)/node_modules .run .coverage .hypothesis .mypy_cache .pytest_cache \
+		.ruff_cache .import_linter_cache

@@ -27,7 +27,9 @@ def problem_of(error: BaseException) -> problems.Problem:
     if not isinstance(error, errors.ParseException) or isinstance(error, _OF_THE_APP):
         reading = problems.reading_of_status(http.HTTPStatus.INTERNAL_SERVER_ERROR)
         return problems.problem_of(reading, "The server failed.", instance="")
-    reading = problems.refusal(_STATUS.get(type(error), http.HTTPStatus.BAD_REQUEST))
+    status = _STATUS.get(type(error))
+    # 400 is elsewhere a body that is malformed.
+    reading = problems.reading_of_status(status) if status else problems.refusal(http.HTTPStatus.BAD_REQUEST)
     # Which path was asked for nobody knows; an empty reference is valid, and says nothing.
     return problems.problem_of(reading, str(error)[:_MAX_DETAIL], instance="")
 

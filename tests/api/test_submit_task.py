@@ -69,6 +69,18 @@ def test_schedules(submit, broker):
     assert timedelta(minutes=110) < submission.expires_at - datetime.now(UTC) <= timedelta(hours=2)
 
 
+@pytest.mark.parametrize("priority", ["3", "3.0", "30e-1"])
+def test_whole_numbers(client, broker, priority):
+    """A whole number is one however JSON writes it (JSON Schema, section 6.1.1)."""
+    body = f'{{"name": "demo.add", "args": [1, 2], "priority": {priority}}}'
+
+    response = client.post("/tasks", data=body, content_type="application/json")
+
+    assert response.status_code == 202
+    [(_, submission, _)] = broker.sent
+    assert repr(submission.priority) == "3"
+
+
 @pytest.mark.usefixtures("at_present")
 def test_says_to_come_back_at_its_time(submit, client):
     """There is nothing to see of a task before it may start: the answer says so as a read does."""

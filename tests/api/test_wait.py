@@ -107,7 +107,9 @@ def test_the_server_is_about_to_end(client, store, feed):
     assert client.get("/tasks/t-1?wait=60").get_json()["state"] == "running"
 
 
-@pytest.mark.parametrize("wait", ["-1", "61", "x", "", "1e1", "nan", "5&wait=6"])
+@pytest.mark.parametrize(
+    "wait", ["-1", "61", "60.001", "1e2", "1e9999", "x", "", "nan", "inf", "1_0", "%205", ".5", "%D9%A5", "5&wait=6"]
+)
 def test_what_is_no_wait(client, store, wait):
     """A wait that cannot be is refused, by name."""
     store.note(RUNNING)
@@ -115,6 +117,13 @@ def test_what_is_no_wait(client, store, wait):
     problem = problem_of(client.get(f"/tasks/t-1?wait={wait}"), 422, "validation")
 
     assert [error["parameter"] for error in problem["errors"]] == ["wait"]
+
+
+@pytest.mark.parametrize("wait", ["5", "0.8188498333361891", "1e1", "1.5E-07", "-0.0", "60.0"])
+def test_numbers(client, store, wait):
+    """A wait is any number that JSON can write, as generated clients do with theirs."""
+    put_result(store, 7)
+    assert client.get(f"/tasks/t-1?wait={wait}").status_code == 200
 
 
 @pytest.mark.parametrize("prefer", ["wait=x", "handling=lenient", "wait", ""])

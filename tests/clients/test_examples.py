@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from acceptance.conftest import Service
-from clients.counting_proxy import Exchange, counting_proxy
 from keys import bearer
 from servers import (
     RedisServer,
@@ -30,6 +29,8 @@ from servers import (
 )
 from task_status_service.status import MAX_INLINE_SIZE
 from task_status_worker.keys import Keys
+
+from clients.counting_proxy import Exchange, counting_proxy
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOP = EXAMPLES / "existing_celery_app"

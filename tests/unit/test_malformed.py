@@ -19,7 +19,7 @@ MARKUP = "<script>\r\nSet-Cookie: a=b"
         (errors.InvalidHeader(MARKUP), 400, "http-error"),
         (errors.UnsupportedTransferCoding(MARKUP), 400, "http-error"),
         (errors.InvalidProxyHeader(MARKUP), 400, "http-error"),
-        (errors.LimitRequestLine(9_000, 8_190), 414, "http-error"),
+        (errors.LimitRequestLine(9_000, 8_190), 414, "uri-too-long"),
         (errors.ExpectationFailed(MARKUP), 417, "http-error"),
         (errors.LimitRequestHeaders(MARKUP), 431, "http-error"),
         (errors.InvalidResponseHeader(MARKUP), 500, "internal-error"),

@@ -13,6 +13,8 @@ from task_status_service.api.parameters import MAX_IDS, MAX_WAIT_SECONDS
 from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
 
 _UNUSABLE: Final = "The request cannot be used."
+#: as JSON writes one, and so every client does; float() takes more
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _PREFER_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
 
 
@@ -66,7 +68,7 @@ def patience() -> Patience:
     given = request.args.getlist("wait")
     if given:
         text = given[0]
-        if len(given) > 1 or not re.fullmatch(r"\d{1,3}(\.\d{1,3})?", text) or float(text) > MAX_WAIT_SECONDS:
+        if len(given) > 1 or not _NUMBER.fullmatch(text) or not 0 <= float(text) <= MAX_WAIT_SECONDS:
             fault = Fault(f"must be one number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
             raise InvalidArguments(_UNUSABLE, [fault])
         require(Scope.READ)

@@ -10,7 +10,7 @@ from task_status_service.api.access import Caller, Scope, caller, counted_as, st
 from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.parameters import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
-from task_status_service.api.responses import OF_A_TASK, OF_READING, empty, named
+from task_status_service.api.responses import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
 from task_status_service.api.security import ACCESS_TOKEN, TASK_TOKEN, needs
 from task_status_service.api.smorest import Blueprint
 from task_status_service.decodings import Decoded
@@ -68,7 +68,7 @@ def watch_task(task_id: str) -> Response:
         200: _STREAM,
         204: empty("All tasks are done, and `Last-Event-ID` is the last event: do not come back."),
     },
-    problems=(InvalidArguments, TooManyWatches, *OF_READING),
+    problems=(InvalidArguments, *OF_A_LONG_QUERY, TooManyWatches, *OF_READING),
 )
 def watch_tasks() -> Response:
     """Watch up to 100 tasks in one stream.

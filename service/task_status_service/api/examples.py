@@ -143,6 +143,8 @@ _INSTANCES: Final = {
     "not-ready": "/readyz",
     "task-type-not-found": "/task-types/demo.count",
     "too-many-queued": "/tasks",
+    # Which path it was nobody has read.
+    "uri-too-long": "",
 }
 _FAULTS: Final = {
     "not-ready": [ProblemFault("No worker was seen yet.")],
@@ -150,6 +152,7 @@ _FAULTS: Final = {
 }
 #: what says more than the title and is no exception of ours
 _DETAILS: Final = {
+    "uri-too-long": "Request Line is too large (8215 > 8190)",
     "malformed-json": "JSON is malformed: trailing comma in array (byte 34)",
     "payload-too-large": "The data value transmitted exceeds the capacity limit.",
     "unsupported-media-type": "The body must be JSON, with Content-Type: application/json.",

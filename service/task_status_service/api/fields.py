@@ -69,12 +69,14 @@ class QueueName(fields.String):
 
 
 class WholeNumber(fields.Integer):
-    """A whole number from one to another; Python's True is none."""
+    """A whole number from one to another; JSON Schema takes 60.0 for one. Python's True is none."""
 
     def __init__(self, least: int, most: int, **kwargs: Any) -> None:
         super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)

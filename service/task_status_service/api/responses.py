@@ -30,6 +30,8 @@ ANY_JSON: Final = {"description": "Any JSON."}
 OF_CALLERS: Final[tuple[Kind, ...]] = (Unauthorized, Forbidden, RateLimited)
 #: of those with a task in their path
 OF_A_TASK: Final[tuple[Kind, ...]] = (TaskNotFound, TaskExpired)
+#: of those whose query may be longer than a request line
+OF_A_LONG_QUERY: Final[tuple[Kind, ...]] = (http.HTTPStatus.REQUEST_URI_TOO_LONG,)
 OF_READING: Final[tuple[Kind, ...]] = (StoreUnavailable,)
 OF_WRITING: Final[tuple[Kind, ...]] = (StoreUnavailable, StoreFull)
 #: of those that take a body
@@ -63,8 +65,11 @@ def empty(description: str, *, headers: Mapping[str, str] | None = None) -> Resp
     return {"description": description, "headers": dict(headers)} if headers else {"description": description}
 
 
-def with_rate_limit(described: Response) -> Response:
+def with_rate_limit(status: int, described: Response) -> Response:
     """Add the headers that tell the sender of a request what is left of its limit; who is not known is told nothing."""
+    # Of a line that is too long nobody has read who sent it.
+    if status == http.HTTPStatus.REQUEST_URI_TOO_LONG:
+        return described
     return {**described, "headers": {**described.get("headers", {}), **headers.RATE_LIMIT}}
 
 

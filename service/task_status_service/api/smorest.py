@@ -71,7 +71,7 @@ class Blueprint(SmorestBlueprint):
                 register(view)
             else:
                 answers = {**described["responses"], **problems_of((*OF_CALLERS, *kinds))}
-                described["responses"] = {status: with_rate_limit(answer) for status, answer in answers.items()}
+                described["responses"] = {status: with_rate_limit(status, answer) for status, answer in answers.items()}
                 described.setdefault("security", needs_by_rule(rule, scope))
                 register(guarded(view, scope))
             return view

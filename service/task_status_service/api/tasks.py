@@ -18,7 +18,15 @@ from task_status_service.api.parameters import (
     WAIT_PARAMETERS,
 )
 from task_status_service.api.polling import conditional, poll_answer
-from task_status_service.api.responses import ANY_JSON, NOT_MODIFIED, OF_A_BODY, OF_A_TASK, OF_READING, json
+from task_status_service.api.responses import (
+    ANY_JSON,
+    NOT_MODIFIED,
+    OF_A_BODY,
+    OF_A_LONG_QUERY,
+    OF_A_TASK,
+    OF_READING,
+    json,
+)
 from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
 from task_status_service.api.smorest import Blueprint
 from task_status_service.api.waiting import read_patiently
@@ -59,7 +67,7 @@ def submit_task(submission: Submission) -> Response:
             headers=headers.LIVE,
         )
     },
-    problems=(InvalidArguments, *OF_READING),
+    problems=(InvalidArguments, *OF_A_LONG_QUERY, *OF_READING),
 )
 @blueprint.arguments(ListingSchema(), location="query")
 def list_tasks(query: Listing) -> Response:

@@ -1,0 +1,83 @@
+"""The refusals that schemathesis cannot bring about: each one of each operation, by a real server, as documented."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+from servers import free_port, running_service
+
+from contract.document import ANSWERS, OPERATIONS, check_problem
+from contract.site import Site
+
+#: requests that are right, as far as it takes one to be refused for something else
+BODIES = {"submitTask": b'{"name": "demo.add", "args": [1, 2]}', "cancelTask": b"{}", "createTaskToken": b"{}"}
+QUERIES = {"watchTasks": "?id=a"}
+
+
+class Refusal(NamedTuple):
+    """How a status comes about: which service is asked, by whom, and with what instead of what is right."""
+
+    service: str = "site"
+    owner: str = "one"
+    query: str | None = None
+    body: bytes | None = None
+    #: that the body is said to have
+    length: int | None = None
+    #: requests until it happens
+    times: int = 1
+
+
+REFUSALS = {
+    "400": Refusal(body=b'{"name": '),
+    "403": Refusal(owner="guest"),
+    "408": Refusal("strict", body=b"{", length=10),
+    "413": Refusal("strict", body=b" " * 2_000),
+    "414": Refusal(query=f"?id={'a' * 9_000}"),
+    "429": Refusal("strict", owner="greedy", times=1_000),
+    "503": Refusal("alone"),
+}
+
+
+@pytest.fixture(scope="module")
+def services(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Run two more: one that takes little and is soon impatient, and one whose Redis is not there."""
+    strict = site.environ(REQUESTS_PER_SECOND="20", MAX_BODY_BYTES="1024", BODY_SECONDS="1")
+    alone = site.environ(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    with (
+        running_service(strict, folder=tmp_path_factory.mktemp("strict")) as strict_url,
+        running_service(alone, folder=tmp_path_factory.mktemp("alone")) as alone_url,
+    ):
+        yield {"site": site.url, "strict": strict_url, "alone": alone_url}
+
+
+def ask(url: str, name: str, headers: dict[str, str], refusal: Refusal) -> tuple[str, dict[str, str], Any]:
+    """Send a request; give the status of its answer, the headers and the problem."""
+    operation = OPERATIONS[name]
+    path = operation.path.replace("{task_id}", "a").replace("{name}", "demo.add")
+    body = refusal.body or BODIES.get(name)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+    connection.putrequest(operation.method, path + (refusal.query or QUERIES.get(name, "")))
+    if body:
+        headers = {**headers, "Content-Type": "application/json", "Content-Length": str(refusal.length or len(body))}
+    for header, text in headers.items():
+        connection.putheader(header, text)
+    connection.endheaders(body)
+    response = connection.getresponse()
+    answer = str(response.status), {header.lower(): text for header, text in response.getheaders()}, response.read()
+    connection.close()
+    return answer[0], answer[1], json.loads(answer[2])
+
+
+@pytest.mark.parametrize(("name", "status"), sorted(answer for answer in ANSWERS if answer[1] in REFUSALS))
+def test_refusals(name, status, site, services):
+    """It is the status that is documented, with a problem that is listed, and the headers that it must have."""
+    refusal = REFUSALS[status]
+    for _ in range(refusal.times):
+        found, headers, problem = ask(services[refusal.service], name, site.headers[refusal.owner], refusal)
+        if found == status:
+            break
+    assert found == status, problem
+    check_problem(OPERATIONS[name], status, headers, problem)
