@@ -108,7 +108,7 @@ def test_security(document):
         assert operation["security"][0].keys() == {"ApiKey"}
     assert by_id["submitTask"]["security"] == [{"ApiKey": ["submit"]}]
     assert by_id["getTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}]
-    assert by_id["watchTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}, {"AccessToken": []}]
+    assert by_id["watchTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}]
     # It takes a token in no other way than by the path of its task; and makes none of one.
     assert by_id["watchTasks"]["security"] == by_id["createTaskToken"]["security"] == [{"ApiKey": ["read"]}]
 

@@ -108,22 +108,20 @@ def test_scenario(compiled: Workspace, name: str) -> None:
     assert told["events"]
 
 
-def test_a_bare_key_gets_into_the_address(compiled: Workspace) -> None:
-    """What the README warns of is so: @hey-api/openapi-ts puts a bare key into the address of an event stream."""
+def test_a_key_stays_out_of_the_address(compiled: Workspace) -> None:
+    """@hey-api/openapi-ts sends the one secret that it is given as a header, also for an event stream."""
     program = """
 import { createClient } from "./compiled/task-status/client/index.js";
 import { watchTask } from "./compiled/task-status/sdk.gen.js";
 const asked = [];
-const refuse = async (input) => {
-  asked.push(new URL(input.url ?? input).search);
+const refuse = async (request) => {
+  asked.push([new URL(request.url).search, request.headers.get("Authorization")]);
   return new Response("", { status: 204 });
 };
-for (const auth of ["secret", (scheme) => (scheme.key === "ApiKey" ? "secret" : undefined)]) {
-  const client = createClient({ baseUrl: "http://nowhere", auth, fetch: refuse });
-  const { stream } = await watchTask({ client, path: { task_id: "t-1" }, sseMaxRetryAttempts: 1 });
-  for await (const _ of stream);
-}
+const client = createClient({ baseUrl: "http://nowhere", auth: "secret", fetch: refuse });
+const { stream } = await watchTask({ client, path: { task_id: "t-1" }, sseMaxRetryAttempts: 1 });
+for await (const _ of stream);
 console.log(JSON.stringify(asked));
 """
-    (compiled.folder / "bare_key.mjs").write_text(program)
-    assert json.loads(compiled.succeed("node", "bare_key.mjs")) == ["?access_token=secret", ""]
+    (compiled.folder / "key.mjs").write_text(program)
+    assert json.loads(compiled.succeed("node", "key.mjs")) == [["", "Bearer secret"]]

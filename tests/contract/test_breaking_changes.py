@@ -67,8 +67,8 @@ BREAKING = {
     ),
     "a security scheme renamed": ("ApiKey", lambda e: e.rename("ApiKey", "Key")),
     "a security scheme elsewhere": (
-        "AccessToken",
-        lambda e: e.document["components"]["securitySchemes"]["AccessToken"].update(name="token"),
+        "ApiKey",
+        lambda e: e.document["components"]["securitySchemes"]["ApiKey"].update(scheme="basic"),
     ),
     # Parameters.
     "parameter gone": ("listTasks", lambda e: e.list["parameters"].remove(e.parameter("cursor"))),

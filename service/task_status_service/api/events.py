@@ -9,9 +9,13 @@ from flask import Response, request
 from task_status_service.api.access import Caller, Scope, caller, counted_as, still_allowed
 from task_status_service.api.caller import checked_task_id, task_ids_of_query
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.parameters import LAST_EVENT_ID_PARAMETER, TASK_ID_PARAMETER, TASK_IDS_PARAMETER
+from task_status_service.api.parameters import (
+    ACCESS_TOKEN_PARAMETER,
+    LAST_EVENT_ID_PARAMETER,
+    TASK_ID_PARAMETER,
+    TASK_IDS_PARAMETER,
+)
 from task_status_service.api.responses import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
-from task_status_service.api.security import ACCESS_TOKEN, TASK_TOKEN, needs
 from task_status_service.api.smorest import Blueprint
 from task_status_service.decodings import Decoded
 from task_status_service.errors import InvalidArguments, TooManyWatches
@@ -38,8 +42,7 @@ _STREAM: Final[dict[str, Any]] = {
 @blueprint.route("/tasks/<task_id>/events", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="watchTask",
-    security=needs(Scope.READ, TASK_TOKEN, ACCESS_TOKEN),
-    parameters=[LAST_EVENT_ID_PARAMETER],
+    parameters=[LAST_EVENT_ID_PARAMETER, ACCESS_TOKEN_PARAMETER],
     responses={
         200: _STREAM,
         204: empty("The task is done, and `Last-Event-ID` is its last event: do not come back."),

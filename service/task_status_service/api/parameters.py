@@ -53,6 +53,15 @@ LAST_EVENT_ID_PARAMETER: Final = {
     "schema": {"type": "string"},
 }
 
+# No security scheme: clients that are given one secret for all of them would put an API key into addresses, which are
+# logged (@hey-api/openapi-ts 0.99 does).
+ACCESS_TOKEN_PARAMETER: Final = {
+    "in": "query",
+    "name": "access_token",
+    "description": "A task token, for an `EventSource`, which can send no headers. Never an API key.",
+    "schema": {"type": "string"},
+}
+
 TASK_IDS_PARAMETER: Final = {
     "in": "query",
     "name": "id",

@@ -56,7 +56,9 @@ class SubmissionSchema(ma.Schema):
     )
     kwargs = JsonObject(load_default=dict, metadata={"description": "Arguments by name.", "default": {}})
     countdown = Seconds(metadata={"description": "Not before this many seconds from now. Excludes `eta`."})
-    eta = Moment(format="iso", metadata={"description": "Not before this time. Excludes `countdown`."})
+    eta = Moment(
+        format="iso", metadata={"description": "Not before this time, at most ten years away. Excludes `countdown`."}
+    )
     expires = SecondsOrMoment(
         metadata={"description": "Drop it if it has not started by this time, or in this many seconds from now."}
     )

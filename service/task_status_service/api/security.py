@@ -8,7 +8,6 @@ from task_status_service.task_token import TOKEN_SCOPES
 
 API_KEY: Final = "ApiKey"
 TASK_TOKEN: Final = "TaskToken"  # noqa: S105 - a name
-ACCESS_TOKEN: Final = "AccessToken"  # noqa: S105 - as above
 
 SECURITY_SCHEMES: Final[Mapping[str, dict[str, Any]]] = {
     API_KEY: {
@@ -23,22 +22,12 @@ SECURITY_SCHEMES: Final[Mapping[str, dict[str, Any]]] = {
     TASK_TOKEN: {
         "type": "http",
         "scheme": "bearer",
-        "description": "A token that `POST /tasks/{task_id}/tokens` has given: good for this one task.",
-    },
-    ACCESS_TOKEN: {
-        "type": "apiKey",
-        "in": "query",
-        "name": "access_token",
-        "description": "The same token, for an `EventSource`, which can send no headers.",
+        "description": "A task token, which `createTaskToken` has given: good for this one task.",
     },
 }
 
 
-def needs(scope: Scope, *tokens: str) -> list[dict[str, list[str]]]:
-    """Say what an operation needs of its caller: a key with a scope, or one of these tokens."""
-    return [{API_KEY: [str(scope)]}, *({token: [str(scope)] if token == TASK_TOKEN else []} for token in tokens)]
-
-
-def needs_by_rule(rule: str, scope: Scope) -> list[dict[str, list[str]]]:
-    """Say it of an operation that says nothing itself: a token is good for the paths of its task."""
-    return needs(scope, TASK_TOKEN) if "<task_id>" in rule and scope in TOKEN_SCOPES else needs(scope)
+def needs(rule: str, scope: Scope) -> list[dict[str, list[str]]]:
+    """Say what an operation needs of its caller: a key with a scope, or on the paths of a task a token for it."""
+    is_for_tokens = "<task_id>" in rule and scope in TOKEN_SCOPES
+    return [{scheme: [str(scope)]} for scheme in (API_KEY, *([TASK_TOKEN] if is_for_tokens else []))]

@@ -15,7 +15,7 @@ from task_status_service.api.access import Scope, guarded
 from task_status_service.api.json_body import UnreadableJson, read_json
 from task_status_service.api.responses import OF_CALLERS, Kind, with_rate_limit
 from task_status_service.api.responses import problems as problems_of
-from task_status_service.api.security import needs_by_rule
+from task_status_service.api.security import needs
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -72,7 +72,7 @@ class Blueprint(SmorestBlueprint):
             else:
                 answers = {**described["responses"], **problems_of((*OF_CALLERS, *kinds))}
                 described["responses"] = {status: with_rate_limit(status, answer) for status, answer in answers.items()}
-                described.setdefault("security", needs_by_rule(rule, scope))
+                described.setdefault("security", needs(rule, scope))
                 register(guarded(view, scope))
             return view
 

@@ -12,7 +12,7 @@ from task_status_service.api.examples import TOKEN_WISHES
 from task_status_service.api.parameters import TASK_ID_PARAMETER
 from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_READING, json
 from task_status_service.api.schemas import TokenWish, TokenWishSchema
-from task_status_service.api.security import needs
+from task_status_service.api.security import API_KEY
 from task_status_service.api.smorest import Blueprint
 from task_status_service.task_token import TokenScope
 
@@ -22,7 +22,7 @@ blueprint: Final = Blueprint("tokens", __name__, description="Let a browser foll
 @blueprint.route("/tasks/<task_id>/tokens", methods=["POST"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="createTaskToken",
-    security=needs(Scope.READ),  # of tokens none
+    security=[{API_KEY: [str(Scope.READ)]}],  # a token makes no tokens
     responses={
         201: json("IssuedToken", "The token; it is not kept and cannot be asked for again.", "taskToken"),
     },

@@ -19,8 +19,7 @@ const key = environment("TASK_STATUS_API_KEY");
 const asked: string[] = [];
 const client = createClient({
   baseUrl,
-  // Only where a key belongs: one for all schemes would also go into the address of `/events`.
-  auth: (scheme) => (scheme.key === "ApiKey" ? key : undefined),
+  auth: key,
   fetch: (input, init) => {
     asked.push(input instanceof Request ? input.url : String(input));
     return fetch(input, init);
