@@ -7,6 +7,7 @@ import shutil
 import pytest
 from task_status_service.status import TaskState
 
+from clients.scenario import told
 from clients.workspace import HERE, Workspace
 
 STATES = {str(state) for state in TaskState}
@@ -93,19 +94,7 @@ def test_no_escape() -> None:
 @pytest.mark.parametrize("name", ["openapi_fetch", "hey_api"])
 def test_scenario(compiled: Workspace, name: str) -> None:
     """It submits, polls with ETags, waits, reads failures and problems, cancels, walks pages and streams events."""
-    told: dict = {}
-    for line in compiled.succeed("node", f"compiled/{name}.js").splitlines():
-        told |= json.loads(line)
-    assert None in told["seen"]
-    assert told["seen"][-1] == "succeeded"
-    assert told["waited"] == "succeeded"
-    failure = told["failure"]
-    assert (failure["kind"], failure["message"]) == ("exception", "too much")
-    assert failure["details"]["details"] == {"field": "amount"}
-    assert told["problems"] == [404, 422, 401]
-    assert told["canceled"] == "canceled"
-    assert told["pages"] == [2, 2, 1]
-    assert told["events"]
+    told(compiled.succeed("node", f"compiled/{name}.js"))
 
 
 def test_a_key_stays_out_of_the_address(compiled: Workspace) -> None:

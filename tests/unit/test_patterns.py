@@ -92,7 +92,7 @@ def test_finds_them() -> None:
     found = {pattern.pattern: methods for pattern, methods in PATTERNS.values()}
     assert found["[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"] >= {"fullmatch"}
     assert found[rb'"[^"\\]*(?:\\.[^"\\]*)*"?'] == {"sub"}
-    assert r"\d{1,3}(\.\d{1,3})?" in found
+    assert r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?" in found
     assert len(found) > 20
 
 
