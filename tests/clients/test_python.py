@@ -99,7 +99,7 @@ def test_scenario(workspace: Workspace, python: str) -> None:
     seen = told(workspace.succeed(python, "-W", "error", "scenario.py"))
     assert seen["events"][-1] == "succeeded"
     assert seen["later"] == "kept"
-    assert told["proxy"] == 502
+    assert seen["proxy"] == 502
 
 
 def test_nothing_is_committed() -> None:
