@@ -36,6 +36,14 @@ def test_quotes(name: str) -> None:
     assert f"(../examples/generated_clients/{name})" in TEXT
 
 
+def test_the_front_page_says_the_same() -> None:
+    """The README of the project quotes the same file, and generates with the same command."""
+    front = (ROOT / "README.md").read_text()
+    assert f"```python\n{(EXAMPLES / 'follow.py').read_text()}```" in front
+    generate = next(command for command in commands() if "openapi-python-client@" in command)
+    assert generate.replace(" openapi.json", " openapi/openapi.json") in commands(front)
+
+
 def test_quotes_what_the_scenario_does() -> None:
     """The stream that the README shows is the one that the scenario follows."""
     lines = (
