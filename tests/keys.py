@@ -1,10 +1,12 @@
-"""Keys for tests: a ring that can be changed, and the headers of who holds which."""
+"""Keys for tests: a ring that can be changed, a file for a real server, and the headers of who holds which."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
 from task_status_service.api.limits import Limits
 from task_status_service.caller import Scope
+from task_status_service.keyfile import change
 from task_status_service.keyring import KeyFile, Keyring, new_key
 from task_status_service.rate_limit import RateLimit
 
@@ -32,6 +34,13 @@ class MemoryKeys:
 
     def _set(self, kept: KeyFile) -> None:
         self.kept, self.current = kept, Keyring(kept)
+
+
+def add_key(file: Path, name: str, scopes: Iterable[Scope] = WORKING) -> str:
+    """Add a key to a file of keys, which is made if it is not there; give it as its owner gets it."""
+    key, text = new_key(name, scopes, created_at=datetime.now(UTC))
+    change(file, lambda kept: kept.with_key(key))
+    return text
 
 
 def bearer(text: str) -> dict[str, str]:

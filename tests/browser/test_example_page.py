@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from keys import bearer
+from keys import add_key, bearer
 from playwright.sync_api import Browser, Page, expect
 from servers import free_port, running, running_redis, running_worker, server_process, wait_until
 
@@ -29,13 +28,10 @@ class Site:
         self.service_url = f"http://127.0.0.1:{self.port}"
         #: the page, and one whose tokens are good for two seconds
         self.url, self.hasty_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        path = str(folder / "keys.json")
-        command = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "page", "--file", path]
-        scopes = ["--scopes", "submit,read,cancel"]
-        self.key = subprocess.run([*command, *scopes], check=True, capture_output=True, text=True).stdout.split()[-1]
+        self.key = add_key(folder / "keys.json", "page")
         self._environ = {
             "TASK_STATUS_REDIS_URL": redis_url,
-            "TASK_STATUS_API_KEYS_FILE": path,
+            "TASK_STATUS_API_KEYS_FILE": str(folder / "keys.json"),
             "TASK_STATUS_CORS_ORIGINS": f"{self.url},{self.hasty_url}",
         }
         self._stack = contextlib.ExitStack()

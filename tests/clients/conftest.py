@@ -1,13 +1,11 @@
 """A real service with keys, and a folder in which the commands of openapi/README.md were run."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
+from keys import add_key
 from servers import running_redis, running_service, running_worker, wait_until
 
 from clients.readme import commands, is_nightly
@@ -18,16 +16,16 @@ from clients.workspace import INSTALLED, Workspace
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
     """Run the service and a worker with the demo tasks; give the environment of who holds a key."""
     folder: Path = tmp_path_factory.mktemp("service")
-    keys = {"TASK_STATUS_API_KEYS_FILE": str(folder / "keys.json")}
-    add = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "web", "--scopes", "submit,read,cancel"]
-    added = subprocess.run(add, env={**os.environ, **keys}, check=True, capture_output=True, text=True).stdout
+    keys = folder / "keys.json"
+    key = add_key(keys, "web")
+    environ = {"TASK_STATUS_API_KEYS_FILE": str(keys)}
     with (
         running_redis(folder) as redis,
         running_worker("task_status_worker.demo", "--concurrency", "4", redis_url=redis.url, folder=folder),
-        running_service({"TASK_STATUS_REDIS_URL": redis.url, **keys}, folder=folder) as url,
+        running_service({"TASK_STATUS_REDIS_URL": redis.url, **environ}, folder=folder) as url,
     ):
         wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, what="ready")
-        yield {"TASK_STATUS_URL": url, "TASK_STATUS_API_KEY": added.split()[-1]}
+        yield {"TASK_STATUS_URL": url, "TASK_STATUS_API_KEY": key}
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from acceptance.conftest import Service
-from keys import bearer
+from keys import add_key, bearer
 from servers import (
     RedisServer,
     free_port,
@@ -61,24 +61,16 @@ class Site(NamedTuple):
         return list(self.get("/tasks", name=name)["items"])
 
 
-def new_key(folder: Path) -> tuple[str, str]:
-    """Make a file of keys with one; give its path and the key."""
-    path = str(folder / "keys.json")
-    command = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "examples"]
-    scopes = ["--scopes", "submit,read,cancel", "--file", path]
-    out = subprocess.run([*command, *scopes], check=True, capture_output=True, text=True).stdout
-    return path, out.split()[-1]
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Run Redis, a worker with the demo tasks, and the service with a key; nobody works on shop.pay."""
     folder = tmp_path_factory.mktemp("examples")
-    path, key = new_key(folder)
+    keys = folder / "keys.json"
+    key = add_key(keys, "examples")
     with running_redis(folder) as redis:
         environ = {
             "TASK_STATUS_REDIS_URL": redis.url,
-            "TASK_STATUS_API_KEYS_FILE": path,
+            "TASK_STATUS_API_KEYS_FILE": str(keys),
             "TASK_STATUS_TASKS": "demo.*,shop.pay",
         }
         with (
@@ -244,10 +236,11 @@ def test_a_busy_service(site: Site, tmp_path: Path) -> None:
 
 def test_goes_on_when_the_service_is_back(tmp_path: Path) -> None:
     """The service is killed while one polls, and away when one submits; then Redis is: each key has made one task."""
-    path, key = new_key(tmp_path)
+    keys = tmp_path / "keys.json"
+    key = add_key(keys, "examples")
     port = free_port()
     with running_redis(tmp_path, durable=True) as redis, contextlib.ExitStack() as stack:
-        environ = {"TASK_STATUS_REDIS_URL": redis.url, "TASK_STATUS_API_KEYS_FILE": path}
+        environ = {"TASK_STATUS_REDIS_URL": redis.url, "TASK_STATUS_API_KEYS_FILE": str(keys)}
         stack.enter_context(running_worker("task_status_worker.demo", redis_url=redis.url, folder=tmp_path))
         site = Site(redis, environ, f"http://127.0.0.1:{port}", key)
         first_words = ("demo.count", '{"total": 50}', "--key", "order-1")

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final, NamedTuple
 
-from documented import document, resolved, validator
+from documented import document, validator
 
 
 class Operation(NamedTuple):
@@ -43,13 +43,3 @@ def check_request(operation: Operation, query: dict[str, list[str]] | None, body
     parameters = {one["name"]: one["schema"] for one in operation.described.get("parameters", [])}
     for name, values in (query or {}).items():
         check_value(values if parameters[name].get("type") == "array" else values[0], parameters[name])
-
-
-def check_problem(operation: Operation, status: str, headers: dict[str, str], problem: Any) -> None:
-    """Hold a problem to the answer that it is: its schema, its headers, and the list of those that it may be."""
-    described = operation.described["responses"][status]
-    content = described["content"][headers["content-type"]]
-    check_value(problem, content["schema"])
-    assert problem["type"].rpartition("/")[2] in content["examples"]
-    for name, reference in described.get("headers", {}).items():
-        assert name.lower() in headers or not resolved(reference).get("required"), name

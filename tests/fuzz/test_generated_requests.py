@@ -13,7 +13,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -24,13 +23,12 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from keys import add_key
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from servers import RedisServer, running_redis, running_service
 from stored_values import ROWS, stored_bytes
 from task_status_service.caller import Scope
-from task_status_service.keyfile import change
-from task_status_service.keyring import new_key
 from task_status_worker.keys import Keys
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
@@ -68,9 +66,7 @@ def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis
 def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Make a key that may do everything."""
     path = tmp_path_factory.mktemp("keys") / "keys.json"
-    made, secret = new_key("fuzz", Scope, created_at=datetime.now(UTC))
-    change(path, lambda kept: kept.with_key(made))
-    return path, secret
+    return path, add_key(path, "fuzz", Scope)
 
 
 @pytest.fixture(scope="module")
