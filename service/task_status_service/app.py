@@ -9,6 +9,8 @@ from flask import Flask
 from task_status_worker.keys import Keys
 
 from task_status_service import watching
+from task_status_service.access.caller import ANYBODY
+from task_status_service.access.keys_file import LiveKeyring
 from task_status_service.api import (
     access,
     actions,
@@ -27,16 +29,14 @@ from task_status_service.api.browsers import Browsers
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
-from task_status_service.caller import ANYBODY
-from task_status_service.catalog import Catalog
 from task_status_service.feed import Feed
-from task_status_service.keyfile import LiveKeyring
 from task_status_service.pulse import Pulse
 from task_status_service.resending import Resender
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.submission_store import RedisSubmissionStore
 from task_status_service.submitting import Submitter
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 
 #: where the app keeps its feed, for the server to close

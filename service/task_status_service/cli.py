@@ -37,8 +37,8 @@ def main() -> None:
 @main.command()
 def serve() -> None:
     """Run the API under gunicorn, from the TASK_STATUS_… settings."""
+    from task_status_service.access.keys_file import read  # noqa: PLC0415
     from task_status_service.gunicorn import Server  # noqa: PLC0415
-    from task_status_service.keyfile import read  # noqa: PLC0415
     from task_status_service.settings import from_env  # noqa: PLC0415
 
     with plain_errors():

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from task_status_service.caller import Scope
+from task_status_service.access.api_keys import OWNER_NAME, KeyFile, new_key
+from task_status_service.access.caller import Scope
+from task_status_service.access.keys_file import change, read
 from task_status_service.errors import TaskStatusError
-from task_status_service.keyfile import change, read
-from task_status_service.keyring import OWNER_NAME, KeyFile, new_key
 
 
 @contextmanager

@@ -21,11 +21,11 @@ from typing import Final, Protocol
 
 import msgspec
 
-from task_status_service.caller import ANYBODY
-from task_status_service.catalog import Catalog
+from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import TaskNotFound, Unavailable
 from task_status_service.status import TaskState, TaskStatus
 from task_status_service.submission import Call, Submission
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 
 log = logging.getLogger(__name__)

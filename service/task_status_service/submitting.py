@@ -10,9 +10,7 @@ from uuid import uuid4
 import msgspec
 from task_status_worker.record import Fact, Note
 
-from task_status_service.arguments import check_arguments
-from task_status_service.caller import Caller
-from task_status_service.catalog import Catalog
+from task_status_service.access.caller import Caller
 from task_status_service.errors import (
     BrokerUnavailable,
     IdempotencyConflict,
@@ -26,6 +24,8 @@ from task_status_service.errors import (
 )
 from task_status_service.status import TaskState, TaskStatus, View, seen
 from task_status_service.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
+from task_status_service.task_types.arguments import check_arguments
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 
 #: label of a task that repeats another one: the other's id

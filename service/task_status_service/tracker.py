@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 from task_status_worker.record import Note
 
-from task_status_service.caller import Caller, Scope
+from task_status_service.access.caller import Caller, Scope
 from task_status_service.decodings import Decoded, Decodings
 from task_status_service.durability import VolatileStore
 from task_status_service.errors import (

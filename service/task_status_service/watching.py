@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from task_status_service.caller import Caller
+from task_status_service.access.caller import Caller
 from task_status_service.decodings import Decoded
 from task_status_service.errors import Fault, InvalidArguments, Unavailable
 from task_status_service.status import Snapshot

@@ -11,8 +11,8 @@ from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask import Flask
 from flask.testing import FlaskClient
 from task_status_service.app import create_api
-from task_status_service.catalog import Catalog
 from task_status_service.submitting import Submitter
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 
 ADD = {

@@ -10,12 +10,12 @@ import json
 import pytest
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from keys import UNLIMITED, WORKING, MemoryKeys, bearer
+from task_status_service.access.caller import Scope
 from task_status_service.api.access import Access
 from task_status_service.app import create_api
-from task_status_service.caller import Scope
-from task_status_service.catalog import Catalog
 from task_status_service.submission import Call
 from task_status_service.submitting import Submitter
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 from task_status_worker.record import Fact, Note
 

@@ -2,10 +2,10 @@
 
 import pytest
 from keys import MemoryKeys, bearer
+from task_status_service.access.rate_limit import RateLimit
 from task_status_service.api.access import Access
 from task_status_service.api.limits import FAILURES, Limits
 from task_status_service.app import create_api
-from task_status_service.rate_limit import RateLimit
 from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of

@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 from fakes import MemoryBroker, MemoryStore
-from task_status_service.caller import ANYBODY
-from task_status_service.catalog import Catalog
+from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, StoreUnavailable
 from task_status_service.resending import Resender
 from task_status_service.submission import Submission
+from task_status_service.task_types.catalog import Catalog
 from task_status_worker.record import Fact, Note
 
 AFTER_SECONDS = 30

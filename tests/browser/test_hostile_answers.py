@@ -13,8 +13,8 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from task_status_service.app import create_api
-from task_status_service.catalog import Catalog
 from task_status_service.submitting import Submitter
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 from task_status_worker.record import Fact, Note
 

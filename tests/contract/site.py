@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from servers import RedisServer
-from task_status_service.caller import Scope
+from task_status_service.access.caller import Scope
 
 #: all but the one of those who see everything: none of these sees what another one has submitted
 SCOPES: Final = [scope for scope in Scope if scope is not Scope.ADMIN]

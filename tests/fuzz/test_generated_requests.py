@@ -28,7 +28,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from servers import RedisServer, running_redis, running_service
 from stored_values import ROWS, stored_bytes
-from task_status_service.caller import Scope
+from task_status_service.access.caller import Scope
 from task_status_worker.keys import Keys
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))

@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 import pytest
 from task_status_service.app import create_app
-from task_status_service.catalog import TaskNames
 from task_status_service.settings import Settings
+from task_status_service.task_types.catalog import TaskNames
 
 #: what must not be seen in any command
 MARK = "zzmarkzz"

@@ -12,7 +12,7 @@ import pytest
 import redis
 from round_trips import SENT, counting_client
 from servers import RedisServer, running_redis
-from task_status_service.caller import ANYBODY
+from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse

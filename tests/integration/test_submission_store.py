@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from round_trips import SENT, counting_client
 from servers import RedisServer
 from task_status_service import submission_store
-from task_status_service.caller import ANYBODY
-from task_status_service.catalog import Catalog, TaskNames
+from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.resending import Unreceived
 from task_status_service.status import TaskState
@@ -35,6 +34,7 @@ from task_status_service.submission import (
 )
 from task_status_service.submission_store import RedisSubmissionStore
 from task_status_service.submitting import Accepted, Submitter
+from task_status_service.task_types.catalog import Catalog, TaskNames
 from task_status_service.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import unpack

@@ -2,11 +2,11 @@
 
 import pytest
 from keys import MemoryKeys, bearer
+from task_status_service.access.api_keys import Keyring
+from task_status_service.access.caller import ANYBODY
 from task_status_service.api import access
 from task_status_service.api.access import MAX_REMEMBERED_LENGTH, REMEMBERED_SECONDS, Access
-from task_status_service.caller import ANYBODY
 from task_status_service.errors import Unauthorized
-from task_status_service.keyring import Keyring
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
-from task_status_service.caller import Scope
+from task_status_service.access.api_keys import Keyring
+from task_status_service.access.caller import Scope
+from task_status_service.access.keys_file import read
 from task_status_service.cli import main
-from task_status_service.keyfile import read
-from task_status_service.keyring import Keyring
 
 
 @pytest.fixture

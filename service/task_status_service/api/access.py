@@ -14,13 +14,13 @@ from urllib.parse import parse_qs
 
 from flask import Flask, current_app, g, request
 
-from task_status_service import task_token
+from task_status_service.access import task_tokens
+from task_status_service.access.api_keys import KeyFile, Keyring
+from task_status_service.access.caller import ANYBODY, Caller, Scope
+from task_status_service.access.task_tokens import TaskToken
 from task_status_service.api.limits import Limits
 from task_status_service.api.loopback import check_local
-from task_status_service.caller import ANYBODY, Caller, Scope
 from task_status_service.errors import Forbidden, TokenExpired, Unauthorized
-from task_status_service.keyring import KeyFile, Keyring
-from task_status_service.task_token import TaskToken
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -141,16 +141,16 @@ class Access:
             task_id=task_id,
             scopes=scopes,
             key_id=token_for.key_id or "",
-            expires=task_token.expiry(now, ttl_seconds, key.expires_at if key else None),
+            expires=task_tokens.expiry(now, ttl_seconds, key.expires_at if key else None),
         )
-        return task_token.sign(token, keyring.signing_secret), token
+        return task_tokens.sign(token, keyring.signing_secret), token
 
 
 def _by_header(keyring: Keyring, header: str, now: float) -> Caller:
     match = _BEARER.fullmatch(header.strip())
     if match is None:
         raise Unauthorized
-    if match[1].startswith(task_token.PREFIX):
+    if match[1].startswith(task_tokens.PREFIX):
         return _by_token(keyring, match[1], now)
     key = keyring.key_of(match[1], datetime.fromtimestamp(now, UTC))
     if key is None:
@@ -160,7 +160,7 @@ def _by_header(keyring: Keyring, header: str, now: float) -> Caller:
 
 def _by_token(keyring: Keyring, text: str, now: float) -> Caller:
     at = datetime.fromtimestamp(now, UTC)
-    token = task_token.verify(text, keyring.signing_secret)
+    token = task_tokens.verify(text, keyring.signing_secret)
     key = keyring.key(token.key_id, at) if token else None
     if token is None or key is None:
         raise Unauthorized("This token does not count: it is not one, or its key was revoked or has expired.")

@@ -5,8 +5,8 @@ from typing import Final, cast
 import msgspec
 from flask import Flask, current_app
 
-from task_status_service.catalog import Catalog
 from task_status_service.submitting import Submitter
+from task_status_service.task_types.catalog import Catalog
 from task_status_service.tracker import Tracker
 from task_status_service.watching import Watcher
 

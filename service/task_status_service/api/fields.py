@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final
 import msgspec
 from marshmallow import ValidationError, fields, validate
 
+from task_status_service.access.task_tokens import TOKEN_SCOPES
 from task_status_service.api.cursor import from_cursor
 from task_status_service.status import TaskState
-from task_status_service.task_token import TOKEN_SCOPES
 
 #: a task id, ours or a client's: never spliced into a key unless it looks like this
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

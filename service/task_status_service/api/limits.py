@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, request
 
+from task_status_service.access.rate_limit import Budget, RateLimit
 from task_status_service.errors import RateLimited
-from task_status_service.rate_limit import Budget, RateLimit
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment

@@ -12,8 +12,8 @@ from flask import Response
 from task_status_worker.packing import unpack_seconds
 from werkzeug.http import parse_etags
 
+from task_status_service.access.caller import Caller
 from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of, json_response
-from task_status_service.caller import Caller
 from task_status_service.status import Snapshot, TaskStatus
 from task_status_service.tracker import Tracker
 

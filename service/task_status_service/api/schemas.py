@@ -7,6 +7,8 @@ import marshmallow as ma
 import msgspec
 from marshmallow import ValidationError, fields, validate
 
+from task_status_service.access.caller import Scope
+from task_status_service.access.task_tokens import MAX_TTL_SECONDS
 from task_status_service.api.fields import (
     MAX_ARGUMENTS,
     MAX_LABELS,
@@ -26,11 +28,9 @@ from task_status_service.api.fields import (
     from_now,
 )
 from task_status_service.api.parameters import MAX_IDS
-from task_status_service.caller import Scope
 from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
 from task_status_service.submission import Submission
-from task_status_service.task_token import MAX_TTL_SECONDS
 
 #: of all arguments as they are sent: the broker and the store keep them
 MAX_ARGUMENTS_BYTES: Final = 512 * 1024

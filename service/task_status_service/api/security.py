@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from task_status_service.caller import Scope
-from task_status_service.task_token import TOKEN_SCOPES
+from task_status_service.access.caller import Scope
+from task_status_service.access.task_tokens import TOKEN_SCOPES
 
 API_KEY: Final = "ApiKey"
 TASK_TOKEN: Final = "TaskToken"  # noqa: S105 - a name

@@ -4,6 +4,7 @@ from typing import Final
 
 from flask import Response
 
+from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.access import Scope, caller, issue_token
 from task_status_service.api.answers import IssuedToken, json_response
 from task_status_service.api.caller import checked_task_id
@@ -14,7 +15,6 @@ from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_READING, 
 from task_status_service.api.schemas import TokenWish, TokenWishSchema
 from task_status_service.api.security import API_KEY
 from task_status_service.api.smorest import Blueprint
-from task_status_service.task_token import TokenScope
 
 blueprint: Final = Blueprint("tokens", __name__, description="Let a browser follow one task, without a key.")
 

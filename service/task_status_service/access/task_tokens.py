@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from itsdangerous import BadData, URLSafeSerializer
 
-from task_status_service.caller import Scope
+from task_status_service.access.caller import Scope
 
 
 class TokenScope(enum.StrEnum):

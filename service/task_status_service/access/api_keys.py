@@ -1,4 +1,4 @@
-"""API keys, and the ring that a server holds. Pure: where keys are kept is keyfile.py's."""
+"""API keys, and the ring that a server holds. Pure: where keys are kept is keys_file.py's."""
 
 import hashlib
 import hmac
@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from task_status_service.caller import Scope
+from task_status_service.access.caller import Scope
 
 #: what an owner may be called: it is part of the names of keys in Redis
 OWNER_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

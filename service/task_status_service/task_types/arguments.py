@@ -12,10 +12,10 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from task_status_service.bounded_schema import BoundedValidator, TooExpensive, errors_of
-from task_status_service.catalog import TaskType
 from task_status_service.errors import Fault, InvalidArguments
 from task_status_service.json_pointer import fragment
+from task_status_service.task_types.bounded_schema import BoundedValidator, TooExpensive, errors_of
+from task_status_service.task_types.catalog import TaskType
 
 #: the most faults that one answer lists
 MAX_FAULTS: Final = 20

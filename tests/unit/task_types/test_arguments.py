@@ -13,10 +13,10 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_service.arguments import MAX_FAULTS, check_arguments
-from task_status_service.bounded_schema import CHECK_SECONDS
-from task_status_service.catalog import TaskType
 from task_status_service.errors import InvalidArguments
+from task_status_service.task_types.arguments import MAX_FAULTS, check_arguments
+from task_status_service.task_types.bounded_schema import CHECK_SECONDS
+from task_status_service.task_types.catalog import TaskType
 from task_status_worker.announce import describe_arguments
 
 JSON = st.recursive(

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
+from task_status_service.access.api_keys import KeyFile, Keyring
 from task_status_service.errors import KeysUnreadable
-from task_status_service.keyring import KeyFile, Keyring
 
 log = logging.getLogger(__name__)
 

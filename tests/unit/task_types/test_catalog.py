@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from task_status_service.catalog import FRESH_SECONDS, Catalog, TaskNames
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
+from task_status_service.task_types.catalog import FRESH_SECONDS, Catalog, TaskNames
 from task_status_worker.keys import SEEN_SECONDS
 
 NOW = 1_000_000.0

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import example, given
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
-from task_status_service.caller import Scope
-from task_status_service.task_token import TaskToken, expiry, sign, verify
+from task_status_service.access.caller import Scope
+from task_status_service.access.task_tokens import TaskToken, expiry, sign, verify
 
 SECRET = b"s" * 32
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Whose tasks a caller sees, and what it may do."""
 
 import pytest
-from task_status_service.caller import ANYBODY, Caller, Scope
+from task_status_service.access.caller import ANYBODY, Caller, Scope
 from task_status_service.errors import Forbidden
 from task_status_service.status import Snapshot
 

@@ -6,11 +6,11 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from task_status_service import keyfile
-from task_status_service.caller import Scope
+from task_status_service.access import keys_file
+from task_status_service.access.api_keys import new_key
+from task_status_service.access.caller import Scope
+from task_status_service.access.keys_file import LOOK_SECONDS, LiveKeyring, change, read
 from task_status_service.errors import KeysUnreadable
-from task_status_service.keyfile import LOOK_SECONDS, LiveKeyring, change, read
-from task_status_service.keyring import new_key
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -66,7 +66,7 @@ def test_a_change_that_fails_changes_nothing(path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(keyfile.os, "fsync", fail)
+    monkeypatch.setattr(keys_file.os, "fsync", fail)
     with pytest.raises(KeysUnreadable, match="No space left on device"):
         add(path, "app")
     assert path.read_bytes() == before

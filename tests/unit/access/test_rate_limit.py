@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_service.rate_limit import RateLimit
+from task_status_service.access.rate_limit import RateLimit
 
 SECOND = 1_000_000_000
 rates = st.sampled_from([0.5, 1, 3, 7, 1_000])

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keys import MemoryKeys
-from task_status_service import keyring
-from task_status_service.caller import Scope
-from task_status_service.keyring import KeyFile, Keyring, new_key
+from task_status_service.access import api_keys
+from task_status_service.access.api_keys import KeyFile, Keyring, new_key
+from task_status_service.access.caller import Scope
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -53,8 +53,8 @@ def test_until_when():
 def test_unknown_ids_take_as_long(is_known, monkeypatch):
     """There is one comparison, in constant time, whether the id is known or not."""
     compared = []
-    compare = keyring.hmac.compare_digest
-    monkeypatch.setattr(keyring.hmac, "compare_digest", lambda *both: compared.append(both) or compare(*both))
+    compare = api_keys.hmac.compare_digest
+    monkeypatch.setattr(api_keys.hmac, "compare_digest", lambda *both: compared.append(both) or compare(*both))
     keys = MemoryKeys()
     text = keys.add("web")
     key_id = text.split("_")[1] if is_known else "0" * 12

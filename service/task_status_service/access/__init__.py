@@ -1,0 +1,1 @@
+"""Access: callers, API keys, task tokens and rate limits, without HTTP."""

@@ -1,0 +1,1 @@
+"""Task types: the catalog that workers announce, and the check of arguments against it."""
