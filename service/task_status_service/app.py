@@ -8,7 +8,6 @@ from typing import Final
 from flask import Flask
 from task_status_worker.keys import Keys
 
-from task_status_service import watching
 from task_status_service.access.caller import ANYBODY
 from task_status_service.access.keys_file import LiveKeyring
 from task_status_service.api import (
@@ -31,13 +30,14 @@ from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
 from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
-from task_status_service.resending import Resender
 from task_status_service.settings import Settings
 from task_status_service.store import RedisStore, connect_to
 from task_status_service.submission_store import RedisSubmissionStore
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases import watcher
+from task_status_service.use_cases.resender import Resender
+from task_status_service.use_cases.submitter import Submitter
+from task_status_service.use_cases.tracker import Tracker
 
 #: where the app keeps its feed, for the server to close
 FEED: Final = "task-status-feed"
@@ -108,7 +108,7 @@ def create_app(settings: Settings) -> Flask:
 def create_api(
     tracker: Tracker,
     submitter: Submitter,
-    feed: watching.Feed,
+    feed: watcher.Feed,
     *,
     who_asks: access.Access | None = None,
     cors_origins: Collection[str] = (),
@@ -118,7 +118,7 @@ def create_api(
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
-    context.attach(app, tracker, submitter, watching.Watcher(tracker, feed))
+    context.attach(app, tracker, submitter, watcher.Watcher(tracker, feed))
     who_asks = who_asks or access.Access(origins=cors_origins)
     access.attach(app, who_asks)
     limits.register(app)

@@ -7,7 +7,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.submission import Submission
+from task_status_service.use_cases.submission import Submission
 
 #: No call waits longer than this for the broker, with the settings below.
 SOCKET_SECONDS: Final = 1.0

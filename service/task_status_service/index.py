@@ -8,8 +8,8 @@ import msgspec
 import redis
 from task_status_worker.keys import Keys
 
-from task_status_service.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.status import TaskState
+from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 
 _PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
 

@@ -21,8 +21,8 @@ import msgspec
 from task_status_worker.keys import Keys
 from task_status_worker.packing import unpack_seconds
 
-from task_status_service.durability import hindrance_of, number_of
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS
+from task_status_service.use_cases.durability import hindrance_of, number_of
 
 log = logging.getLogger(__name__)
 

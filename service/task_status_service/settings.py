@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import msgspec
 from task_status_worker.keys import SEEN_SECONDS, Retention
 
-from task_status_service.durability import VolatileStore
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
 from task_status_service.task_types.catalog import TaskNames
+from task_status_service.use_cases.durability import VolatileStore
 
 PREFIX: Final = "TASK_STATUS_"
 

@@ -14,13 +14,13 @@ from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import NOTE_SCRIPT, note_call
 from task_status_worker.record import Note
 
-from task_status_service.durability import StoreReport, warnings_of, weaknesses_of
 from task_status_service.index import Index
-from task_status_service.listing import Filter, IndexPage, Position
 from task_status_service.pulse import Command, Pulse
 from task_status_service.reader import Reader
 from task_status_service.redis_errors import named_errors
 from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot
+from task_status_service.use_cases.durability import StoreReport, warnings_of, weaknesses_of
+from task_status_service.use_cases.listing import Filter, IndexPage, Position
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.

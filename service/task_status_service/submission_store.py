@@ -12,9 +12,9 @@ from task_status_worker.record import Note
 
 from task_status_service.errors import TooManyQueued
 from task_status_service.redis_errors import named_errors
-from task_status_service.resending import Unreceived
 from task_status_service.status import TaskState
-from task_status_service.submission import (
+from task_status_service.use_cases.resender import Unreceived
+from task_status_service.use_cases.submission import (
     CLAIM_SECONDS,
     LEASE_SECONDS,
     Call,

@@ -11,9 +11,9 @@ from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask import Flask
 from flask.testing import FlaskClient
 from task_status_service.app import create_api
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.submitter import Submitter
+from task_status_service.use_cases.tracker import Tracker
 
 ADD = {
     "name": "demo.add",

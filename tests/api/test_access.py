@@ -13,10 +13,10 @@ from keys import UNLIMITED, WORKING, MemoryKeys, bearer
 from task_status_service.access.caller import Scope
 from task_status_service.api.access import Access
 from task_status_service.app import create_api
-from task_status_service.submission import Call
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.submission import Call
+from task_status_service.use_cases.submitter import Submitter
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note
 
 from api.conftest import announce

@@ -5,7 +5,7 @@ import json
 import pytest
 from task_status_service.app import create_api
 from task_status_service.status import TaskState
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of

@@ -3,9 +3,9 @@
 import pytest
 from fakes import MemoryBroker
 from task_status_service.app import create_api
-from task_status_service.durability import VolatileStore
 from task_status_service.errors import StoreVolatile
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.durability import VolatileStore
+from task_status_service.use_cases.tracker import Tracker
 
 from api.problems import problem_of
 

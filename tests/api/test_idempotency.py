@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from task_status_service.app import create_api
 from task_status_service.errors import StoreUnavailable
-from task_status_service.submission import CLAIM_SECONDS, LEASE_SECONDS
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases.submission import CLAIM_SECONDS, LEASE_SECONDS
+from task_status_service.use_cases.submitter import Submitter
 from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of

@@ -8,9 +8,9 @@ import pytest
 from fakes import MemoryFeed
 from task_status_service.api.cursor import from_cursor, to_cursor
 from task_status_service.app import create_api
-from task_status_service.listing import Position
 from task_status_service.status import TaskState
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.listing import Position
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from task_status_service.app import create_api
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.packing import unpack
 from task_status_worker.record import Fact, Note
 

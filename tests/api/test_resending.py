@@ -6,9 +6,9 @@ import pytest
 from fakes import MemoryBroker, MemoryStore
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, StoreUnavailable
-from task_status_service.resending import Resender
-from task_status_service.submission import Submission
 from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases.resender import Resender
+from task_status_service.use_cases.submission import Submission
 from task_status_worker.record import Fact, Note
 
 AFTER_SECONDS = 30

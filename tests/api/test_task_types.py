@@ -4,8 +4,8 @@ import json
 
 import pytest
 from task_status_service.app import create_api
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases.submitter import Submitter
 
 from .conftest import ADD
 from .problems import problem_of

@@ -9,7 +9,7 @@ from task_status_service.access.api_keys import KeyFile, Keyring, new_key
 from task_status_service.access.caller import Scope
 from task_status_service.api.access import Access
 from task_status_service.app import create_api
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note, RecordedFailure
 
 #: a worker, a directory, a line of code and a password; the last is for nobody

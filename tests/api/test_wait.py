@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from task_status_service import watching
+from task_status_service.use_cases import watcher
 from task_status_worker.record import Fact, Note
 
 from api.problems import problem_of
@@ -59,7 +59,7 @@ def test_is_told_the_end_and_not_that_it_is_near(client, store, feed):
 
 def test_does_not_wait_long_for_an_end_that_is_not_told(client, store, feed, monkeypatch):
     """What is stored may be of a run before this one; then this one runs on, and that is told."""
-    monkeypatch.setattr(watching, "ENDING_SECONDS", 0.05)
+    monkeypatch.setattr(watcher, "ENDING_SECONDS", 0.05)
     store.note(RUNNING_THERE)
     store.silence_seconds = 1.0
     etag = client.get("/tasks/t-1").headers["ETag"]

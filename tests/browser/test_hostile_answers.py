@@ -13,9 +13,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from task_status_service.app import create_api
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.submitter import Submitter
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -19,7 +19,7 @@ from fakes import MemoryBroker
 from servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.submission import Submission
+from task_status_service.use_cases.submission import Submission
 
 SUBMISSION = Submission(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}})
 

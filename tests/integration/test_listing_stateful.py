@@ -17,9 +17,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from servers import RedisServer
-from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
 from task_status_service.store import RedisStore, connect_to
+from task_status_service.use_cases.listing import Filter, Position
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import Fact, Note
 

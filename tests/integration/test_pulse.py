@@ -18,7 +18,7 @@ from task_status_service.feed import Feed
 from task_status_service.pulse import Pulse
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState, decode
 from task_status_service.store import RedisStore, connect_to
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import unpack
 from task_status_worker.record import Fact, Note

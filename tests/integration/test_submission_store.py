@@ -19,10 +19,12 @@ from servers import RedisServer
 from task_status_service import submission_store
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
-from task_status_service.resending import Unreceived
 from task_status_service.status import TaskState
 from task_status_service.store import RedisStore, connect_to
-from task_status_service.submission import (
+from task_status_service.submission_store import RedisSubmissionStore
+from task_status_service.task_types.catalog import Catalog, TaskNames
+from task_status_service.use_cases.resender import Unreceived
+from task_status_service.use_cases.submission import (
     CLAIM_SECONDS,
     LEASE_SECONDS,
     Call,
@@ -32,10 +34,8 @@ from task_status_service.submission import (
     Recorded,
     Submission,
 )
-from task_status_service.submission_store import RedisSubmissionStore
-from task_status_service.submitting import Accepted, Submitter
-from task_status_service.task_types.catalog import Catalog, TaskNames
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.submitter import Accepted, Submitter
+from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import unpack
 from task_status_worker.record import Fact, Note

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from stored_values import ROWS, ROWS_BY_ID, snapshot_of
 from task_status_service import decodings
 from task_status_service.decodings import MAX_REMEMBERED_BYTES, Decodings
-from task_status_service.listing import MAX_LISTED_SIZE
 from task_status_service.status import MAX_INLINE_SIZE, Snapshot, View
+from task_status_service.use_cases.listing import MAX_LISTED_SIZE
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from task_status_service.errors import (
     TooManyQueued,
     UnknownTaskType,
 )
-from task_status_service.submission import Claim
-from task_status_service.submitting import Accepted
+from task_status_service.use_cases.submission import Claim
+from task_status_service.use_cases.submitter import Accepted
 
 _KEY_HEADER: Final = "Idempotency-Key"
 

@@ -14,7 +14,7 @@ from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.cursor import to_cursor
 from task_status_service.status import TaskStatus
 from task_status_service.task_types.catalog import Offer
-from task_status_service.tracker import TaskPage
+from task_status_service.use_cases.tracker import TaskPage
 
 #: Cache-Control of an answer that may change
 LIVE: Final = "private, no-cache"

@@ -5,10 +5,10 @@ from typing import Final, cast
 import msgspec
 from flask import Flask, current_app
 
-from task_status_service.submitting import Submitter
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
-from task_status_service.watching import Watcher
+from task_status_service.use_cases.submitter import Submitter
+from task_status_service.use_cases.tracker import Tracker
+from task_status_service.use_cases.watcher import Watcher
 
 _NAME: Final = "task-status"
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from task_status_service.listing import Position
+from task_status_service.use_cases.listing import Position
 
 _encode = msgspec.json.Encoder().encode
 # Up to where a sorted set counts exactly.

@@ -11,8 +11,8 @@ from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList,
 from task_status_service.api.cursor import to_cursor
 from task_status_service.api.problems import HTTP_READINGS, READINGS, Problem, ProblemFault, Reading
 from task_status_service.errors import message_of
-from task_status_service.listing import Position
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
+from task_status_service.use_cases.listing import Position
 
 _ID: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
 _OTHER_ID: Final = "0b0e2c1a-7a53-4d1c-8a0e-5f7d2f0c9b41"

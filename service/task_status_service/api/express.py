@@ -14,7 +14,7 @@ from task_status_service.api.access import Access, Scope
 from task_status_service.api.fields import TASK_ID
 from task_status_service.api.limits import headers_of_limit
 from task_status_service.api.polling import poll_answer
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.tracker import Tracker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

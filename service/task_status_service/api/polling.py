@@ -15,7 +15,7 @@ from werkzeug.http import parse_etags
 from task_status_service.access.caller import Caller
 from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of, json_response
 from task_status_service.status import Snapshot, TaskStatus
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.tracker import Tracker
 
 #: age of the task up to which a client asks again after so many seconds, both in seconds
 _STEPS: Final = ((10, 1), (60, 2), (600, 5))

@@ -28,9 +28,9 @@ from task_status_service.api.fields import (
     from_now,
 )
 from task_status_service.api.parameters import MAX_IDS
-from task_status_service.listing import Filter, Position
 from task_status_service.status import TaskState
-from task_status_service.submission import Submission
+from task_status_service.use_cases.listing import Filter, Position
+from task_status_service.use_cases.submission import Submission
 
 #: of all arguments as they are sent: the broker and the store keep them
 MAX_ARGUMENTS_BYTES: Final = 512 * 1024

@@ -31,7 +31,7 @@ from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSc
 from task_status_service.api.smorest import Blueprint
 from task_status_service.api.waiting import read_patiently
 from task_status_service.errors import InvalidArguments, NoResult, TaskNotDone
-from task_status_service.submission import Submission
+from task_status_service.use_cases.submission import Submission
 
 blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
 

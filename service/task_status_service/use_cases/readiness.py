@@ -5,8 +5,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from task_status_service.durability import StoreReport, VolatileStore
 from task_status_service.errors import Fault, StoreVolatile, Unavailable
+from task_status_service.use_cases.durability import StoreReport, VolatileStore
 
 _REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
 

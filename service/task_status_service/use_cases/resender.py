@@ -24,9 +24,9 @@ import msgspec
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import TaskNotFound, Unavailable
 from task_status_service.status import TaskState, TaskStatus
-from task_status_service.submission import Call, Submission
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.submission import Call, Submission
+from task_status_service.use_cases.tracker import Tracker
 
 log = logging.getLogger(__name__)
 

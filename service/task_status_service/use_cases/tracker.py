@@ -13,7 +13,6 @@ from task_status_worker.record import Note
 
 from task_status_service.access.caller import Caller, Scope
 from task_status_service.decodings import Decoded, Decodings
-from task_status_service.durability import VolatileStore
 from task_status_service.errors import (
     BrokerUnavailable,
     NoResult,
@@ -22,9 +21,6 @@ from task_status_service.errors import (
     TaskNotDone,
     TaskNotFound,
 )
-from task_status_service.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
-from task_status_service.lost import LostTasks
-from task_status_service.readiness import CheckedBroker, Readiness, ReportingStore
 from task_status_service.status import (
     MAX_INLINE_SIZE,
     MAX_RESULT_SIZE,
@@ -37,6 +33,10 @@ from task_status_service.status import (
     is_ending,
     seen,
 )
+from task_status_service.use_cases.durability import VolatileStore
+from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
+from task_status_service.use_cases.lost_workers import LostTasks
+from task_status_service.use_cases.readiness import CheckedBroker, Readiness, ReportingStore
 
 #: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})

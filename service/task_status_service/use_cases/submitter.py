@@ -23,10 +23,10 @@ from task_status_service.errors import (
     UnknownTaskType,
 )
 from task_status_service.status import TaskState, TaskStatus, View, seen
-from task_status_service.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
 from task_status_service.task_types.arguments import check_arguments
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.tracker import Tracker
+from task_status_service.use_cases.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
+from task_status_service.use_cases.tracker import Tracker
 
 #: label of a task that repeats another one: the other's id
 RETRY_OF: Final = "retry_of"

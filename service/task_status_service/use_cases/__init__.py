@@ -1,0 +1,1 @@
+"""Use cases: what the service does with tasks, without HTTP, Redis or Celery."""
