@@ -22,7 +22,7 @@ import click
 
 from task_status_service.embedded_redis import find_redis_server, redis_command
 from task_status_service.errors import TaskStatusError
-from task_status_service.status.redaction import redact
+from task_status_service.redaction import redact
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0

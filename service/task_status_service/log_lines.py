@@ -8,7 +8,7 @@ import logging
 from types import TracebackType
 from typing import Final
 
-from task_status_service.status.redaction import redact
+from task_status_service.redaction import redact
 
 #: with the name of who says it, which for gunicorn goes without saying
 FORMAT: Final = "%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s"

@@ -17,8 +17,8 @@ from task_status_service.api.parameters import (
 )
 from task_status_service.api.responses import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
 from task_status_service.api.smorest import Blueprint
-from task_status_service.decodings import Decoded
 from task_status_service.errors import InvalidArguments, TooManyWatches
+from task_status_service.status.cache import Decoded
 from task_status_service.use_cases.watcher import Seen
 
 blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of asking again.")

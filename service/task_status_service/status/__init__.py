@@ -1,7 +1,6 @@
 """The pure core: what is stored about a task, as bytes -> `TaskStatus`. No Flask, Celery, Redis, clock."""
 
 from task_status_service.status.decode import decode, is_ending
-from task_status_service.status.limits import MAX_INLINE_SIZE, MAX_RESULT_SIZE, MAX_STORED_BYTES
 from task_status_service.status.model import (
     LOST_SECONDS,
     STALLED_SECONDS,
@@ -16,7 +15,8 @@ from task_status_service.status.model import (
     TaskStatus,
 )
 from task_status_service.status.precedence import PRECEDENCE
-from task_status_service.status.view import View, seen
+from task_status_service.status.stored.bounds import MAX_INLINE_SIZE, MAX_RESULT_SIZE, MAX_STORED_BYTES
+from task_status_service.status.visibility import View, seen
 
 __all__ = [
     "LOST_SECONDS",

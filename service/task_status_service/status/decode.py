@@ -16,11 +16,7 @@ import msgspec
 from task_status_worker.packing import unpack
 from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure
 
-from task_status_service.status import celery_states as celery
-from task_status_service.status.diagnostics import FROZEN, diagnose
-from task_status_service.status.failure import decode_failure, failure_of_record
-from task_status_service.status.limits import MAX_INLINE_SIZE
-from task_status_service.status.meta import UNREADABLE, Meta, decode_meta
+from task_status_service.status.failures.failure import decode_failure, failure_of_record
 from task_status_service.status.model import (
     Failure,
     FailureKind,
@@ -31,10 +27,14 @@ from task_status_service.status.model import (
     TaskState,
     TaskStatus,
 )
-from task_status_service.status.plain import PlainCopy, TooLarge
 from task_status_service.status.precedence import claim_of_meta, claim_of_record
 from task_status_service.status.progress import COMPLETE, decode_progress
-from task_status_service.status.view import View, seen
+from task_status_service.status.stored import celery_states as celery
+from task_status_service.status.stored.bounds import MAX_INLINE_SIZE
+from task_status_service.status.stored.diagnostics import FROZEN, diagnose
+from task_status_service.status.stored.meta import UNREADABLE, Meta, decode_meta
+from task_status_service.status.stored.plain_json import PlainCopy, TooLarge
+from task_status_service.status.visibility import View, seen
 
 #: the states that a task does not leave, and whether it did what it was asked to; null is its own business
 _SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {

@@ -5,9 +5,9 @@ from typing import Final, Literal, NamedTuple
 
 from task_status_worker.record import Fact, Record
 
-from task_status_service.status import celery_states as celery
-from task_status_service.status.meta import Meta
 from task_status_service.status.model import FinalStates, TaskState
+from task_status_service.status.stored import celery_states as celery
+from task_status_service.status.stored.meta import Meta
 
 Source = Literal["record", "meta"]
 

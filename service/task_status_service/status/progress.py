@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import msgspec
 
-from task_status_service.status.celery_states import FAILURE_STATES, PROGRESS
-from task_status_service.status.limits import MAX_PROGRESS_MESSAGE_CHARS, MAX_SAFE_INTEGER, MAX_STAGE_CHARS
 from task_status_service.status.model import Progress
-from task_status_service.status.plain import cut
+from task_status_service.status.stored.bounds import MAX_PROGRESS_MESSAGE_CHARS, MAX_SAFE_INTEGER, MAX_STAGE_CHARS
+from task_status_service.status.stored.celery_states import FAILURE_STATES, PROGRESS
+from task_status_service.status.stored.plain_json import cut
 
 _Number = int | float
 

@@ -12,7 +12,6 @@ import msgspec
 from task_status_worker.record import Note
 
 from task_status_service.access.caller import Caller, Scope
-from task_status_service.decodings import Decoded, Decodings
 from task_status_service.errors import (
     BrokerUnavailable,
     NoResult,
@@ -33,6 +32,7 @@ from task_status_service.status import (
     is_ending,
     seen,
 )
+from task_status_service.status.cache import Decoded, Decodings
 from task_status_service.use_cases.durability import VolatileStore
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.use_cases.lost_workers import LostTasks

@@ -7,9 +7,9 @@ from typing import Final, Protocol
 import msgspec
 
 from task_status_service.access.caller import Caller
-from task_status_service.decodings import Decoded
 from task_status_service.errors import Fault, InvalidArguments, Unavailable
 from task_status_service.status import Snapshot
+from task_status_service.status.cache import Decoded
 from task_status_service.use_cases.tracker import Tracker
 
 #: how often one who waits looks whether its client is still there, and what could not be read can be now

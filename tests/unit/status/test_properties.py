@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stored_values import ROWS, stored_bytes
 from task_status_service.status import Snapshot, TaskState, TaskStatus, decode
-from task_status_service.status.limits import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
+from task_status_service.status.stored.bounds import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
 from task_status_worker.record import Fact, Record
 
 #: values that are quick to mutate; the others are decoded in test_corpus.py

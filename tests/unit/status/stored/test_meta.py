@@ -7,16 +7,16 @@ from datetime import UTC, date, datetime
 import msgspec
 import pytest
 import yaml
-from task_status_service.status.children import decode_children
-from task_status_service.status.limits import (
+from task_status_service.status.stored.bounds import (
     MAX_CHILD_NODES,
     MAX_CHILDREN,
     MAX_MSGPACK_BYTES,
     MAX_STORED_BYTES,
     MAX_YAML_BYTES,
 )
-from task_status_service.status.meta import UNREADABLE, decode_meta
-from task_status_service.status.plain import PlainCopy
+from task_status_service.status.stored.children import decode_children
+from task_status_service.status.stored.meta import UNREADABLE, decode_meta
+from task_status_service.status.stored.plain_json import PlainCopy
 
 DOCUMENT = {"status": "SUCCESS", "result": {"a": [1, None, "ż"]}, "task_id": "x"}
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from task_status_service.status.limits import MAX_PICKLE_OPCODES
+from task_status_service.status.stored.bounds import MAX_PICKLE_OPCODES
 
 
 class _Sentinel(msgspec.Struct, frozen=True):

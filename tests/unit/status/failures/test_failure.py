@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 from task_status_service.status import FailureKind
-from task_status_service.status.failure import decode_failure, failure_of_record
-from task_status_service.status.failure_kind import classify
-from task_status_service.status.failure_text import last_line
-from task_status_service.status.meta import Meta
+from task_status_service.status.failures.failure import decode_failure, failure_of_record
+from task_status_service.status.failures.kinds import classify
+from task_status_service.status.failures.messages import last_line
+from task_status_service.status.stored.meta import Meta
 from task_status_worker.record import RecordedFailure
 
 TRACEBACK = "Traceback (most recent call last):\n  File 'x'\napp.errors.Odd: what Python printed\n"

@@ -7,8 +7,8 @@ import enum
 
 import msgspec
 
+from task_status_service.redaction import hide_paths, hide_paths_in, redact, redact_value
 from task_status_service.status.model import Failure, TaskStatus
-from task_status_service.status.redaction import hide_paths, hide_paths_in, redact, redact_value
 
 
 class View(enum.Enum):

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stored_values import ROWS, ROWS_BY_ID, snapshot_of
-from task_status_service import decodings
-from task_status_service.decodings import MAX_REMEMBERED_BYTES, Decodings
-from task_status_service.status import MAX_INLINE_SIZE, Snapshot, View
+from task_status_service.status import MAX_INLINE_SIZE, Snapshot, View, cache
+from task_status_service.status.cache import MAX_REMEMBERED_BYTES, Decodings
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE
 
 
@@ -16,7 +15,7 @@ from task_status_service.use_cases.listing import MAX_LISTED_SIZE
 def decoded_ids(monkeypatch):
     """Give the list of ids that are really decoded, as it grows."""
     ids = []
-    decode = decodings.decode
+    decode = cache.decode
     monkeypatch.setattr(
         decodings, "decode", lambda snapshot, **how: ids.append(snapshot.task_id) or decode(snapshot, **how)
     )
@@ -39,7 +38,7 @@ def test_once(decoded_ids):
 
 def test_no_more_than_it_may(decoded_ids, monkeypatch):
     """Neither too many statuses nor long ones; what is forgotten is decoded again."""
-    monkeypatch.setattr(decodings, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(cache, "MAX_REMEMBERED", 2)
     its = Decodings({}, View.INSIDE)
 
     for task_id in ("a", "b", "c", "c", "b", "a"):

@@ -8,9 +8,9 @@ import zlib
 import brotli
 import pytest
 import zstandard
-from task_status_service.status.compression import COMPRESSIONS, PREFIX, inflate, optional_module
-from task_status_service.status.diagnostics import Unreadable
-from task_status_service.status.limits import MAX_INFLATED_BYTES
+from task_status_service.status.stored.bounds import MAX_INFLATED_BYTES
+from task_status_service.status.stored.compression import COMPRESSIONS, PREFIX, inflate, optional_module
+from task_status_service.status.stored.diagnostics import Unreadable
 
 COMPRESSORS = {
     b"application/x-gzip": zlib.compress,

@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from task_status_service.status.diagnostics import Unreadable
-from task_status_service.status.limits import MAX_INFLATED_BYTES, MAX_XZ_MEMORY_BYTES, MAX_ZSTD_WINDOW_BYTES
+from task_status_service.status.stored.bounds import MAX_INFLATED_BYTES, MAX_XZ_MEMORY_BYTES, MAX_ZSTD_WINDOW_BYTES
+from task_status_service.status.stored.diagnostics import Unreadable
 
 PREFIX: Final = b"\x00celery-compressed\x00"
 

@@ -6,8 +6,8 @@ How deep Python's reader gets depends on the version and on how deep its caller'
 import re
 from typing import Final
 
-from task_status_service.status.diagnostics import Unreadable
-from task_status_service.status.limits import MAX_JSON_DEPTH, MAX_READ_DEPTH
+from task_status_service.status.stored.bounds import MAX_JSON_DEPTH, MAX_READ_DEPTH
+from task_status_service.status.stored.diagnostics import Unreadable
 
 #: a string, also one that never ends, so that nothing is tried twice; or what opens or closes a container
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)

@@ -7,8 +7,8 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_service.status import redaction
-from task_status_service.status.redaction import PATH, REDACTED, hide_paths, redact, redact_value
+from task_status_service import redaction
+from task_status_service.redaction import PATH, REDACTED, hide_paths, redact, redact_value
 
 #: a word that no rule knows by itself: it can only go by what is around it
 CANARY = "kanarienvogel"

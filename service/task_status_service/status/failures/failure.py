@@ -8,9 +8,8 @@ from typing import Any, Final
 import msgspec
 from task_status_worker.record import RecordedFailure
 
-from task_status_service.status.celery_states import EXCEPTION_STATES, RETRY, REVOKED
-from task_status_service.status.failure_kind import KNOWN_TEXTS, classify, name_of
-from task_status_service.status.failure_text import (
+from task_status_service.status.failures.kinds import KNOWN_TEXTS, classify, name_of
+from task_status_service.status.failures.messages import (
     TRACEBACK_START,
     is_lines,
     last_line,
@@ -18,15 +17,16 @@ from task_status_service.status.failure_text import (
     text_of,
     traceback_of,
 )
-from task_status_service.status.limits import (
+from task_status_service.status.model import Failure, FailureKind
+from task_status_service.status.stored.bounds import (
     MAX_INLINE_SIZE,
     MAX_MESSAGE_CHARS,
     MAX_NAME_CHARS,
     MAX_TRACEBACK_CHARS,
 )
-from task_status_service.status.meta import Meta
-from task_status_service.status.model import Failure, FailureKind
-from task_status_service.status.plain import PlainCopy, TooLarge, cut
+from task_status_service.status.stored.celery_states import EXCEPTION_STATES, RETRY, REVOKED
+from task_status_service.status.stored.meta import Meta
+from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut
 
 #: `OSError` and its kind: their arguments are a number and a text
 _OS_ERRORS: Final = frozenset(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, ClassVar, Final
 
-from task_status_service.status.limits import MAX_DEPTH, MAX_INTEGER_DIGITS, MAX_SAFE_INTEGER
+from task_status_service.status.stored.bounds import MAX_DEPTH, MAX_INTEGER_DIGITS, MAX_SAFE_INTEGER
 
 #: stands for what lies deeper than `MAX_DEPTH`
 DEEPER: Final = "..."

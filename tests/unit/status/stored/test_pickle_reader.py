@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from task_status_service.status import decode
-from task_status_service.status.limits import MAX_PICKLE_OPCODES
 from task_status_service.status.model import Snapshot
-from task_status_service.status.pickled import OPAQUE, NotReadable, TooManyOpcodes, read_plain
+from task_status_service.status.stored.bounds import MAX_PICKLE_OPCODES
+from task_status_service.status.stored.pickle_reader import OPAQUE, NotReadable, TooManyOpcodes, read_plain
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN = {

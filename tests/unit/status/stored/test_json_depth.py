@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stored_values import ROWS_BY_ID, snapshot_of
 from task_status_service.status import decode
-from task_status_service.status.diagnostics import Unreadable
-from task_status_service.status.limits import MAX_JSON_DEPTH, MAX_READ_DEPTH
-from task_status_service.status.nesting import cut_nesting
+from task_status_service.status.stored.bounds import MAX_JSON_DEPTH, MAX_READ_DEPTH
+from task_status_service.status.stored.diagnostics import Unreadable
+from task_status_service.status.stored.json_depth import cut_nesting
 
 
 def nested(depth, inside="1"):

@@ -7,19 +7,14 @@ from typing import Any, Final
 
 import msgspec
 
-from task_status_service.status import pickled
-from task_status_service.status.celery_states import FAILURE_STATES, STARTED
-from task_status_service.status.children import decode_children
-from task_status_service.status.diagnostics import Unreadable
-from task_status_service.status.failure_text import traceback_of
-from task_status_service.status.limits import (
-    MAX_INLINE_SIZE,
-    MAX_NAME_CHARS,
-    MAX_RETRIES,
-    MAX_TRACEBACK_CHARS,
-)
-from task_status_service.status.plain import PlainCopy, TooLarge, cut, typed_text, whole
-from task_status_service.status.serializers import deserialize
+from task_status_service.status.failures.messages import traceback_of
+from task_status_service.status.stored import pickle_reader
+from task_status_service.status.stored.bounds import MAX_INLINE_SIZE, MAX_NAME_CHARS, MAX_RETRIES, MAX_TRACEBACK_CHARS
+from task_status_service.status.stored.celery_states import FAILURE_STATES, STARTED
+from task_status_service.status.stored.children import decode_children
+from task_status_service.status.stored.diagnostics import Unreadable
+from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut, typed_text, whole
+from task_status_service.status.stored.serializers import deserialize
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 #: what Celery itself stores with STARTED: no custom meta, and nobody's business
@@ -102,7 +97,7 @@ def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], inl
         codes.add("no_result")
         return None, True
     stored = document["result"]
-    if stored is pickled.OPAQUE:
+    if stored is pickle_reader.OPAQUE:
         return None, False
     try:
         if celery_state in FAILURE_STATES:
@@ -120,12 +115,12 @@ def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], inl
 def _check_task_id(document: Mapping[str, Any], task_id: str, codes: set[str]) -> None:
     if "task_id" not in document:
         codes.add("no_task_id")
-    elif document["task_id"] not in (task_id, pickled.OPAQUE):
+    elif document["task_id"] not in (task_id, pickle_reader.OPAQUE):
         codes.add("task_id_mismatch")
 
 
 def _traceback(stored: Any, codes: set[str]) -> str | None:
-    if stored is None or stored is pickled.OPAQUE:
+    if stored is None or stored is pickle_reader.OPAQUE:
         return None
     try:
         text = traceback_of(PlainCopy(codes, budget=MAX_INLINE_SIZE, longest_text=MAX_TRACEBACK_CHARS).copy(stored))

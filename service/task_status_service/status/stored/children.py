@@ -5,8 +5,8 @@ A task is `[[id, parent], null]`, a group `[[id, parent], [members…]]`. Source
 
 from typing import Any
 
-from task_status_service.status.limits import MAX_CHILD_NODES, MAX_CHILDREN, MAX_NAME_CHARS
-from task_status_service.status.plain import cut, whole
+from task_status_service.status.stored.bounds import MAX_CHILD_NODES, MAX_CHILDREN, MAX_NAME_CHARS
+from task_status_service.status.stored.plain_json import cut, whole
 
 
 def decode_children(stored: Any, codes: set[str]) -> list[str]:

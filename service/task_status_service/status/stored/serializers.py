@@ -11,16 +11,16 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-from task_status_service.status import compression, pickled
-from task_status_service.status.diagnostics import Unreadable
-from task_status_service.status.limits import (
+from task_status_service.status.stored import compression, pickle_reader
+from task_status_service.status.stored.bounds import (
     MAX_DEPTH,
     MAX_INTEGER_DIGITS,
     MAX_MSGPACK_BYTES,
     MAX_STORED_BYTES,
     MAX_YAML_BYTES,
 )
-from task_status_service.status.nesting import cut_nesting
+from task_status_service.status.stored.diagnostics import Unreadable
+from task_status_service.status.stored.json_depth import cut_nesting
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -76,13 +76,13 @@ def _read_json(stored: bytes, codes: set[str]) -> Any:
 def _read_pickle(stored: bytes, codes: set[str]) -> Any:
     codes.add("pickle")
     try:
-        document = pickled.read_plain(stored)
-    except pickled.NotReadable as error:
+        document = pickle_reader.read_plain(stored)
+    except pickle_reader.NotReadable as error:
         raise Unreadable("pickle") from error
-    except pickled.TooManyOpcodes as error:
+    except pickle_reader.TooManyOpcodes as error:
         codes.add("result_too_large")
-        return {"result": pickled.OPAQUE, "task_id": pickled.OPAQUE, **error.beginning}
-    if document is pickled.OPAQUE:
+        return {"result": pickle_reader.OPAQUE, "task_id": pickle_reader.OPAQUE, **error.beginning}
+    if document is pickle_reader.OPAQUE:
         raise Unreadable("pickle")
     return document
 

@@ -1,0 +1,1 @@
+"""Failures: what a failed or retrying task died of."""

@@ -1,0 +1,1 @@
+"""Stored values: bytes that Celery or a task stored, read within bounds."""
