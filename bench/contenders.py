@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import redis
-from task_status_service.store import RedisStore, connect_to
+from task_status_service.store.records import RedisStore, connect_to
 from task_status_worker.announce import announcements
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import Fact, Note

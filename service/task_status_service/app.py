@@ -28,11 +28,11 @@ from task_status_service.api.browsers import Browsers
 from task_status_service.api.express import Express
 from task_status_service.api.smorest import ProblemApi
 from task_status_service.broker import CeleryBroker
-from task_status_service.feed import Feed
-from task_status_service.pulse import Pulse
 from task_status_service.settings import Settings
-from task_status_service.store import RedisStore, connect_to
-from task_status_service.submission_store import RedisSubmissionStore
+from task_status_service.store.feed import Feed
+from task_status_service.store.heartbeats import Pulse
+from task_status_service.store.records import RedisStore, connect_to
+from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases import watcher
 from task_status_service.use_cases.resender import Resender

@@ -1,4 +1,4 @@
-"""What is heard of tasks (listener.py), fanned out to those who wait or watch.
+"""What is heard of tasks (pubsub.py), fanned out to those who wait or watch.
 
 Rule 1: a message is only a hint to read again. Redis drops them silently, so all that is watched is also read again
 every few seconds, in batches, and whoever watches something that has changed is told.
@@ -16,8 +16,8 @@ import redis
 from task_status_worker.keys import Keys
 
 from task_status_service.errors import TooManyWatches, Unavailable
-from task_status_service.listener import Listener
 from task_status_service.status import Snapshot
+from task_status_service.store.pubsub import Listener
 
 #: how often everything that is watched is read again; a stream converges within this and a little more
 REREAD_SECONDS: Final = 3.0

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 from servers import RedisServer
 from task_status_service.status import TaskState
-from task_status_service.store import RedisStore, connect_to
+from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.listing import Filter, Position
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import Fact, Note

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from round_trips import SENT, counting_client
 from servers import RedisServer
-from task_status_service import submission_store
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.status import TaskState
-from task_status_service.store import RedisStore, connect_to
-from task_status_service.submission_store import RedisSubmissionStore
+from task_status_service.store import submissions
+from task_status_service.store.records import RedisStore, connect_to
+from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog, TaskNames
 from task_status_service.use_cases.resender import Unreceived
 from task_status_service.use_cases.submission import (
@@ -304,7 +304,7 @@ def test_a_mark_expires(arranged: Arranged) -> None:
 
 def test_looks_at_all_in_turn(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part at a time, from where it was, and from the beginning when there are no more."""
-    monkeypatch.setattr(submission_store, "LOOKED_AT", 2)
+    monkeypatch.setattr(submissions, "LOOKED_AT", 2)
     arranged = ArrangedRedis(redis_url, Keys())
     for number in range(5):
         arranged.store.submit(note_of(f"t-{number}", queue="sums"), CALL, None)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import redis
 from servers import RedisServer, running_redis, wait_until
-from task_status_service.reader import Reader
-from task_status_service.store import SOCKET_SECONDS, connect_to
+from task_status_service.store.pipelined_reader import Reader
+from task_status_service.store.records import SOCKET_SECONDS, connect_to
 
 CALLERS = 40
 

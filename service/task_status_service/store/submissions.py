@@ -11,8 +11,8 @@ from task_status_worker.packing import NOTE_SCRIPT, note_call, unpack_answer
 from task_status_worker.record import Note
 
 from task_status_service.errors import TooManyQueued
-from task_status_service.redis_errors import named_errors
 from task_status_service.status import TaskState
+from task_status_service.store.errors import named_errors
 from task_status_service.use_cases.resender import Unreceived
 from task_status_service.use_cases.submission import (
     CLAIM_SECONDS,
@@ -24,7 +24,7 @@ from task_status_service.use_cases.submission import (
     Recorded,
 )
 
-_SCRIPTS: Final = importlib.resources.files(__package__)
+_SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
 #: one script, for what is claimed must be recorded: the prelude, and the one that all writers of records share
 _SUBMIT_SCRIPT: Final = _SCRIPTS.joinpath("submit.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _END_LEASE_SCRIPT: Final = _SCRIPTS.joinpath("end_lease.lua").read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import NOTE_SCRIPT, note_call
 from task_status_worker.record import Note
 
-from task_status_service.index import Index
-from task_status_service.pulse import Command, Pulse
-from task_status_service.reader import Reader
-from task_status_service.redis_errors import named_errors
 from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot
+from task_status_service.store.errors import named_errors
+from task_status_service.store.heartbeats import Command, Pulse
+from task_status_service.store.index import Index
+from task_status_service.store.pipelined_reader import Reader
 from task_status_service.use_cases.durability import StoreReport, warnings_of, weaknesses_of
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
 
@@ -35,7 +35,7 @@ MAX_INSTANCES: Final = 1_000
 #: tasks of a list that are read as one, so that another read need not wait for all of a hundred
 TASKS_PER_READ: Final = 20
 
-_SCRIPTS: Final = importlib.resources.files(__package__)
+_SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
 #: notes the end of what is lost; the rest of it is what every note is written by
 _SETTLE_SCRIPT: Final = _SCRIPTS.joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _SERVING_SCRIPT: Final = _SCRIPTS.joinpath("serving.lua").read_text(encoding="utf-8")

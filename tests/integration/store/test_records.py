@@ -13,8 +13,8 @@ from round_trips import SENT, counting_client
 from servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
-from task_status_service.store import RedisStore, connect_to
-from task_status_service.submission_store import RedisSubmissionStore
+from task_status_service.store.records import RedisStore, connect_to
+from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.use_cases.submission import Call
 from task_status_worker.keys import Keys, Retention

@@ -14,10 +14,10 @@ from round_trips import SENT, counting_client
 from servers import RedisServer, running_redis
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import StoreUnavailable, TaskNotFound
-from task_status_service.feed import Feed
-from task_status_service.pulse import Pulse
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState, decode
-from task_status_service.store import RedisStore, connect_to
+from task_status_service.store.feed import Feed
+from task_status_service.store.heartbeats import Pulse
+from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.packing import unpack
@@ -139,7 +139,7 @@ def test_a_server_that_takes_no_heartbeats(redis_url: str) -> None:
 
 def test_the_feed_tells(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who watches is told that a worker has fallen silent, though nothing is written."""
-    monkeypatch.setattr("task_status_service.feed.REREAD_SECONDS", 0.2)
+    monkeypatch.setattr("task_status_service.store.feed.REREAD_SECONDS", 0.2)
     arranged = Arranged(old_url)
     tracker = arranged.tracker
     feed = Feed(

@@ -4,8 +4,8 @@ import threading
 import time
 
 from servers import RedisServer
-from task_status_service.listener import Listener
-from task_status_service.store import connect_to
+from task_status_service.store.pubsub import Listener
+from task_status_service.store.records import connect_to
 
 
 def test_confirmed_too_late(redis_server: RedisServer) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import hiredis
 import redis
 
-from task_status_service.pulse import Command, Pulse
+from task_status_service.store.heartbeats import Command, Pulse
 
 #: how long a read waits at most. The connection's own timeouts end it far earlier where Redis does not answer; this is
 #: for a process that has so much to do that nobody gets a turn

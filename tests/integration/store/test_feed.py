@@ -9,9 +9,9 @@ import pytest
 from fakes import MemoryFeed
 from servers import RedisServer, running_redis, wait_until
 from task_status_service.errors import TooManyWatches
-from task_status_service.feed import REREAD_SECONDS, Feed
 from task_status_service.status import Snapshot
-from task_status_service.store import RedisStore, connect_to
+from task_status_service.store.feed import REREAD_SECONDS, Feed
+from task_status_service.store.records import RedisStore, connect_to
 from task_status_worker.keys import Keys, Retention
 from task_status_worker.record import Fact, Note
 

@@ -11,7 +11,7 @@ from task_status_worker.keys import Keys
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 
-_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("page.lua").read_text(encoding="utf-8")
+_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("lua", "page.lua").read_text(encoding="utf-8")
 
 
 class Index:

@@ -6,14 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from task_status_service.pulse import (
-    CONFIRM_SECONDS,
-    PULSE_SECONDS,
-    TOLD,
-    WINDOW_SECONDS,
-    Pulse,
-)
 from task_status_service.status import LOST_SECONDS
+from task_status_service.store.heartbeats import CONFIRM_SECONDS, PULSE_SECONDS, TOLD, WINDOW_SECONDS, Pulse
 from task_status_worker.keys import Keys
 
 #: what the store's clock says when this process's says 0
