@@ -4,7 +4,7 @@ import importlib
 import sys
 from typing import Any
 
-from task_status_service.gunicorn import Server
+from task_status_service.server.gunicorn import Server
 from task_status_service.settings import Settings
 
 

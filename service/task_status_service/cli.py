@@ -38,7 +38,7 @@ def main() -> None:
 def serve() -> None:
     """Run the API under gunicorn, from the TASK_STATUS_… settings."""
     from task_status_service.access.keys_file import read  # noqa: PLC0415
-    from task_status_service.gunicorn import Server  # noqa: PLC0415
+    from task_status_service.server.gunicorn import Server  # noqa: PLC0415
     from task_status_service.settings import from_env  # noqa: PLC0415
 
     with plain_errors():

@@ -117,7 +117,7 @@ HTTP_READINGS: Final[Mapping[int, Reading]] = {
     404: Reading(404, "not-found", "No such page"),
     405: Reading(405, "method-not-allowed", "Method not allowed"),
     413: Reading(413, "payload-too-large", "Payload too large"),
-    # By gunicorn, before there is a request: see malformed.py.
+    # By gunicorn, before there is a request: see bad_request.py.
     414: Reading(414, "uri-too-long", "URI too long"),
     415: Reading(415, "unsupported-media-type", "Unsupported media type"),
     422: Reading(422, "validation", "Invalid input"),

@@ -17,7 +17,7 @@ def decoded_ids(monkeypatch):
     ids = []
     decode = cache.decode
     monkeypatch.setattr(
-        decodings, "decode", lambda snapshot, **how: ids.append(snapshot.task_id) or decode(snapshot, **how)
+        cache, "decode", lambda snapshot, **how: ids.append(snapshot.task_id) or decode(snapshot, **how)
     )
     return ids
 

@@ -6,8 +6,8 @@ from http import HTTPStatus
 import gevent
 import pytest
 from gunicorn.http import errors
-from task_status_service.hostile_clients import Worker
-from task_status_service.malformed import answer, problem_of
+from task_status_service.server.bad_request import answer, problem_of
+from task_status_service.server.worker import Worker
 
 MARKUP = "<script>\r\nSet-Cookie: a=b"
 

@@ -47,9 +47,9 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         if isinstance(exc, gevent.GreenletExit | SystemExit):
             return  # the process ends, and nobody has asked for anything
         # Here and not above: this module is loaded before gevent patches the standard library (gunicorn.py).
-        from task_status_service import malformed  # noqa: PLC0415
+        from task_status_service.server import bad_request  # noqa: PLC0415
 
-        problem = malformed.problem_of(exc)
+        problem = bad_request.problem_of(exc)
         if problem.status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
             host = addr[0] if addr else ""
             self.log.warning("Malformed request from %s: %s (request %s)", host, problem.detail, problem.request_id)
@@ -57,7 +57,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             self.log.error("A request failed (request %s)", problem.request_id, exc_info=exc)
         try:
             client.settimeout(self.app.settings.send_seconds)
-            client.sendall(malformed.answer(problem))
+            client.sendall(bad_request.answer(problem))
         except OSError:
             return  # it is gone, or does not read
         # What else it has sent is read past for a moment: closed over that, the answer would be lost.

@@ -8,13 +8,13 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 
-from task_status_service import log_lines
+from task_status_service.server import log_format
 from task_status_service.settings import Settings
 
 #: each with its reason
 _CONFIG: Final[dict[str, Any]] = {
     # Thousands of clients that mostly wait; slow ones do not occupy a thread.
-    "worker_class": "task_status_service.hostile_clients.Worker",
+    "worker_class": "task_status_service.server.worker.Worker",
     # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
     "keepalive": 5,
     # The most that gunicorn allows, in bytes: a hundred ids in a query.
@@ -42,8 +42,8 @@ class LineLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         """Take over the handlers, and add one for all that is not gunicorn's."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
-            handler.setFormatter(log_lines.LineFormatter(self.error_fmt, self.datefmt))
-        log_lines.handle_all()
+            handler.setFormatter(log_format.LineFormatter(self.error_fmt, self.datefmt))
+        log_format.handle_all()
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types

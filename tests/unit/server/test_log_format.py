@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_service.log_lines import FORMAT, LineFormatter
+from task_status_service.server.log_format import FORMAT, LineFormatter
 
 FORGED = "x\n[2026-01-02 03:04:05 +0000] [7] [ERROR] all is lost\r\x1b[31mred\x85\u2028\u202enext"
 URL = "redis://:kanarienvogel@db:6379/0"
