@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import redis
-from task_status_service.embedded_redis import find_redis_server, redis_command
+from task_status_service.dev.redis_server import find_redis_server, redis_command
 
 
 def free_port() -> int:

@@ -60,7 +60,7 @@ def serve() -> None:
 )
 def dev(port: int, folder: Path) -> None:
     """Run everything in one terminal: Redis, a worker with the demo tasks, and the API."""
-    from task_status_service.dev import run  # noqa: PLC0415
+    from task_status_service.dev.supervisor import run  # noqa: PLC0415
 
     with plain_errors():
         run(port=port, folder=folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from servers import running_redis, server_process
-from task_status_service.embedded_redis import find_redis_server
+from task_status_service.dev.redis_server import find_redis_server
 
 from faults import report
 from faults.checker import Totals

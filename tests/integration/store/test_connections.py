@@ -7,7 +7,7 @@ import pytest
 import redis
 from servers import RedisServer, free_port, running, running_redis, wait_until
 from task_status_service.app import create_app
-from task_status_service.embedded_redis import find_redis_server
+from task_status_service.dev.redis_server import find_redis_server
 from task_status_service.settings import Settings
 from task_status_service.task_types.catalog import TaskNames
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from task_status_service.embedded_redis import find_redis_server
+from task_status_service.dev.redis_server import find_redis_server
 from task_status_service.errors import RedisServerMissing
 
 

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 
 import click
 
-from task_status_service.embedded_redis import find_redis_server, redis_command
+from task_status_service.dev.redis_server import find_redis_server, redis_command
 from task_status_service.errors import TaskStatusError
 from task_status_service.redaction import redact
 
