@@ -23,7 +23,16 @@ class Dev:
     def __init__(self, folder: Path, *, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder.parent / f"dev-{port}.log"
-        command = [sys.executable, "-m", "task_status_service.cli", "dev", "--port", str(port), "--folder", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "task_status_service.cli.main",
+            "dev",
+            "--port",
+            str(port),
+            "--folder",
+            str(folder),
+        ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask.testing import FlaskClient
-from task_status_service.cli import main
+from task_status_service.cli.main import main
 from task_status_worker.record import Fact, Note
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -242,7 +242,7 @@ def test_the_same_key_is_the_same_task(run: Run, store: MemoryStore) -> None:
 
 def test_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so after a while, and how to ask again."""
-    monkeypatch.setattr("task_status_service.client.http._PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("task_status_service.client.api_client._PAUSE_SECONDS", 60.0)
     result = CliRunner().invoke(main, ["submit", "demo.add", "--url", "http://127.0.0.1:1", "--idempotency-key", "k-1"])
 
     assert result.exit_code == 5

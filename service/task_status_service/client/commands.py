@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from task_status_service.client.exits import ClientError, ExitCode, of_task
+from task_status_service.client.exit_codes import ClientError, ExitCode, of_task
 
 if TYPE_CHECKING:
-    from task_status_service.client.http import Client, Task
+    from task_status_service.client.api_client import Client, Task
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 
@@ -32,12 +32,12 @@ class Session:
 
     def follow(self, task_id: str) -> ExitCode:
         """Show a task until it is done, then how it ended."""
-        from task_status_service.client import display, following  # noqa: PLC0415
+        from task_status_service.client import display, follow  # noqa: PLC0415
 
         task: Task = {}
         try:
             with display.display_for(as_json=self.as_json) as shown:
-                for task in following.follow(self.client, task_id):
+                for task in follow.follow(self.client, task_id):
                     shown.show(task)
         except KeyboardInterrupt:
             click.echo(f"The task goes on: task-status watch {task_id}", err=True)
@@ -119,10 +119,10 @@ def _of_client(function: Command) -> Callable[..., None]:
 
 def _client(url: str, key: str | None) -> "Client":
     try:
-        from task_status_service.client import display, http  # noqa: PLC0415
+        from task_status_service.client import api_client, display  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise click.ClickException(_EXTRA_MISSING) from error
-    return http.Client(url, key, tell=lambda text: click.echo(display.plain(text), err=True))
+    return api_client.Client(url, key, tell=lambda text: click.echo(display.plain(text), err=True))
 
 
 def _plain(text: str) -> str:

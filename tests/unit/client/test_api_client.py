@@ -4,9 +4,9 @@ import json
 
 import pytest
 from servers import free_port
-from task_status_service.client.exits import ClientError, ExitCode
-from task_status_service.client.following import follow
-from task_status_service.client.http import Client
+from task_status_service.client.api_client import Client
+from task_status_service.client.exit_codes import ClientError, ExitCode
+from task_status_service.client.follow import follow
 
 from .scripted import Answer, problem, serving, status, stream
 

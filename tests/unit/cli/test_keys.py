@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from task_status_service.access.api_keys import Keyring
 from task_status_service.access.caller import Scope
 from task_status_service.access.keys_file import read
-from task_status_service.cli import main
+from task_status_service.cli.main import main
 
 
 @pytest.fixture

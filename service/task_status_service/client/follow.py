@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from task_status_service.client.http import PATIENCE_SECONDS, Client, NoStream, Task
+from task_status_service.client.api_client import PATIENCE_SECONDS, Client, NoStream, Task
 
 #: for how long a service is waited for that does not answer any more
 LONG_PATIENCE_SECONDS: Final = 60.0

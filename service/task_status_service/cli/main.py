@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import click
 
-from task_status_service.keys_cli import keys, plain_errors
+from task_status_service.cli.keys import keys, plain_errors
 
 
 class _Commands(click.Group):
@@ -77,7 +77,3 @@ def openapi(output: BinaryIO) -> None:
 
 
 main.add_command(keys)
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 
-from task_status_service.client.exits import ClientError, ExitCode
+from task_status_service.client.exit_codes import ClientError, ExitCode
 from task_status_service.version import VERSION
 
 Task = dict[str, Any]

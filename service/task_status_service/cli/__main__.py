@@ -1,0 +1,5 @@
+"""Run the `task-status` command as `python -m task_status_service.cli`."""
+
+from task_status_service.cli.main import main
+
+main()
