@@ -8,7 +8,7 @@ from task_status_service.access.api_keys import KeyFile, Keyring, new_key
 from task_status_service.access.caller import Scope
 from task_status_service.access.keys_file import change
 from task_status_service.access.rate_limit import RateLimit
-from task_status_service.api.limits import Limits
+from task_status_service.api.auth.rate_limits import Limits
 
 #: so that a test may fail to authenticate as often as it likes
 UNLIMITED = Limits(failures=RateLimit(1_000_000, 1_000_000))

@@ -10,23 +10,13 @@ from task_status_worker.keys import Keys
 
 from task_status_service.access.caller import ANYBODY
 from task_status_service.access.keys_file import LiveKeyring
-from task_status_service.api import (
-    access,
-    actions,
-    context,
-    docs,
-    document,
-    events,
-    health,
-    limits,
-    problems,
-    task_types,
-    tasks,
-    tokens,
-)
-from task_status_service.api.browsers import Browsers
-from task_status_service.api.express import Express
-from task_status_service.api.smorest import ProblemApi
+from task_status_service.api import actions, context, docs, events, health, task_tokens, task_types, tasks
+from task_status_service.api.auth import authentication, rate_limits
+from task_status_service.api.middleware.browser_headers import Browsers
+from task_status_service.api.middleware.fast_read import Express
+from task_status_service.api.openapi import document
+from task_status_service.api.openapi.blueprint import ProblemApi
+from task_status_service.api.responses import problems
 from task_status_service.broker import CeleryBroker
 from task_status_service.settings import Settings
 from task_status_service.store.feed import Feed
@@ -85,9 +75,9 @@ def create_app(settings: Settings) -> Flask:
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    who_asks = access.Access(
+    who_asks = authentication.Access(
         LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
-        limits=limits.Limits.of(settings.requests_per_second),
+        limits=rate_limits.Limits.of(settings.requests_per_second),
         is_local=not settings.bind.startswith("unix:"),
         origins=settings.cors_origins,
     )
@@ -110,7 +100,7 @@ def create_api(
     submitter: Submitter,
     feed: watcher.Feed,
     *,
-    who_asks: access.Access | None = None,
+    who_asks: authentication.Access | None = None,
     cors_origins: Collection[str] = (),
     max_body_bytes: int = Settings().max_body_bytes,
 ) -> Flask:
@@ -119,9 +109,9 @@ def create_api(
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, tracker, submitter, watcher.Watcher(tracker, feed))
-    who_asks = who_asks or access.Access(origins=cors_origins)
-    access.attach(app, who_asks)
-    limits.register(app)
+    who_asks = who_asks or authentication.Access(origins=cors_origins)
+    authentication.attach(app, who_asks)
+    rate_limits.register(app)
     problems.register(app)
     api = ProblemApi(
         app,
@@ -138,7 +128,7 @@ def create_api(
         tasks.blueprint,
         actions.blueprint,
         events.blueprint,
-        tokens.blueprint,
+        task_tokens.blueprint,
         task_types.blueprint,
         health.blueprint,
     ):

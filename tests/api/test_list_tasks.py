@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from fakes import MemoryFeed
-from task_status_service.api.cursor import from_cursor, to_cursor
+from task_status_service.api.requests.cursor import from_cursor, to_cursor
 from task_status_service.app import create_api
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Position

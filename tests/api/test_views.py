@@ -7,7 +7,7 @@ import pytest
 from fakes import MemoryBroker
 from task_status_service.access.api_keys import KeyFile, Keyring, new_key
 from task_status_service.access.caller import Scope
-from task_status_service.api.access import Access
+from task_status_service.api.auth.authentication import Access
 from task_status_service.app import create_api
 from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note, RecordedFailure

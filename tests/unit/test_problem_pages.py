@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from task_status_service.api.problems import FALLBACK, HTTP_READINGS, READINGS
+from task_status_service.api.responses.problems import FALLBACK, HTTP_READINGS, READINGS
 
 PAGES = Path(__file__).parents[2] / "docs" / "problems"
 

@@ -4,17 +4,17 @@ from typing import Final
 
 from flask import Response
 
-from task_status_service.api import headers
-from task_status_service.api.accepting import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
-from task_status_service.api.access import Scope, caller
-from task_status_service.api.caller import checked_task_id, patience
+from task_status_service.api.accepted import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
+from task_status_service.api.auth.authentication import Scope, caller
 from task_status_service.api.context import submitter, tracker
-from task_status_service.api.examples import CANCELLATIONS
-from task_status_service.api.parameters import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
-from task_status_service.api.polling import outcome_response
-from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_WRITING, empty, json
-from task_status_service.api.schemas import Cancellation, CancellationSchema
-from task_status_service.api.smorest import Blueprint
+from task_status_service.api.openapi import headers
+from task_status_service.api.openapi.blueprint import Blueprint
+from task_status_service.api.openapi.examples import CANCELLATIONS
+from task_status_service.api.openapi.operations import OF_A_BODY, OF_A_TASK, OF_WRITING, empty, json
+from task_status_service.api.requests.options import checked_task_id, patience
+from task_status_service.api.requests.parameters import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
+from task_status_service.api.requests.schemas import Cancellation, CancellationSchema
+from task_status_service.api.responses.caching import outcome_response
 from task_status_service.errors import TaskDone, TaskNotDone, TaskNotRepeatable
 
 blueprint: Final = Blueprint("actions", __name__, description="Cancel, retry and forget tasks.")

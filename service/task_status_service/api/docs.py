@@ -12,7 +12,7 @@ import msgspec
 from flask import Flask, Response, abort, send_from_directory
 from flask_smorest import Api
 
-from task_status_service.api import document
+from task_status_service.api.openapi import document
 
 DOCUMENT_PATH: Final = "/openapi.json"
 PAGE_PATH: Final = "/docs"

@@ -6,17 +6,17 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.access import Caller, Scope, caller, counted_as, still_allowed
-from task_status_service.api.caller import checked_task_id, task_ids_of_query
+from task_status_service.api.auth.authentication import Caller, Scope, caller, counted_as, still_allowed
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.parameters import (
+from task_status_service.api.openapi.blueprint import Blueprint
+from task_status_service.api.openapi.operations import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
+from task_status_service.api.requests.options import checked_task_id, task_ids_of_query
+from task_status_service.api.requests.parameters import (
     ACCESS_TOKEN_PARAMETER,
     LAST_EVENT_ID_PARAMETER,
     TASK_ID_PARAMETER,
     TASK_IDS_PARAMETER,
 )
-from task_status_service.api.responses import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
-from task_status_service.api.smorest import Blueprint
 from task_status_service.errors import InvalidArguments, TooManyWatches
 from task_status_service.status.cache import Decoded
 from task_status_service.use_cases.watcher import Seen

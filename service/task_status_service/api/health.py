@@ -4,10 +4,10 @@ from typing import Final
 
 from flask import Response
 
-from task_status_service.api.answers import Alive, Ready, json_response
 from task_status_service.api.context import tracker
-from task_status_service.api.responses import json
-from task_status_service.api.smorest import Blueprint
+from task_status_service.api.openapi.blueprint import Blueprint
+from task_status_service.api.openapi.operations import json
+from task_status_service.api.responses.bodies import Alive, Ready, json_response
 from task_status_service.errors import NotReady
 
 blueprint: Final = Blueprint("health", __name__, description="For load balancers and people on call.")

@@ -5,14 +5,14 @@ from typing import Final
 from flask import Response
 
 from task_status_service.access.caller import Scope
-from task_status_service.api import headers
-from task_status_service.api.answers import TaskType, TaskTypeList
-from task_status_service.api.caller import if_none_match
 from task_status_service.api.context import catalog
-from task_status_service.api.parameters import IF_NONE_MATCH_PARAMETER, TASK_TYPE_PARAMETER
-from task_status_service.api.polling import live_answer
-from task_status_service.api.responses import NOT_MODIFIED_LIVE, OF_READING, json
-from task_status_service.api.smorest import Blueprint
+from task_status_service.api.openapi import headers
+from task_status_service.api.openapi.blueprint import Blueprint
+from task_status_service.api.openapi.operations import NOT_MODIFIED_LIVE, OF_READING, json
+from task_status_service.api.requests.options import if_none_match
+from task_status_service.api.requests.parameters import IF_NONE_MATCH_PARAMETER, TASK_TYPE_PARAMETER
+from task_status_service.api.responses.bodies import TaskType, TaskTypeList
+from task_status_service.api.responses.caching import live_answer
 from task_status_service.errors import TaskTypeNotFound
 
 blueprint: Final = Blueprint("task-types", __name__, description="What may be submitted, as the workers announced it.")

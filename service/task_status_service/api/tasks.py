@@ -4,21 +4,13 @@ from typing import Final
 
 from flask import Response, request
 
-from task_status_service.api import headers
-from task_status_service.api.accepting import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
-from task_status_service.api.access import Scope, caller
-from task_status_service.api.answers import list_response, result_answer
-from task_status_service.api.caller import checked_task_id, if_none_match, patience
+from task_status_service.api.accepted import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
+from task_status_service.api.auth.authentication import Scope, caller
 from task_status_service.api.context import submitter, tracker
-from task_status_service.api.examples import SUBMISSIONS
-from task_status_service.api.parameters import (
-    IDEMPOTENCY_KEY_PARAMETER,
-    IF_NONE_MATCH_PARAMETER,
-    TASK_ID_PARAMETER,
-    WAIT_PARAMETERS,
-)
-from task_status_service.api.polling import conditional, poll_answer
-from task_status_service.api.responses import (
+from task_status_service.api.openapi import headers
+from task_status_service.api.openapi.blueprint import Blueprint
+from task_status_service.api.openapi.examples import SUBMISSIONS
+from task_status_service.api.openapi.operations import (
     ANY_JSON,
     NOT_MODIFIED,
     OF_A_BODY,
@@ -27,8 +19,16 @@ from task_status_service.api.responses import (
     OF_READING,
     json,
 )
-from task_status_service.api.schemas import Listing, ListingSchema, SubmissionSchema
-from task_status_service.api.smorest import Blueprint
+from task_status_service.api.requests.options import checked_task_id, if_none_match, patience
+from task_status_service.api.requests.parameters import (
+    IDEMPOTENCY_KEY_PARAMETER,
+    IF_NONE_MATCH_PARAMETER,
+    TASK_ID_PARAMETER,
+    WAIT_PARAMETERS,
+)
+from task_status_service.api.requests.schemas import Listing, ListingSchema, SubmissionSchema
+from task_status_service.api.responses.bodies import list_response, result_answer
+from task_status_service.api.responses.caching import conditional, poll_answer
 from task_status_service.api.waiting import read_patiently
 from task_status_service.errors import InvalidArguments, NoResult, TaskNotDone
 from task_status_service.use_cases.submission import Submission
@@ -106,7 +106,7 @@ def get_task(task_id: str) -> Response:
     Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`, until it is `done`. An id that never was
     is 404, one that has expired 410.
     """
-    # A plain read does not come here: see express.py.
+    # A plain read does not come here: see fast_read.py.
     waits = patience()
     snapshot = read_patiently(checked_task_id(task_id), waits)
     return waits.acknowledge(poll_answer(tracker(), snapshot, caller(), if_none_match()).response())

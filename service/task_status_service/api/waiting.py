@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from flask import request
 
-from task_status_service.api.access import caller, counted_as
-from task_status_service.api.caller import Patience, is_gone
+from task_status_service.api.auth.authentication import caller, counted_as
 from task_status_service.api.context import tracker, watcher
+from task_status_service.api.requests.options import Patience, is_gone
 from task_status_service.errors import TaskNotFound, TooManyWatches, Unavailable
 from task_status_service.status import Snapshot, TaskStatus
 

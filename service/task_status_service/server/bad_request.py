@@ -8,7 +8,8 @@ import msgspec
 from gunicorn.http import errors
 from gunicorn.util import http_date
 
-from task_status_service.api import browsers, problems
+from task_status_service.api.middleware import browser_headers
+from task_status_service.api.responses import problems
 
 #: what RFC 9110 and RFC 6585 have a status for; anything else is 400, and never 5xx: it is not the server that failed
 _STATUS: Final[Mapping[type[Exception], int]] = {
@@ -43,7 +44,7 @@ def answer(problem: problems.Problem) -> bytes:
         ("Content-Type", problems.CONTENT_TYPE),
         ("Content-Length", str(len(body))),
         ("Cache-Control", problems.CACHE_CONTROL),
-        *browsers.ALWAYS,
+        *browser_headers.ALWAYS,
     ]
     lines = [f"HTTP/1.1 {problem.status} {http.HTTPStatus(problem.status).phrase}", *map(": ".join, headers)]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body

@@ -6,12 +6,12 @@ from typing import Final
 import msgspec
 from flask import Response, request
 
-from task_status_service.api import headers
-from task_status_service.api.access import caller
-from task_status_service.api.caller import Patience
-from task_status_service.api.parameters import IDEMPOTENCY_KEY
-from task_status_service.api.polling import outcome_response
-from task_status_service.api.responses import OF_WRITING, json
+from task_status_service.api.auth.authentication import caller
+from task_status_service.api.openapi import headers
+from task_status_service.api.openapi.operations import OF_WRITING, json
+from task_status_service.api.requests.options import Patience
+from task_status_service.api.requests.parameters import IDEMPOTENCY_KEY
+from task_status_service.api.responses.caching import outcome_response
 from task_status_service.api.waiting import wait_patiently
 from task_status_service.errors import (
     BrokerUnavailable,

@@ -8,7 +8,7 @@ import msgspec
 from marshmallow import ValidationError, fields, validate
 
 from task_status_service.access.task_tokens import TOKEN_SCOPES
-from task_status_service.api.cursor import from_cursor
+from task_status_service.api.requests.cursor import from_cursor
 from task_status_service.status import TaskState
 
 #: a task id, ours or a client's: never spliced into a key unless it looks like this

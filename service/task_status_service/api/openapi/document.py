@@ -12,11 +12,11 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 
-from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
-from task_status_service.api.examples import EXAMPLES
-from task_status_service.api.headers import HEADERS
-from task_status_service.api.problems import Problem
-from task_status_service.api.security import SECURITY_SCHEMES
+from task_status_service.api.openapi.examples import EXAMPLES
+from task_status_service.api.openapi.headers import HEADERS
+from task_status_service.api.openapi.security import SECURITY_SCHEMES
+from task_status_service.api.responses.bodies import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
+from task_status_service.api.responses.problems import Problem
 from task_status_service.status import TaskStatus
 from task_status_service.version import VERSION
 

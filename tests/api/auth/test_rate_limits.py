@@ -1,14 +1,13 @@
 """How often one may ask: counted by owner, told in headers, and nobody held up by others."""
 
 import pytest
+from api.problems import problem_of
 from keys import MemoryKeys, bearer
 from task_status_service.access.rate_limit import RateLimit
-from task_status_service.api.access import Access
-from task_status_service.api.limits import FAILURES, Limits
+from task_status_service.api.auth.authentication import Access
+from task_status_service.api.auth.rate_limits import FAILURES, Limits
 from task_status_service.app import create_api
 from task_status_worker.record import Fact, Note
-
-from api.problems import problem_of
 
 BURST = 5
 #: answered before Flask, and by it

@@ -8,19 +8,18 @@ import functools
 import json
 
 import pytest
+from api.conftest import announce
+from api.problems import problem_of
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from keys import UNLIMITED, WORKING, MemoryKeys, bearer
 from task_status_service.access.caller import Scope
-from task_status_service.api.access import Access
+from task_status_service.api.auth.authentication import Access
 from task_status_service.app import create_api
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import Call
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record import Fact, Note
-
-from api.conftest import announce
-from api.problems import problem_of
 
 #: every route of one task, or of several, by the scope that it needs: method, path, body, headers
 ROUTES = [

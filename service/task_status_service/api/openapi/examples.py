@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from task_status_service.access.task_tokens import TokenScope
-from task_status_service.api.answers import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
-from task_status_service.api.cursor import to_cursor
-from task_status_service.api.problems import HTTP_READINGS, READINGS, Problem, ProblemFault, Reading
+from task_status_service.api.requests.cursor import to_cursor
+from task_status_service.api.responses.bodies import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
+from task_status_service.api.responses.problems import HTTP_READINGS, READINGS, Problem, ProblemFault, Reading
 from task_status_service.errors import message_of
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
 from task_status_service.use_cases.listing import Position

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate
 
 from task_status_service.access.caller import Scope
 from task_status_service.access.task_tokens import MAX_TTL_SECONDS
-from task_status_service.api.fields import (
+from task_status_service.api.requests.fields import (
     MAX_ARGUMENTS,
     MAX_LABELS,
     Cursor,
@@ -27,7 +27,7 @@ from task_status_service.api.fields import (
     WholeNumber,
     from_now,
 )
-from task_status_service.api.parameters import MAX_IDS
+from task_status_service.api.requests.parameters import MAX_IDS
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Filter, Position
 from task_status_service.use_cases.submission import Submission

@@ -18,8 +18,8 @@ from task_status_service.access import task_tokens
 from task_status_service.access.api_keys import KeyFile, Keyring
 from task_status_service.access.caller import ANYBODY, Caller, Scope
 from task_status_service.access.task_tokens import TaskToken
-from task_status_service.api.limits import Limits
-from task_status_service.api.loopback import check_local
+from task_status_service.api.auth.loopback import check_local
+from task_status_service.api.auth.rate_limits import Limits
 from task_status_service.errors import Forbidden, TokenExpired, Unauthorized
 
 if TYPE_CHECKING:

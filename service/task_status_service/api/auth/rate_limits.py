@@ -71,7 +71,7 @@ class Limits:
 
 
 def register(app: Flask) -> None:
-    """Tell of the limit in what Flask answers; express.py does so itself."""
+    """Tell of the limit in what Flask answers; fast_read.py does so itself."""
 
     def tell(response: Response) -> Response:
         response.headers.update(headers_of_limit(request.environ))

@@ -5,16 +5,16 @@ from typing import Final
 from flask import Response
 
 from task_status_service.access.task_tokens import TokenScope
-from task_status_service.api.access import Scope, caller, issue_token
-from task_status_service.api.answers import IssuedToken, json_response
-from task_status_service.api.caller import checked_task_id
+from task_status_service.api.auth.authentication import Scope, caller, issue_token
 from task_status_service.api.context import tracker
-from task_status_service.api.examples import TOKEN_WISHES
-from task_status_service.api.parameters import TASK_ID_PARAMETER
-from task_status_service.api.responses import OF_A_BODY, OF_A_TASK, OF_READING, json
-from task_status_service.api.schemas import TokenWish, TokenWishSchema
-from task_status_service.api.security import API_KEY
-from task_status_service.api.smorest import Blueprint
+from task_status_service.api.openapi.blueprint import Blueprint
+from task_status_service.api.openapi.examples import TOKEN_WISHES
+from task_status_service.api.openapi.operations import OF_A_BODY, OF_A_TASK, OF_READING, json
+from task_status_service.api.openapi.security import API_KEY
+from task_status_service.api.requests.options import checked_task_id
+from task_status_service.api.requests.parameters import TASK_ID_PARAMETER
+from task_status_service.api.requests.schemas import TokenWish, TokenWishSchema
+from task_status_service.api.responses.bodies import IssuedToken, json_response
 
 blueprint: Final = Blueprint("tokens", __name__, description="Let a browser follow one task, without a key.")
 

@@ -1,10 +1,9 @@
 """A server without keys is for its machine, and not for the pages that are open on it."""
 
 import pytest
-from task_status_service.api.access import Access
-from task_status_service.app import create_api
-
 from api.problems import problem_of
+from task_status_service.api.auth.authentication import Access
+from task_status_service.app import create_api
 
 ADD = {"name": "demo.add", "kwargs": {"x": 1, "y": 2}}
 

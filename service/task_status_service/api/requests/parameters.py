@@ -6,7 +6,7 @@ What may be left out has no `example`: Swagger UI would fill it in, and send it.
 import re
 from typing import Final
 
-from task_status_service.api.fields import TASK_ID
+from task_status_service.api.requests.fields import TASK_ID
 
 #: the longest wait, in seconds
 MAX_WAIT_SECONDS: Final = 60

@@ -4,8 +4,8 @@ import http
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from task_status_service.api import headers
-from task_status_service.api.problems import CONTENT_TYPE, HTTP_READINGS, READINGS, Reading
+from task_status_service.api.openapi import headers
+from task_status_service.api.responses.problems import CONTENT_TYPE, HTTP_READINGS, READINGS, Reading
 from task_status_service.errors import (
     BodyMalformed,
     BodyTooSlow,

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 from flask import Response, request
 
-from task_status_service.api.access import Scope, caller, require
-from task_status_service.api.fields import TASK_ID
-from task_status_service.api.parameters import MAX_IDS, MAX_WAIT_SECONDS
+from task_status_service.api.auth.authentication import Scope, caller, require
+from task_status_service.api.requests.fields import TASK_ID
+from task_status_service.api.requests.parameters import MAX_IDS, MAX_WAIT_SECONDS
 from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
 
 _UNUSABLE: Final = "The request cannot be used."

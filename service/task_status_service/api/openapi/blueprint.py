@@ -10,12 +10,13 @@ from flask_smorest import Blueprint as SmorestBlueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
-from task_status_service.api import document, problems
-from task_status_service.api.access import Scope, guarded
-from task_status_service.api.json_body import UnreadableJson, read_json
-from task_status_service.api.responses import OF_CALLERS, Kind, with_rate_limit
-from task_status_service.api.responses import problems as problems_of
-from task_status_service.api.security import needs
+from task_status_service.api.auth.authentication import Scope, guarded
+from task_status_service.api.openapi import document
+from task_status_service.api.openapi.operations import OF_CALLERS, Kind, with_rate_limit
+from task_status_service.api.openapi.operations import problems as problems_of
+from task_status_service.api.openapi.security import needs
+from task_status_service.api.requests.json_body import UnreadableJson, read_json
+from task_status_service.api.responses import problems
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from werkzeug.datastructures import Headers as WerkzeugHeaders
 
 from task_status_service.access.task_tokens import TokenScope
-from task_status_service.api.cursor import to_cursor
+from task_status_service.api.requests.cursor import to_cursor
 from task_status_service.status import TaskStatus
 from task_status_service.task_types.catalog import Offer
 from task_status_service.use_cases.tracker import TaskPage

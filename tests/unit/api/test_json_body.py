@@ -6,7 +6,7 @@ import time
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from task_status_service.api.json_body import (
+from task_status_service.api.requests.json_body import (
     MAX_INTEGER,
     MAX_LEVELS,
     MAX_TEXT_CHARS,

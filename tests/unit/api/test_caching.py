@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_service.api.polling import poll_after_seconds, poll_status_after_seconds
+from task_status_service.api.responses.caching import poll_after_seconds, poll_status_after_seconds
 from task_status_service.status import Snapshot, decode
 
 NOW = 1_700_000_000.0

@@ -13,7 +13,7 @@ from task_status_worker.packing import unpack_seconds
 from werkzeug.http import parse_etags
 
 from task_status_service.access.caller import Caller
-from task_status_service.api.answers import KEPT, LIVE, Answer, answer_of, json_response
+from task_status_service.api.responses.bodies import KEPT, LIVE, Answer, answer_of, json_response
 from task_status_service.status import Snapshot, TaskStatus
 from task_status_service.use_cases.tracker import Tracker
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response
 
-from task_status_service.api.access import Access, Scope
-from task_status_service.api.fields import TASK_ID
-from task_status_service.api.limits import headers_of_limit
-from task_status_service.api.polling import poll_answer
+from task_status_service.api.auth.authentication import Access, Scope
+from task_status_service.api.auth.rate_limits import headers_of_limit
+from task_status_service.api.requests.fields import TASK_ID
+from task_status_service.api.responses.caching import poll_answer
 from task_status_service.use_cases.tracker import Tracker
 
 if TYPE_CHECKING:

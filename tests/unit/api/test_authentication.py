@@ -4,8 +4,8 @@ import pytest
 from keys import MemoryKeys, bearer
 from task_status_service.access.api_keys import Keyring
 from task_status_service.access.caller import ANYBODY
-from task_status_service.api import access
-from task_status_service.api.access import MAX_REMEMBERED_LENGTH, REMEMBERED_SECONDS, Access
+from task_status_service.api.auth import authentication
+from task_status_service.api.auth.authentication import MAX_REMEMBERED_LENGTH, REMEMBERED_SECONDS, Access
 from task_status_service.errors import Unauthorized
 
 
@@ -43,7 +43,7 @@ def test_remembered(asked):
 
 def test_bounds(asked, monkeypatch):
     """Neither too many nor long ones; and nobody who does not count."""
-    monkeypatch.setattr(access, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(authentication, "MAX_REMEMBERED", 2)
     keys = MemoryKeys()
     texts = [keys.add(f"web-{number}") for number in range(5)]
     who = Access(keys)

@@ -1,0 +1,1 @@
+"""Requests: parse and validate what a client sends."""

@@ -1,0 +1,1 @@
+"""Responses: bodies, caching headers and problem documents."""
