@@ -6,11 +6,11 @@ from typing import Any
 from celery import states
 from celery.backends.base import BaseKeyValueStoreBackend
 
+from task_status_worker.exception_meta import readable_meta
+from task_status_worker.execution import run_of
 from task_status_worker.failure import TaskFailed
-from task_status_worker.guard import readable_meta
-from task_status_worker.kit import kit_of
 from task_status_worker.redis_client import takes_no_writes
-from task_status_worker.run import run_of
+from task_status_worker.registry import kit_of
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from celery import signals
 
-from task_status_worker.announce import announcements, serving
-from task_status_worker.kit import Kit, kit_of
 from task_status_worker.recorder import Recorder, Seen
+from task_status_worker.registry import Kit, kit_of
+from task_status_worker.task_types import announcements, serving
 from task_status_worker.termination import terminate_canceled
 
 logger = logging.getLogger(__name__)

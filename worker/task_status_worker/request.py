@@ -6,7 +6,7 @@ from typing import Any
 from celery.worker import state
 from kombu.transport import virtual
 
-from task_status_worker.kit import kit_that_records
+from task_status_worker.registry import kit_that_records
 
 logger = logging.getLogger(__name__)
 

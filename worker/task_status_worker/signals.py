@@ -16,12 +16,12 @@ from celery import signals, states
 from celery.app.task import Context
 from celery.exceptions import Reject
 
+from task_status_worker.execution import Run, run_of, start_run
 from task_status_worker.failure import failure_in_meta, failure_of
-from task_status_worker.gate import ask
-from task_status_worker.kit import all_kits, kit_of, kit_that_records
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record import Fact, Note, RecordedFailure, Refusal, StartRequest
-from task_status_worker.run import Run, run_of, start_run
+from task_status_worker.registry import all_kits, kit_of, kit_that_records
+from task_status_worker.start_check import ask
 
 #: on the request of the main process, once its failure is noted
 _NOTED: Final = "task_status_noted"

@@ -5,12 +5,12 @@ from typing import Any
 from celery.app.task import Task
 from celery.exceptions import Ignore
 
-from task_status_worker import gate
+from task_status_worker import start_check
+from task_status_worker.exception_meta import readable_meta
+from task_status_worker.execution import run_of
 from task_status_worker.failure import TaskFailed
-from task_status_worker.guard import readable_meta
-from task_status_worker.kit import kit_of
 from task_status_worker.record import Fact, Note
-from task_status_worker.run import run_of
+from task_status_worker.registry import kit_of
 
 
 class StatusTask(Task):
@@ -22,7 +22,7 @@ class StatusTask(Task):
         """End a run here that may not start; Celery has just said that it starts (celery/app/trace.py)."""
         run, kit = run_of(self.request), kit_of(self.app)
         if run is not None and kit is not None:
-            gate.enter(kit.recorder, run)
+            start_check.enter(kit.recorder, run)
         super().before_start(task_id, args, kwargs)
 
     def update_state(

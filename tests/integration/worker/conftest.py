@@ -17,9 +17,9 @@ from celery.contrib.testing.worker import start_worker
 from servers import wait_until
 from task_status_worker import install
 from task_status_worker.keys import Keys
-from task_status_worker.kit import kit_of
 from task_status_worker.packing import unpack
 from task_status_worker.record import Note, Record
+from task_status_worker.registry import kit_of
 
 #: Celery calls what redis-py calls deprecated, and leaves sockets to the garbage collector
 CELERYS_OWN_WARNINGS = [

@@ -17,7 +17,7 @@ from task_status_service.errors import InvalidArguments
 from task_status_service.task_types.arguments import MAX_FAULTS, check_arguments
 from task_status_service.task_types.bounded_schema import CHECK_SECONDS
 from task_status_service.task_types.catalog import TaskType
-from task_status_worker.announce import describe_arguments
+from task_status_worker.task_types import describe_arguments
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -11,7 +11,7 @@ from celery.concurrency.base import BasePool
 from servers import wait_until
 from task_status_worker import heartbeat
 from task_status_worker.heartbeat import Heartbeat
-from task_status_worker.kit import Kit, kit_of, remember
+from task_status_worker.registry import Kit, kit_of, remember
 
 from .conftest import NEVER, FakeClient, recorder_of
 

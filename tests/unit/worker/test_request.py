@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.worker import state
-from task_status_worker.kit import Kit, remember
 from task_status_worker.recorder import Flags
+from task_status_worker.registry import Kit, remember
 from task_status_worker.request import StatusRequest
 
 from .conftest import FakeClient, recorder_of

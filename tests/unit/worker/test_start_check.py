@@ -2,10 +2,10 @@
 
 import pytest
 from celery.exceptions import Ignore
-from task_status_worker.gate import DeliveryLimitReached, NothingToDo, ask, enter
+from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record import Fact, Note, Refusal, StartRequest
-from task_status_worker.run import Run
+from task_status_worker.start_check import DeliveryLimitReached, NothingToDo, ask, enter
 
 from .conftest import FakeClient, recorder_of
 

@@ -228,7 +228,7 @@ def test_a_message_that_is_delivered_again_runs_again(gated: Gated) -> None:
     record = gated.bench.wait("t")
     assert (record.outcome, record.executions, gated.ran) == ("FAILURE", 5, [])
     assert record.failure is not None
-    assert (record.failure.type, record.failure.module) == ("DeliveryLimitReached", "task_status_worker.gate")
+    assert (record.failure.type, record.failure.module) == ("DeliveryLimitReached", "task_status_worker.start_check")
     result = gated.bench.app.AsyncResult("t")
     assert (result.state, type(result.result).__name__) == ("FAILURE", "DeliveryLimitReached")
 

@@ -3,10 +3,10 @@
 import msgspec
 from celery.exceptions import Ignore
 
+from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record import Refusal
 from task_status_worker.recorder import Recorder
-from task_status_worker.run import Run
 
 
 class NothingToDo(Ignore):

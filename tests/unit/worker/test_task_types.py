@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 from celery import Celery, Task
-from task_status_worker.announce import MAX_DOC, announcements, describe_arguments, serving
+from task_status_worker.task_types import MAX_DOC, announcements, describe_arguments, serving
 
 
 class Color(enum.Enum):

@@ -13,9 +13,9 @@ from task_status_worker import signals as facts
 from task_status_worker.backend import guard_backend
 from task_status_worker.connection import is_redis_url
 from task_status_worker.keys import Keys, Retention
-from task_status_worker.kit import Kit, kit_of, remember
 from task_status_worker.recorder import Recorder
 from task_status_worker.redis_client import RedisRecordClient
+from task_status_worker.registry import Kit, kit_of, remember
 from task_status_worker.request import StatusRequest
 from task_status_worker.task import StatusTask
 

@@ -10,8 +10,8 @@ from celery.backends.base import Backend
 from celery.exceptions import Retry, TaskRevokedError
 from hypothesis import given
 from hypothesis import strategies as st
+from task_status_worker.exception_meta import readable_meta
 from task_status_worker.failure import TaskFailed
-from task_status_worker.guard import readable_meta
 
 READER: Any = Backend(Celery(set_as_current=False))
 DEFAULTS = {"FAILURE": TaskFailed, "RETRY": Retry, "REVOKED": TaskRevokedError}
