@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 import redis
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 from task_status_worker.task_types import announcements
 
 from bench.celery_app import app as celery

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 import redis
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import NOTE_SCRIPT, note_call
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.codec import NOTE_SCRIPT, note_call
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 
 from bench.load import Measured, measure
 from bench.processes import running_server

@@ -21,8 +21,8 @@ from task_status_service.use_cases.submission import (
     Recorded,
     Submission,
 )
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note, Record
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.model import Fact, Note, Record
 
 
 class Kept(msgspec.Struct):

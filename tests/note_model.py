@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import msgspec
 from task_status_service.status import Snapshot, TaskState, decode
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import note_call
-from task_status_worker.record import Note, Noted, Refusal
+from task_status_worker.record.codec import note_call
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Note, Noted, Refusal
 
 Hash = dict[bytes, bytes]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from flask import Flask
-from task_status_worker.keys import Keys
+from task_status_worker.record.keys import Keys
 
 from task_status_service.access.caller import ANYBODY
 from task_status_service.access.keys_file import LiveKeyring

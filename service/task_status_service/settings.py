@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from task_status_worker.keys import SEEN_SECONDS, Retention
+from task_status_worker.record.keys import SEEN_SECONDS, Retention
 
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from celery import Celery
 from servers import RedisServer, running_worker, wait_until
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note, Record
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note, Record
 from task_status_worker.recorder import Recorder
 from task_status_worker.redis_client import RedisRecordClient
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 from api.problems import problem_of
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask.testing import FlaskClient
 from task_status_service.cli.main import main
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 Run = Callable[..., Result]

@@ -8,7 +8,7 @@ from task_status_service.errors import StoreUnavailable
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import CLAIM_SECONDS, LEASE_SECONDS
 from task_status_service.use_cases.submitter import Submitter
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 from api.problems import problem_of
 

@@ -11,7 +11,7 @@ from task_status_service.app import create_api
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Position
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 from api.problems import problem_of
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from task_status_service.app import create_api
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.model import Fact, Note
 
 from api.test_events import events_of
 

@@ -9,7 +9,7 @@ from task_status_service.errors import BrokerUnavailable, StoreUnavailable
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.resender import Resender
 from task_status_service.use_cases.submission import Submission
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 AFTER_SECONDS = 30
 

@@ -10,7 +10,7 @@ from task_status_service.access.caller import Scope
 from task_status_service.api.auth.authentication import Access
 from task_status_service.app import create_api
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.record import Fact, Note, RecordedFailure
+from task_status_worker.record.model import Fact, Note, RecordedFailure
 
 #: a worker, a directory, a line of code and a password; the last is for nobody
 INSIDE = ("celery@build-7", "/srv/shop", "charge(card)")

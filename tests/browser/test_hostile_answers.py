@@ -16,7 +16,7 @@ from task_status_service.app import create_api
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -28,7 +28,7 @@ from servers import (
     wait_until,
 )
 from task_status_service.status import MAX_INLINE_SIZE
-from task_status_worker.keys import Keys
+from task_status_worker.record.keys import Keys
 
 from clients.counting_proxy import Exchange, counting_proxy
 

@@ -29,7 +29,7 @@ from schemathesis.checks import not_a_server_error
 from servers import RedisServer, running_redis, running_service
 from stored_values import ROWS, stored_bytes
 from task_status_service.access.caller import Scope
-from task_status_worker.keys import Keys
+from task_status_worker.record.keys import Keys
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
 #: those that know no document

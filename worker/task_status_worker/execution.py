@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Final
 
-from task_status_worker.record import Note, Refusal
+from task_status_worker.record.model import Note, Refusal
 
 #: on `task.request`; Celery copies it along where a custom `__call__` pushes a request of its own
 _ATTRIBUTE: Final = "task_status_run"

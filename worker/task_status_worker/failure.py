@@ -7,8 +7,8 @@ import msgspec
 from celery import current_app, states
 from celery.exceptions import Ignore
 
-from task_status_worker.packing import MAX_FIELD_BYTES, shown
-from task_status_worker.record import RecordedFailure
+from task_status_worker.record.codec import MAX_FIELD_BYTES, shown
+from task_status_worker.record.model import RecordedFailure
 
 _MAX_NAME_CHARS: Final = 200
 _MAX_MESSAGE_CHARS: Final = 2_000

@@ -11,8 +11,8 @@ from celery.utils.imports import symbol_by_name
 from task_status_worker import heartbeat
 from task_status_worker import signals as facts
 from task_status_worker.backend import guard_backend
-from task_status_worker.connection import is_redis_url
-from task_status_worker.keys import Keys, Retention
+from task_status_worker.record.connection import is_redis_url
+from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.recorder import Recorder
 from task_status_worker.redis_client import RedisRecordClient
 from task_status_worker.registry import Kit, kit_of, remember

@@ -7,7 +7,7 @@ from celery import current_app
 from celery.exceptions import Ignore
 
 from task_status_worker.execution import Run, run_of
-from task_status_worker.record import Note
+from task_status_worker.record.model import Note
 from task_status_worker.registry import kit_of
 
 #: the Celery state under which progress is stored

@@ -19,9 +19,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
-from task_status_worker.packing import note_call
-from task_status_worker.record import Note, Noted
+from task_status_worker.record.codec import note_call
+from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
+from task_status_worker.record.model import Note, Noted
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from task_status_worker.connection import connect
-from task_status_worker.keys import SEEN_SECONDS
-from task_status_worker.packing import NOTE_SCRIPT, unpack_answer
-from task_status_worker.record import Fact, Noted
+from task_status_worker.record.codec import NOTE_SCRIPT, unpack_answer
+from task_status_worker.record.connection import connect
+from task_status_worker.record.keys import SEEN_SECONDS
+from task_status_worker.record.model import Fact, Noted
 from task_status_worker.recorder import Flags, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take

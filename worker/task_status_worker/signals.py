@@ -19,7 +19,7 @@ from celery.exceptions import Reject
 from task_status_worker.execution import Run, run_of, start_run
 from task_status_worker.failure import failure_in_meta, failure_of
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record import Fact, Note, RecordedFailure, Refusal, StartRequest
+from task_status_worker.record.model import Fact, Note, RecordedFailure, Refusal, StartRequest
 from task_status_worker.registry import all_kits, kit_of, kit_that_records
 from task_status_worker.start_check import ask
 

@@ -5,7 +5,7 @@ from celery.exceptions import Ignore
 
 from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record import Refusal
+from task_status_worker.record.model import Refusal
 from task_status_worker.recorder import Recorder
 
 

@@ -9,7 +9,7 @@ from task_status_worker import start_check
 from task_status_worker.exception_meta import readable_meta
 from task_status_worker.execution import run_of
 from task_status_worker.failure import TaskFailed
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 from task_status_worker.registry import kit_of
 
 

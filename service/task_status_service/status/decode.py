@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
-from task_status_worker.packing import unpack
-from task_status_worker.record import FINAL_FACTS, Fact, Record, RecordedFailure
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.model import FINAL_FACTS, Fact, Record, RecordedFailure
 
 from task_status_service.status.failures.failure import decode_failure, failure_of_record
 from task_status_service.status.model import (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from task_status_worker.record import Fact, Record
+from task_status_worker.record.model import Fact, Record
 
 from task_status_service.status.model import FinalStates, TaskState
 from task_status_service.status.stored import celery_states as celery

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final, Self
 
 import redis
-from task_status_worker.keys import Keys
+from task_status_worker.record.keys import Keys
 
 from task_status_service.errors import TooManyWatches, Unavailable
 from task_status_service.status import Snapshot

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
-from task_status_worker.keys import Keys
-from task_status_worker.packing import unpack_seconds
+from task_status_worker.record.codec import unpack_seconds
+from task_status_worker.record.keys import Keys
 
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS
 from task_status_service.use_cases.durability import hindrance_of, number_of

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 import redis
-from task_status_worker.keys import Keys
+from task_status_worker.record.keys import Keys
 
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import redis
-from task_status_worker.connection import connect
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import NOTE_SCRIPT, note_call
-from task_status_worker.record import Note
+from task_status_worker.record.codec import NOTE_SCRIPT, note_call
+from task_status_worker.record.connection import connect
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Note
 
 from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot
 from task_status_service.store.errors import named_errors

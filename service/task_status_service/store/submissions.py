@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 import redis
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import NOTE_SCRIPT, note_call, unpack_answer
-from task_status_worker.record import Note
+from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Note
 
 from task_status_service.errors import TooManyQueued
 from task_status_service.status import TaskState

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
-from task_status_worker.keys import SEEN_SECONDS
+from task_status_worker.record.keys import SEEN_SECONDS
 
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note, Record, RecordedFailure
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.model import Fact, Note, Record, RecordedFailure
 
 from task_status_service.errors import Unavailable
 from task_status_service.status import FinalStates, Snapshot, decode

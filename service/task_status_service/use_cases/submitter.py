@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 import msgspec
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 from task_status_service.access.caller import Caller
 from task_status_service.errors import (

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
-from task_status_worker.record import Note
+from task_status_worker.record.model import Note
 
 from task_status_service.access.caller import Caller, Scope
 from task_status_service.errors import (

@@ -19,7 +19,7 @@ from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import Call
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 #: every route of one task, or of several, by the scope that it needs: method, path, body, headers
 ROUTES = [

@@ -7,7 +7,7 @@ from task_status_service.access.rate_limit import RateLimit
 from task_status_service.api.auth.authentication import Access
 from task_status_service.api.auth.rate_limits import FAILURES, Limits
 from task_status_service.app import create_api
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 BURST = 5
 #: answered before Flask, and by it

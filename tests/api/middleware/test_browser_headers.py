@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from task_status_service.api.auth.authentication import Access
 from task_status_service.api.middleware.browser_headers import EXPOSED, METHODS, REQUEST_HEADERS
 from task_status_service.app import create_api
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 OURS = "https://app.example.com"
 ALWAYS = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from stored_values import ROWS, stored_bytes
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": []}
 #: a query that changes nothing, and makes Flask answer

@@ -12,8 +12,8 @@ from task_status_service.errors import TooManyWatches
 from task_status_service.status import Snapshot
 from task_status_service.store.feed import REREAD_SECONDS, Feed
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 
 KEYS = Keys.under("app")
 #: a stream shows the truth this soon even if every message is lost

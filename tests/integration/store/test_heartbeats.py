@@ -19,9 +19,9 @@ from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Pulse
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 
 KEYS = Keys.under("app")
 INSTANCE = "w@h/1"

@@ -20,8 +20,8 @@ from servers import RedisServer
 from task_status_service.status import TaskState
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.listing import Filter, Position
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 
 NAMES = st.sampled_from(["demo.add", "demo.mul"])
 LABELS = st.sampled_from([{"a": "1"}, {"a": "2"}, {"a": "1", "b": "1"}])

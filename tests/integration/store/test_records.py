@@ -17,9 +17,9 @@ from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.use_cases.submission import Call
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 
 SUBMITTED = Note(task_id="t-1", fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"})
 

@@ -36,9 +36,9 @@ from task_status_service.use_cases.submission import (
 )
 from task_status_service.use_cases.submitter import Accepted, Submitter
 from task_status_service.use_cases.tracker import Tracker
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note
 
 CALL = Call(name="demo.add", args=[2, None], kwargs={"z": {"deep": [1.5, "é"]}}, queue="sums", priority=3)
 CLAIM = Claim(key="order-1", fingerprint="f")

@@ -16,9 +16,9 @@ from celery import Celery
 from celery.contrib.testing.worker import start_worker
 from servers import wait_until
 from task_status_worker import install
-from task_status_worker.keys import Keys
-from task_status_worker.packing import unpack
-from task_status_worker.record import Note, Record
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.keys import Keys
+from task_status_worker.record.model import Note, Record
 from task_status_worker.registry import kit_of
 
 #: Celery calls what redis-py calls deprecated, and leaves sockets to the garbage collector

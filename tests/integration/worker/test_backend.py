@@ -12,7 +12,7 @@ from celery.worker.control import revoke
 from kombu.exceptions import EncodeError
 from task_status_worker import TaskFailed, install
 from task_status_worker.backend import GuardedBackend, GuardedKeyValueBackend, UnreadableResult
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 from .conftest import CELERYS_OWN_WARNINGS, Bench
 

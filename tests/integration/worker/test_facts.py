@@ -15,7 +15,7 @@ from celery.worker.request import Request
 from servers import RedisServer
 from task_status_worker import fail, finish, report
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record import Fact
+from task_status_worker.record.model import Fact
 from task_status_worker.request import StatusRequest
 
 from .conftest import CELERYS_OWN_WARNINGS, Bench

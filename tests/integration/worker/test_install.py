@@ -8,8 +8,8 @@ from celery.exceptions import ImproperlyConfigured
 from celery.worker.request import Request
 from task_status_worker import install
 from task_status_worker.install import SETTINGS
-from task_status_worker.keys import Keys
-from task_status_worker.record import Fact
+from task_status_worker.record.keys import Keys
+from task_status_worker.record.model import Fact
 from task_status_worker.registry import kit_of
 from task_status_worker.request import StatusRequest
 from task_status_worker.task import StatusTask

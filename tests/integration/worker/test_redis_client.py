@@ -8,10 +8,10 @@ import msgspec
 import pytest
 import redis
 from servers import RedisServer, free_port, running_redis, wait_until
-from task_status_worker.connection import connect, is_redis_url
-from task_status_worker.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
-from task_status_worker.packing import unpack
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.codec import unpack
+from task_status_worker.record.connection import connect, is_redis_url
+from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
+from task_status_worker.record.model import Fact, Note
 from task_status_worker.recorder import Flags, Recorder, Refused, Seen, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 

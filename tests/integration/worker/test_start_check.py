@@ -9,7 +9,7 @@ from celery import Task, signals
 from celery.app.trace import trace_task
 from servers import free_port, wait_until
 from task_status_worker import install, report
-from task_status_worker.record import Fact, Note
+from task_status_worker.record.model import Fact, Note
 
 from .conftest import CELERYS_OWN_WARNINGS, Bench
 

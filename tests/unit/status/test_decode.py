@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from celery import states
 from task_status_service.status import PRECEDENCE, FailureKind, Snapshot, TaskState, decode
-from task_status_worker.record import Fact
+from task_status_worker.record.model import Fact
 
 SECOND_MS = 1_790_000_000_000
 SECOND = datetime.fromtimestamp(SECOND_MS / 1000, UTC)

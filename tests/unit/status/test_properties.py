@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stored_values import ROWS, stored_bytes
 from task_status_service.status import Snapshot, TaskState, TaskStatus, decode
 from task_status_service.status.stored.bounds import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
-from task_status_worker.record import Fact, Record
+from task_status_worker.record.model import Fact, Record
 
 #: values that are quick to mutate; the others are decoded in test_corpus.py
 VALUES = [value for row in ROWS if (value := stored_bytes(row)) is not None and len(value) < 3_000]

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from task_status_service.status import LOST_SECONDS
 from task_status_service.store.heartbeats import CONFIRM_SECONDS, PULSE_SECONDS, TOLD, WINDOW_SECONDS, Pulse
-from task_status_worker.keys import Keys
+from task_status_worker.record.keys import Keys
 
 #: what the store's clock says when this process's says 0
 REDIS_TIME = 1_790_000_000.0

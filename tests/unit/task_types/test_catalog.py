@@ -5,7 +5,7 @@ import json
 import pytest
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 from task_status_service.task_types.catalog import FRESH_SECONDS, Catalog, TaskNames
-from task_status_worker.keys import SEEN_SECONDS
+from task_status_worker.record.keys import SEEN_SECONDS
 
 NOW = 1_000_000.0
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import Fact, Note, Noted, Refusal
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import Fact, Note, Noted, Refusal
 from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
 
 #: a flush interval, in seconds, that no test lives to see

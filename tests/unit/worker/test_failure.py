@@ -9,8 +9,8 @@ import pytest
 from celery.exceptions import Ignore
 from task_status_worker import TaskFailed, fail, finish
 from task_status_worker.failure import bounded, failure_in_meta, failure_of
-from task_status_worker.packing import MAX_FIELD_BYTES
-from task_status_worker.record import RecordedFailure
+from task_status_worker.record.codec import MAX_FIELD_BYTES
+from task_status_worker.record.model import RecordedFailure
 
 
 def test_fail_raises_what_it_was_told() -> None:

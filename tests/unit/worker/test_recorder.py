@@ -5,7 +5,7 @@ import os
 
 import pytest
 from servers import wait_until
-from task_status_worker.keys import Keys, Retention
+from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.recorder import Flags, Recorder
 
 from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of

@@ -4,7 +4,7 @@ import pytest
 from celery.exceptions import Ignore
 from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record import Fact, Note, Refusal, StartRequest
+from task_status_worker.record.model import Fact, Note, Refusal, StartRequest
 from task_status_worker.start_check import DeliveryLimitReached, NothingToDo, ask, enter
 
 from .conftest import FakeClient, recorder_of

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from flask import Response
-from task_status_worker.packing import unpack_seconds
+from task_status_worker.record.codec import unpack_seconds
 from werkzeug.http import parse_etags
 
 from task_status_service.access.caller import Caller

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-from task_status_worker.record import RecordedFailure
+from task_status_worker.record.model import RecordedFailure
 
 from task_status_service.status.failures.kinds import KNOWN_TEXTS, classify, name_of
 from task_status_service.status.failures.messages import (

@@ -7,7 +7,7 @@ from task_status_service.status.failures.failure import decode_failure, failure_
 from task_status_service.status.failures.kinds import classify
 from task_status_service.status.failures.messages import last_line
 from task_status_service.status.stored.meta import Meta
-from task_status_worker.record import RecordedFailure
+from task_status_worker.record.model import RecordedFailure
 
 TRACEBACK = "Traceback (most recent call last):\n  File 'x'\napp.errors.Odd: what Python printed\n"
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.record import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, RecordedFailure, Refusal
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, RecordedFailure, Refusal
 
 #: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
 NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")

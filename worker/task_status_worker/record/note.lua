@@ -1,6 +1,6 @@
--- Advance one record by one note. The only writer of a record; packing.py gives KEYS and ARGV (note_call).
+-- Advance one record by one note. The only writer of a record; codec.py gives KEYS and ARGV (note_call).
 -- Runs on Redis 6.2 to 8 and Valkey. Returns {advanced, seq, cancel requested, final, terminate, refusal, time of the
--- note in ms}; packing.py reads it (unpack_answer).
+-- note in ms}; codec.py reads it (unpack_answer).
 --
 -- Rule 1: a record only advances, by (generation, attempt, rank). Equal advances, so that a redelivered task may start again.
 -- Rule 2: after a final fact nothing changes but the counters.

@@ -14,10 +14,10 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from servers import RedisServer
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import NOTE_SCRIPT, note_call, unpack_answer
-from task_status_worker.packing import unpack as unpack_record
-from task_status_worker.record import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, Refusal, StartRequest
+from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
+from task_status_worker.record.codec import unpack as unpack_record
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, Refusal, StartRequest
 
 #: what differs from run to run
 TIMES = tuple(

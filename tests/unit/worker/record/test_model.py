@@ -6,9 +6,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from task_status_worker.keys import Keys, Retention
-from task_status_worker.packing import MAX_FIELD_BYTES, NOTE_SCRIPT, note_call, unpack, unpack_answer, unpack_seconds
-from task_status_worker.record import (
+from task_status_worker.record.codec import (
+    MAX_FIELD_BYTES,
+    NOTE_SCRIPT,
+    note_call,
+    unpack,
+    unpack_answer,
+    unpack_seconds,
+)
+from task_status_worker.record.keys import Keys, Retention
+from task_status_worker.record.model import (
     FINAL_FACTS,
     RANKS,
     Fact,

@@ -1,4 +1,4 @@
-"""The record: our facts about one task, kept beside Celery's meta; how it is kept in Redis is in packing.py.
+"""The record: our facts about one task, kept beside Celery's meta; how it is kept in Redis is in codec.py.
 
 Pure: the facts, their order, and the nouns made of them. Both sides import it, so they agree on every name.
 """
