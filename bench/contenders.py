@@ -38,7 +38,7 @@ class Contender(NamedTuple):
     statuses: int = 1
 
 
-_OURS: Final = ["task_status_service.cli.main", "serve"]
+_OURS: Final = ["task_status_service.cli", "serve"]
 _UVICORN: Final = ["uvicorn", "bench.fastapi_rival:app", "--port", "{port}", "--log-level", "warning"]
 _FLOWER: Final = ["celery", "-A", "bench.celery_app", "flower", "--address=127.0.0.1", "--port={port}"]
 

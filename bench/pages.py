@@ -32,7 +32,7 @@ def measure_pages(redis_url: str, folder: Path, *, rounds: int, seconds: int) ->
             _record(url, count)
             environ = {"TASK_STATUS_REDIS_URL": url}
             server = running_server(
-                f"pages-{count}", ["task_status_service.cli.main", "serve"], environ=environ, folder=folder
+                f"pages-{count}", ["task_status_service.cli", "serve"], environ=environ, folder=folder
             )
             addresses[count] = stack.enter_context(server).url + _PATH
         for _ in range(rounds + 1):

@@ -30,7 +30,7 @@ class StreamsMeasured(NamedTuple):
 def measure_streams(redis_url: str, folder: Path) -> StreamsMeasured:
     """Open `STREAMS` streams at once, each of a task of its own, and read beside them."""
     environ = {"TASK_STATUS_REDIS_URL": redis_url, "TASK_STATUS_WATCHES_PER_CALLER": str(STREAMS)}
-    arguments = ["task_status_service.cli.main", "serve"]
+    arguments = ["task_status_service.cli", "serve"]
     with running_server("streams", arguments, environ=environ, folder=folder) as server:
         return asyncio.run(_measure(server))
 

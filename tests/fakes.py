@@ -1,4 +1,4 @@
-"""The fakes behind the tracker's Protocols. They pass the same tests as Redis does: integration/test_store.py."""
+"""The fakes behind the tracker's Protocols. They pass the same tests as Redis does: integration/store/test_records.py."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence

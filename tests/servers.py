@@ -171,7 +171,7 @@ def server_process(
 ) -> Iterator[Server]:
     """Run the real service under gunicorn from when it answers; on a free port, or on one where it was before."""
     bind = f"127.0.0.1:{port or free_port()}"
-    command = [sys.executable, "-m", "task_status_service.cli.main", "serve"]
+    command = [sys.executable, "-m", "task_status_service.cli", "serve"]
     environ = {**environ, "TASK_STATUS_BIND": bind}
     log = folder / "service.log"
     with running(command, environ=environ, log=log, patience_seconds=patience_seconds) as process:

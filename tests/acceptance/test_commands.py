@@ -15,7 +15,7 @@ from .conftest import Service
 def start(service: Service, *words: str, **options: Any) -> subprocess.Popen[str]:
     """Start a command."""
     environ = {**os.environ, "TASK_STATUS_URL": service.url}
-    command = [sys.executable, "-m", "task_status_service.cli.main", *words]
+    command = [sys.executable, "-m", "task_status_service.cli", *words]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environ, stdout=pipe, stderr=pipe, text=True, **options)
 

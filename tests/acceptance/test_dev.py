@@ -26,7 +26,7 @@ class Dev:
         command = [
             sys.executable,
             "-m",
-            "task_status_service.cli.main",
+            "task_status_service.cli",
             "dev",
             "--port",
             str(port),

@@ -13,7 +13,7 @@ from servers import RedisServer, running_service, wait_until
 
 def keys(path: Path, *words: str) -> str:
     """Run a `task-status keys` command; give what it prints."""
-    command = [sys.executable, "-m", "task_status_service.cli.main", "keys", *words, "--file", str(path)]
+    command = [sys.executable, "-m", "task_status_service.cli", "keys", *words, "--file", str(path)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -88,7 +88,7 @@ def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
 )
 def test_does_not_start(environ: dict[str, str], said: str) -> None:
     """For a network, without keys."""
-    command = [sys.executable, "-m", "task_status_service.cli.main", "serve"]
+    command = [sys.executable, "-m", "task_status_service.cli", "serve"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=30)
 
     assert done.returncode == 1

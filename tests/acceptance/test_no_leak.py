@@ -60,7 +60,7 @@ class Everything(NamedTuple):
 
 def make_key(file: Path, scopes: str) -> str:
     """Make a key as an operator does."""
-    command = [sys.executable, "-m", "task_status_service.cli.main", "keys", "add", "shop", "--scopes", scopes]
+    command = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "shop", "--scopes", scopes]
     made = subprocess.run([*command, "--file", str(file)], check=True, capture_output=True, text=True)
     return made.stdout.split()[-1]
 

@@ -162,7 +162,7 @@ def test_volatile(tmp_path: Path) -> None:
             log = tmp_path / "service.log"
             wait_until(lambda: "Redis keeps nothing across a restart" in log.read_text(), what="the warning")
         refusing = {**os.environ, **environ, "TASK_STATUS_VOLATILE_STORE": "refuse"}
-        command = [sys.executable, "-m", "task_status_service.cli.main", "serve"]
+        command = [sys.executable, "-m", "task_status_service.cli", "serve"]
         refusing["TASK_STATUS_BIND"] = f"127.0.0.1:{free_port()}"
         ended = subprocess.run(command, env=refusing, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode != 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from task_status_worker.failure import TaskFailed, fail, finish
-    from task_status_worker.install import install
+    from task_status_worker.installation import install
     from task_status_worker.progress import TaskCanceled, report
 
 __all__ = ["TaskCanceled", "TaskFailed", "fail", "finish", "install", "report"]

@@ -1,0 +1,1 @@
+"""Commands: `task-status` and its subcommands."""

@@ -1,0 +1,1 @@
+"""Development: everything in one terminal."""

@@ -35,7 +35,7 @@ _PARTS: Final = {
         # There are no other workers to wait for, one second each.
         *("--without-mingle", "--without-gossip"),
     ],
-    "api": [sys.executable, "-m", "task_status_service.cli.main", "serve"],
+    "api": [sys.executable, "-m", "task_status_service.cli", "serve"],
 }
 #: linux/prctl.h
 _PR_SET_PDEATHSIG: Final = 1

@@ -1,0 +1,1 @@
+"""The server: gunicorn with gevent workers. Imports no app before gevent has patched the standard library."""

@@ -7,7 +7,7 @@ from celery import Celery, Task
 from celery.exceptions import ImproperlyConfigured
 from celery.worker.request import Request
 from task_status_worker import install
-from task_status_worker.install import SETTINGS
+from task_status_worker.installation import SETTINGS
 from task_status_worker.record.keys import Keys
 from task_status_worker.record.model import Fact
 from task_status_worker.registry import kit_of

@@ -24,7 +24,7 @@ def test_a_client_that_is_not_installed_says_how(tmp_path):
     """Not by a traceback."""
     (tmp_path / "rich.py").write_text("raise ModuleNotFoundError('No module named rich')")
     done = subprocess.run(
-        [sys.executable, "-m", "task_status_service.cli.main", "types"],
+        [sys.executable, "-m", "task_status_service.cli", "types"],
         env={"PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""What is said about requests that gunicorn cannot read; over sockets: acceptance/test_hostile_clients.py."""
+"""What is said about requests that gunicorn cannot read; over sockets: acceptance/test_slow_clients.py."""
 
 import socket
 from http import HTTPStatus
