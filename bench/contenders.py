@@ -14,7 +14,7 @@ from task_status_worker.task_types import announcements
 from bench.celery_app import app as celery
 
 TASK_ID: Final = "5f0c2f0e-2b1c-4c6a-9d54-4f3f6f1f8a10"
-#: copies of it, under its id and a number: four times what `Decodings` remembers, so that it decodes each
+#: copies of it, under its id and a number: four times what `StatusCache` remembers, so that it decodes each
 COPIES: Final = 16_384
 #: ids of one batch: as many as may be asked for
 BATCH: Final = 100

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests import servers
+from tests.support import servers
 
 #: the server under load has one core for itself; the load tool and Redis share the other
 SERVER_CORE, LOAD_CORE = sorted(os.sched_getaffinity(0))[:2]

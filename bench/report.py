@@ -9,7 +9,7 @@ from bench.contenders import CONTENDERS
 from bench.load import CONNECTIONS, Measured
 from bench.pages import FEW, LIMIT, MANY
 from bench.streams import STREAMS, StreamsMeasured
-from tests.measured import machine, put_between_markers
+from tests.support.measured import machine, put_between_markers
 
 #: ours, what it is compared with, and the ratio that it must reach
 TARGETS: Final = (

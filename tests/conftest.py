@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import RedisServer, running_redis
+from support.servers import RedisServer, running_redis
 
 for name in [name for name in os.environ if name.startswith("TASK_STATUS_")]:
     del os.environ[name]

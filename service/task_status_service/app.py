@@ -12,15 +12,15 @@ from task_status_service.access.caller import ANYBODY
 from task_status_service.access.keys_file import LiveKeyring
 from task_status_service.api import actions, context, docs, events, health, task_tokens, task_types, tasks
 from task_status_service.api.auth import authentication, rate_limits
-from task_status_service.api.middleware.browser_headers import Browsers
-from task_status_service.api.middleware.fast_read import Express
+from task_status_service.api.middleware.browser_headers import BrowserHeaders
+from task_status_service.api.middleware.fast_read import FastRead
 from task_status_service.api.openapi import document
 from task_status_service.api.openapi.blueprint import ProblemApi
 from task_status_service.api.responses import problems
 from task_status_service.broker import CeleryBroker
 from task_status_service.settings import Settings
 from task_status_service.store.feed import Feed
-from task_status_service.store.heartbeats import Pulse
+from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> Flask:
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
         keys=keys,
         retention=settings.retention,
-        pulse=Pulse(keys, window_seconds=settings.lost_final_seconds or 0),
+        heartbeats=Heartbeats(keys, window_seconds=settings.lost_final_seconds or 0),
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     atexit.register(store.close)
@@ -135,5 +135,5 @@ def create_api(
         api.register_blueprint(blueprint)
     docs.register(app, api)
     # Flask's way of adding a layer.
-    app.wsgi_app = Browsers(Express(app, tracker, who_asks), cors_origins)  # type: ignore[method-assign]
+    app.wsgi_app = BrowserHeaders(FastRead(app, tracker, who_asks), cors_origins)  # type: ignore[method-assign]
     return app

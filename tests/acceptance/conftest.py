@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import requests
-from servers import RedisServer, running_redis, running_service, running_worker, wait_until
+from support.servers import RedisServer, running_redis, running_service, running_worker, wait_until
 
 Task = dict[str, Any]
 

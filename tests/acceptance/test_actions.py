@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import requests
-from servers import RedisServer
+from support.servers import RedisServer
 
 from acceptance.conftest import Service
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from servers import wait_until
+from support.servers import wait_until
 
 from .conftest import Service
 

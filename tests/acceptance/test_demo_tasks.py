@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.result import AsyncResult
-from servers import RedisServer, wait_until
+from support.servers import RedisServer, wait_until
 
 from acceptance.conftest import Service
 

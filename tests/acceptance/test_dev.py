@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from servers import free_port, wait_until
+from support.servers import free_port, wait_until
 
 READY = "Ctrl-C stops everything."
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from servers import RedisServer, running_worker, wait_until
+from support.servers import RedisServer, running_worker, wait_until
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note, Record

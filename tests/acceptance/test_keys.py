@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from keys import bearer
-from servers import RedisServer, running_service, wait_until
+from support.keys import bearer
+from support.servers import RedisServer, running_service, wait_until
 
 
 def keys(path: Path, *words: str) -> str:

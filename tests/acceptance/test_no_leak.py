@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 import requests
-from redis_users import apply_users, url_of
-from servers import running_redis, running_service, running_worker, wait_until
+from support.redis_users import apply_users, url_of
+from support.servers import running_redis, running_service, running_worker, wait_until
 
 #: no rule knows it by its looks
 CANARY = "kanarienvogel"

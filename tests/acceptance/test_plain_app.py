@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import RedisServer, running_service, running_worker
+from support.servers import RedisServer, running_service, running_worker
 
 from acceptance.conftest import Service
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from servers import RedisServer, running_redis, running_service, wait_until
+from support.servers import RedisServer, running_redis, running_service, wait_until
 
 from acceptance.conftest import Service
 

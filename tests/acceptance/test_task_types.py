@@ -1,6 +1,6 @@
 """Task types, from the signature in a worker to the answer of the service."""
 
-from servers import wait_until
+from support.servers import wait_until
 
 from .conftest import Service
 

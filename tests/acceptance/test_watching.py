@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import requests
-from servers import RedisServer, running_service, wait_until
+from support.servers import RedisServer, running_service, wait_until
 from task_status_worker.record.keys import Keys
 
 from acceptance.conftest import Service, Task

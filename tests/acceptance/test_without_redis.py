@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import requests
-from servers import RedisServer, free_port, running_redis, running_service, running_worker, wait_until
+from support.servers import RedisServer, free_port, running_redis, running_service, running_worker, wait_until
 from task_status_worker.record.keys import Keys
 
 from acceptance.conftest import Service

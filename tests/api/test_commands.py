@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from fakes import MemoryBroker, MemoryFeed, MemoryStore
 from flask.testing import FlaskClient
+from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
 from task_status_service.cli.main import main
 from task_status_worker.record.model import Fact, Note
 from werkzeug.serving import WSGIRequestHandler, make_server

@@ -4,8 +4,7 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
-
-from .problems import problem_of
+from support.problems import problem_of
 
 
 def test_page(client: FlaskClient) -> None:

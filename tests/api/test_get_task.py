@@ -3,12 +3,11 @@
 import json
 
 import pytest
+from support.problems import problem_of
 from task_status_service.app import create_api
 from task_status_service.status import TaskState
 from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note
-
-from api.problems import problem_of
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": [], "task_id": "t-1"}
 

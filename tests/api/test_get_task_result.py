@@ -3,10 +3,9 @@
 import json
 
 import pytest
+from support.problems import problem_of
 from task_status_service.status import MAX_INLINE_SIZE, MAX_STORED_BYTES
 from task_status_worker.record.model import Fact, Note
-
-from api.problems import problem_of
 
 
 def put_result(store, result, status="SUCCESS"):

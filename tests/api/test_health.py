@@ -1,13 +1,12 @@
 """`/livez` and `/readyz`."""
 
 import pytest
-from fakes import MemoryBroker
+from support.fakes import MemoryBroker
+from support.problems import problem_of
 from task_status_service.app import create_api
 from task_status_service.errors import StoreVolatile
 from task_status_service.use_cases.durability import VolatileStore
 from task_status_service.use_cases.tracker import Tracker
-
-from api.problems import problem_of
 
 
 def test_alive_without_anything(client, store, broker):

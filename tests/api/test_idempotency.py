@@ -3,14 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from support.problems import problem_of
 from task_status_service.app import create_api
 from task_status_service.errors import StoreUnavailable
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import CLAIM_SECONDS, LEASE_SECONDS
 from task_status_service.use_cases.submitter import Submitter
 from task_status_worker.record.model import Fact, Note
-
-from api.problems import problem_of
 
 BODY = {"name": "demo.add", "kwargs": {"x": 2, "y": 3}, "labels": {"customer": "42"}}
 

@@ -5,15 +5,14 @@ import json
 from datetime import timedelta
 
 import pytest
-from fakes import MemoryFeed
+from support.fakes import MemoryFeed
+from support.problems import problem_of
 from task_status_service.api.requests.cursor import from_cursor, to_cursor
 from task_status_service.app import create_api
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Position
 from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note
-
-from api.problems import problem_of
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """What Flask, werkzeug and webargs would answer by themselves is a problem document too."""
 
 import pytest
-
-from api.problems import problem_of
+from support.problems import problem_of
 
 
 @pytest.mark.parametrize("path", ["/", "/tasks/", "/tasks/a/b", "/nothing", "/%ff"])

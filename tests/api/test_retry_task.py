@@ -3,9 +3,8 @@
 import json
 
 import pytest
+from support.problems import problem_of
 from task_status_worker.record.model import Fact, Note
-
-from api.problems import problem_of
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-
-from api.problems import problem_of
+from support.problems import problem_of
 
 
 @pytest.mark.usefixtures("at_present")

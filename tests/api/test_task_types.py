@@ -3,12 +3,11 @@
 import json
 
 import pytest
+from support.problems import problem_of
+from support.use_cases import ADD
 from task_status_service.app import create_api
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submitter import Submitter
-
-from .conftest import ADD
-from .problems import problem_of
 
 
 @pytest.fixture

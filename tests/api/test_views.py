@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from fakes import MemoryBroker
+from support.fakes import MemoryBroker
 from task_status_service.access.api_keys import KeyFile, Keyring, new_key
 from task_status_service.access.caller import Scope
 from task_status_service.api.auth.authentication import Access
@@ -13,7 +13,7 @@ from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note, RecordedFailure
 
 #: a worker, a directory, a line of code and a password; the last is for nobody
-INSIDE = ("celery@build-7", "/srv/shop", "charge(card)")
+OPERATOR = ("celery@build-7", "/srv/shop", "charge(card)")
 NEVER = "kanarienvogel"
 
 
@@ -42,9 +42,9 @@ def stored(store):
     trace = f'Traceback (most recent call last):\n  File "/srv/shop/pay.py", line 7\n    charge(card)\nE: {text}'
     failure = RecordedFailure(type="E", module="db", message=text, details={"in": text}, traceback=trace)
     store.note(Note(task_id="a", fact=Fact.SUBMITTED, owner="shop", name="demo.add"))
-    store.note(Note(task_id="a", fact=Fact.STARTED, worker=INSIDE[0]))
+    store.note(Note(task_id="a", fact=Fact.STARTED, worker=OPERATOR[0]))
     store.note(Note(task_id="a", fact=Fact.FINISHED, outcome="FAILURE", failure=failure))
-    store.note(Note(task_id="b", fact=Fact.STARTED, owner="shop", worker=INSIDE[0]))
+    store.note(Note(task_id="b", fact=Fact.STARTED, owner="shop", worker=OPERATOR[0]))
     store.note(Note(task_id="b", fact=Fact.RETRYING))
     result = {"exc_type": "E", "exc_message": [text], "exc_module": "db", "password": NEVER}
     store.metas["b"] = json.dumps({"status": "RETRY", "result": result, "traceback": trace}).encode()
@@ -85,10 +85,10 @@ def test_by_scope(tracker, client_of, keys, method, path):
     outside, inside = (ask(client, key, method, path) for key in (keys.outside, keys.inside))
 
     assert outside.status_code == inside.status_code in {200, 202}
-    assert not [word for word in (*INSIDE, NEVER) if word in outside.text]
-    shown = [word for word in INSIDE if word in inside.text]
+    assert not [word for word in (*OPERATOR, NEVER) if word in outside.text]
+    shown = [word for word in OPERATOR if word in inside.text]
     # A cancel answers without a failure.
-    assert shown == list(INSIDE) if method == "GET" else shown == [INSIDE[0]]
+    assert shown == list(OPERATOR) if method == "GET" else shown == [OPERATOR[0]]
     assert NEVER not in inside.text
     assert NEVER not in str(outside.headers)
 
@@ -116,7 +116,7 @@ def test_setting(store, client_of, keys, method, path):
 
     text = ask(client, keys.inside, method, path).text
 
-    assert not [word for word in (*INSIDE, NEVER) if word in text]
+    assert not [word for word in (*OPERATOR, NEVER) if word in text]
 
 
 def test_replay(store, client, broker):
@@ -127,7 +127,7 @@ def test_replay(store, client, broker):
     assert client.post("/tasks", json=body, headers=headers).status_code == 503
     (task_id,) = store.records
     broker.down = False
-    store.note(Note(task_id=task_id, fact=Fact.STARTED, worker=INSIDE[0]))
+    store.note(Note(task_id=task_id, fact=Fact.STARTED, worker=OPERATOR[0]))
 
-    assert client.post("/tasks", json=body, headers=headers).get_json()["worker"] == INSIDE[0]
+    assert client.post("/tasks", json=body, headers=headers).get_json()["worker"] == OPERATOR[0]
     assert client.post("/tasks", json=body, headers=headers).get_json()["worker"] is None

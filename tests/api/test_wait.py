@@ -3,10 +3,9 @@
 import json
 
 import pytest
+from support.problems import problem_of
 from task_status_service.use_cases import watcher
 from task_status_worker.record.model import Fact, Note
-
-from api.problems import problem_of
 
 RUNNING = Note(task_id="t-1", fact=Fact.STARTED)
 RUNNING_THERE = Note(task_id="t-1", fact=Fact.STARTED, run="1", instance="w@h/1", worker="w@h")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 from playwright.sync_api import Browser, Page, sync_playwright
-from servers import running_redis, running_service, running_worker, wait_until
+from support.servers import running_redis, running_service, running_worker, wait_until
 
 #: no sandbox within the one that tests run in, and no calls home, which a closed network would refuse
 _OPTIONS = (

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import requests
-from keys import add_key, bearer
 from playwright.sync_api import Browser, Page, expect
-from servers import free_port, running, running_redis, running_worker, server_process, wait_until
+from support.keys import add_key, bearer
+from support.servers import free_port, running, running_redis, running_worker, server_process, wait_until
 
 SERVER = Path(__file__).parents[2] / "examples" / "browser" / "server.py"
 END_MS = 30_000

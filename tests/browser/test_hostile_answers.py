@@ -11,7 +11,7 @@ from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
-from fakes import MemoryBroker, MemoryFeed, MemoryStore
+from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
 from task_status_service.app import create_api
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submitter import Submitter

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from keys import add_key
-from servers import running_redis, running_service, running_worker, wait_until
+from support.keys import add_key
+from support.servers import running_redis, running_service, running_worker, wait_until
 
 from clients.readme import commands, is_nightly
 from clients.workspace import INSTALLED, Workspace

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from acceptance.conftest import Service
-from keys import add_key, bearer
-from servers import (
+from support.keys import add_key, bearer
+from support.servers import (
     RedisServer,
     free_port,
     running,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from keys import add_key, bearer
-from servers import running_redis, running_service, wait_until, worker_process
+from support.keys import add_key, bearer
+from support.servers import running_redis, running_service, wait_until, worker_process
 
 from contract.site import OWNERS, Site
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any, Final, NamedTuple
 
-from documented import document, validator
+from support.documented import document, validator
 
 
 class Operation(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import redis
 import requests
-from servers import wait_until
+from support.servers import wait_until
 from task_status_worker.record.keys import Keys
 
 #: what became of a task; each is a word of the dictionary in schemathesis.toml

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from servers import RedisServer
+from support.servers import RedisServer
 from task_status_service.access.caller import Scope
 
 #: all but the one of those who see everything: none of these sees what another one has submitted

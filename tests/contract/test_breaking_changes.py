@@ -125,8 +125,8 @@ BREAKING = {
     "request property narrower: unique": ("Submission", lambda e: e.submission["args"].update(uniqueItems=True)),
     "request format gone": ("Submission", lambda e: e.submission["eta"].pop("format")),
     "request default another": (
-        "TokenWish",
-        lambda e: e.schemas["TokenWish"]["properties"]["ttl_seconds"].update(default=60),
+        "TokenRequest",
+        lambda e: e.schemas["TokenRequest"]["properties"]["ttl_seconds"].update(default=60),
     ),
     # Answers.
     "status gone": ("listTasks", lambda e: e.list["responses"].pop("422")),

@@ -1,4 +1,4 @@
-"""redocly lints the committed document: a second opinion on the style that tests/api/openapi/test_document.py asks for."""
+"""redocly lints the committed document: a second opinion on the style of the OpenAPI document."""
 
 import json
 import os

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from documented import check
-from servers import free_port, running_service
+from support.documented import check
+from support.servers import free_port, running_service
 from werkzeug.datastructures import Headers
 
 from contract.document import ANSWERS, OPERATIONS

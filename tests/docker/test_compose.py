@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from servers import free_port, wait_until
+from support.servers import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from faults.history import Answer, Event, Fault, Seen
+from faults.history import Answer, Event, Fault, StatusEvent
 from faults.truth import Deed
 
 #: seconds in which every request is answered that does not ask to wait
@@ -77,7 +77,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     answers: list[Answer]
     faults: list[Fault]
     #: by task id: each status that was seen of it, with the answer that carried it, in the order of asking
-    seen: Mapping[str, list[tuple[Answer, Seen]]]
+    seen: Mapping[str, list[tuple[Answer, StatusEvent]]]
     #: by task id: what it did
     deeds: Mapping[str, list[Deed]]
     #: ids that a client was promised
@@ -87,7 +87,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 def sort(history: Sequence[Event], truth: Sequence[Deed]) -> Evidence:
     """Sort a history and the truth by what they are about."""
     answers = sorted((event for event in history if isinstance(event, Answer)), key=lambda answer: answer.at)
-    seen: dict[str, list[tuple[Answer, Seen]]] = collections.defaultdict(list)
+    seen: dict[str, list[tuple[Answer, StatusEvent]]] = collections.defaultdict(list)
     for answer in answers:
         for status in answer.seen:
             seen[status.id].append((answer, status))
@@ -172,7 +172,7 @@ def _never_back(evidence: Evidence, _promise: Promise) -> _Found:
         ended = sorted(seen, key=lambda pair: pair[0].ended)
         done_before = 0
         #: the furthest of what had come before the present one was asked for
-        furthest: Seen | None = None
+        furthest: StatusEvent | None = None
         for answer, status in seen:
             while done_before < len(ended) and ended[done_before][0].ended <= answer.at:
                 furthest = _further(furthest, ended[done_before][1])
@@ -182,18 +182,18 @@ def _never_back(evidence: Evidence, _promise: Promise) -> _Found:
                 break
 
 
-def _further(one: Seen | None, other: Seen) -> Seen:
+def _further(one: StatusEvent | None, other: StatusEvent) -> StatusEvent:
     if one is None or (not one.done and (other.done or _place(other) >= _place(one))):
         return other
     return one
 
 
-def _place(status: Seen) -> tuple[bool, int, int, int]:
+def _place(status: StatusEvent) -> tuple[bool, int, int, int]:
     rank = _RANKS.get(status.state, 0)
     return (status.cancel_requested, status.retries, rank, status.executions)
 
 
-def _is_behind(before: Seen, after: Seen) -> str | None:
+def _is_behind(before: StatusEvent, after: StatusEvent) -> str | None:
     if before.done:
         return f"changed after done: {changes}" if (changes := _changes(before, after)) else None
     if before.cancel_requested and not (after.cancel_requested or after.done):
@@ -207,7 +207,7 @@ def _is_behind(before: Seen, after: Seen) -> str | None:
     return None
 
 
-def _changes(before: Seen, after: Seen) -> str | None:
+def _changes(before: StatusEvent, after: StatusEvent) -> str | None:
     """Say what changed since a status was done; None if nothing that may not."""
     if before.whole == after.whole:
         return None
@@ -269,12 +269,12 @@ def _true_to_deeds(evidence: Evidence, _promise: Promise) -> _Found:
                 yield task_id, "failed by an exception, and never started"
 
 
-def _ends_of(seen: Sequence[tuple[Answer, Seen]]) -> list[Seen]:
+def _ends_of(seen: Sequence[tuple[Answer, StatusEvent]]) -> list[StatusEvent]:
     """Give each end that was told of a task; there is to be one, which is another promise."""
     return list({status.state: status for _, status in seen if status.done}.values())
 
 
-def _may_not_know(status: Seen, kind: str | None, seen: Sequence[tuple[Answer, Seen]]) -> bool:
+def _may_not_know(status: StatusEvent, kind: str | None, seen: Sequence[tuple[Answer, StatusEvent]]) -> bool:
     """Tell whether the process was stopped between the last line of the task and its return."""
     terminated = any(answer.operation == "cancel" and answer.terminate for answer, _ in seen)
     return kind in _UNCERTAIN_KINDS or (status.state == "canceled" and terminated)
@@ -300,7 +300,7 @@ def _well_formed(evidence: Evidence, _promise: Promise) -> _Found:
                 yield task_id, f"{status.state}: {wrong}"
 
 
-def _contradiction(status: Seen) -> str | None:
+def _contradiction(status: StatusEvent) -> str | None:
     outcome = {"succeeded": True, "failed": False, "canceled": False, "expired": False}.get(status.state)
     if status.done != (status.state in {"succeeded", "failed", "canceled", "expired", "finished"}):
         return f"done is {status.done}"

@@ -8,7 +8,7 @@ from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
-from faults.history import Answer, Operation, Recorder, Seen
+from faults.history import Answer, Operation, Recorder, StatusEvent
 
 #: seconds; longer than any answer may take, so that one that comes late is seen to come
 _PATIENCE_SECONDS: Final = 15.0
@@ -95,7 +95,7 @@ class Client:
             if status != 200:
                 raise ConnectionError(f"{status}: {body!r}")
             page = msgspec.json.decode(body, type=_Batch)
-            found += [msgspec.json.decode(item, type=Seen).id for item in page.items]
+            found += [msgspec.json.decode(item, type=StatusEvent).id for item in page.items]
             cursor = page.next_cursor
             if cursor is None:
                 return found
@@ -162,12 +162,12 @@ def _contents(operation: Operation, status: int, text: bytes) -> dict[str, Any]:
         return {"epoch": ready.store_epoch, "warnings": ready.warnings}
     if operation == "batch":
         batch = msgspec.json.decode(text, type=_Batch)
-        return {"seen": [_seen(item) for item in batch.items], "missing": batch.missing}
+        return {"redact_for": [_seen(item) for item in batch.items], "missing": batch.missing}
     if operation in ("submit", "read", "cancel", "retry") and status in _ACCEPTED:
-        return {"seen": [_seen(text)]}
+        return {"redact_for": [_seen(text)]}
     return {}
 
 
-def _seen(text: bytes) -> Seen:
-    status = msgspec.json.decode(text, type=Seen)
+def _seen(text: bytes) -> StatusEvent:
+    status = msgspec.json.decode(text, type=StatusEvent)
     return msgspec.structs.replace(status, whole=bytes(text).decode()) if status.done else status

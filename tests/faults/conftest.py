@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from servers import running_redis, server_process
+from support.servers import running_redis, server_process
 from task_status_service.dev.redis_server import find_redis_server
 
 from faults import report

@@ -20,7 +20,7 @@ class SeenFailure(msgspec.Struct, frozen=True):
     kind: str
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StatusEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hold what a status said, as far as a promise is about it; decodes the wire shape and drops the rest."""
 
     id: str
@@ -62,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
     terminate: bool = False
     replayed: bool = False
     #: the statuses that it carried
-    seen: list[Seen] = []
+    seen: list[StatusEvent] = []
     #: ids that it said nothing is stored of
     missing: list[str] = []
 
@@ -71,7 +71,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
         return self.ended - self.at
 
     @property
-    def accepted(self) -> Seen | None:
+    def accepted(self) -> StatusEvent | None:
         """Give the task that this answer promises to exist."""
         wanted = self.operation in ("submit", "retry") and self.status in (200, 202)
         return self.seen[0] if wanted and self.seen else None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import psutil
 import redis
-from servers import RedisServer, Server, Worker, wait_until
+from support.servers import RedisServer, Server, Worker, wait_until
 
 from faults.history import Recorder
 

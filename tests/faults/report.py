@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from measured import machine, put_between_markers
+from support.measured import machine, put_between_markers
 
 from faults.checker import Totals
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from servers import RedisServer, Server, Worker, wait_until, worker_process
+from support.servers import RedisServer, Server, Worker, wait_until, worker_process
 
 from faults.checker import BOUND_SECONDS, Promise, Totals, Violation, check, totals
 from faults.client import Client

@@ -2,11 +2,11 @@
 
 import time
 
-from servers import wait_until
+from support.servers import wait_until
 
 from faults.checker import Promise, explain
 from faults.client import Client
-from faults.history import Seen
+from faults.history import StatusEvent
 from faults.load import settle
 from faults.nemesis import Nemesis
 from faults.report import Counter
@@ -20,7 +20,7 @@ def _submitted(client: Client, count: int, name: str = "faults.work", *args: obj
     return [client.submit(name, *args).accepted.id for _ in range(count)]
 
 
-def _cancel(client: Client, task_ids: list[str], *, terminate: bool = False) -> list[Seen]:
+def _cancel(client: Client, task_ids: list[str], *, terminate: bool = False) -> list[StatusEvent]:
     answers = [client.cancel(task_id, terminate=terminate) for task_id in task_ids]
     assert {answer.status for answer in answers} == {202}
     return [answer.seen[0] for answer in answers]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from servers import RedisServer, wait_until
+from support.servers import RedisServer, wait_until
 
 from faults.checker import explain
 from faults.client import Client

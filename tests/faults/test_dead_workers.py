@@ -5,11 +5,11 @@ import time
 from typing import Final
 
 import pytest
-from servers import wait_until
+from support.servers import wait_until
 
 from faults.checker import explain
 from faults.client import Client
-from faults.history import Seen
+from faults.history import StatusEvent
 from faults.load import Call, Load, batches
 from faults.nemesis import Nemesis
 from faults.report import Counter
@@ -22,7 +22,7 @@ LOST_SECONDS: Final = 65.0
 CRASHED_SECONDS: Final = 10.0
 
 
-def _seen(client: Client, task_ids: list[str]) -> list[Seen]:
+def _seen(client: Client, task_ids: list[str]) -> list[StatusEvent]:
     return [status for batch in batches(task_ids) for status in client.read_many(batch).seen]
 
 

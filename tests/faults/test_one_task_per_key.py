@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from servers import Server
+from support.servers import Server
 
 from faults.checker import explain
 from faults.client import Client

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final
 
-from servers import RedisServer, wait_until
+from support.servers import RedisServer, wait_until
 
 from faults.checker import explain
 from faults.client import Client

@@ -23,11 +23,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
-from keys import add_key
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
-from servers import RedisServer, running_redis, running_service
-from stored_values import ROWS, stored_bytes
+from support.keys import add_key
+from support.servers import RedisServer, running_redis, running_service
+from support.stored_values import ROWS, stored_bytes
 from task_status_service.access.caller import Scope
 from task_status_worker.record.keys import Keys
 

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 import redis
 from celery import Celery
-from fakes import MemoryBroker
-from servers import RedisServer, free_port, running_redis, wait_until
+from support.fakes import MemoryBroker
+from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
 from task_status_service.errors import BrokerUnavailable
 from task_status_service.use_cases.submission import Submission

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import redis
 from flask.testing import FlaskClient
-from servers import RedisServer
-from stored_values import ROWS, stored_bytes
+from support.servers import RedisServer
+from support.stored_values import ROWS, stored_bytes
 from task_status_service.app import create_app
 from task_status_service.settings import Settings
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import redis
-from redis_users import apply_users, url_of
-from servers import RedisServer, running_redis
+from support.redis_users import apply_users, url_of
+from support.servers import RedisServer, running_redis
 
 
 @pytest.fixture(scope="module")

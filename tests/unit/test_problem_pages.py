@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from task_status_service.api.responses.problems import FALLBACK, HTTP_READINGS, READINGS
+from task_status_service.api.responses.problems import FALLBACK, HTTP_READINGS, PROBLEM_TYPES
 
 PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 
 def test_pages():
     """One page a problem, with its status."""
-    readings = [*READINGS.values(), *HTTP_READINGS.values(), FALLBACK]
+    readings = [*PROBLEM_TYPES.values(), *HTTP_READINGS.values(), FALLBACK]
     assert {reading.slug for reading in readings} == {page.stem for page in PAGES.glob("*.md")} - {"README"}
     for reading in readings:
         page = (PAGES / f"{reading.slug}.md").read_text()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from celery import signals
 
-from task_status_worker.recorder import Recorder, Seen
+from task_status_worker.recorder import Recorder, StatusEvent
 from task_status_worker.registry import Kit, kit_of
 from task_status_worker.task_types import announcements, serving
 from task_status_worker.termination import terminate_canceled
@@ -62,7 +62,7 @@ class Heartbeat:
             seen = self._recorder.see_worker(self._instance)
             if seen:
                 _try(self._terminate)
-                if seen is Seen.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
+                if seen is StatusEvent.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
                     _try(self._announce)
                 beats += 1
             if self._stopped.wait(self._beat_seconds if seen else self._retry_seconds):

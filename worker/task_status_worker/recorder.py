@@ -76,7 +76,7 @@ class RecordClient(Protocol):
         ...
 
 
-class Seen(enum.IntEnum):
+class StatusEvent(enum.IntEnum):
     """Say whether Redis took the sign of life of a worker instance."""
 
     NO = 0
@@ -211,12 +211,12 @@ class Recorder:
             logger.warning("Redis does not tell which tasks are canceled or have ended, running them: %s", error)
             return None
 
-    def see_worker(self, instance: str) -> Seen:
+    def see_worker(self, instance: str) -> StatusEvent:
         """Write that a worker instance is there."""
         try:
-            return Seen.NEW if self._here().client.see_worker(self.keys.workers, instance) else Seen.AGAIN
+            return StatusEvent.NEW if self._here().client.see_worker(self.keys.workers, instance) else StatusEvent.AGAIN
         except (Unreachable, Refused):
-            return Seen.NO
+            return StatusEvent.NO
 
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Write the task types that a worker knows, if Redis answers."""

@@ -9,7 +9,7 @@ from flask import Response, request
 from task_status_service.api.auth.authentication import caller
 from task_status_service.api.openapi import headers
 from task_status_service.api.openapi.operations import OF_WRITING, json
-from task_status_service.api.requests.options import Patience
+from task_status_service.api.requests.options import WaitPreference
 from task_status_service.api.requests.parameters import IDEMPOTENCY_KEY
 from task_status_service.api.responses.caching import outcome_response
 from task_status_service.api.waiting import wait_patiently
@@ -74,7 +74,7 @@ def _canonical(body: bytes) -> bytes:
     return msgspec.json.encode(msgspec.json.decode(body), order="deterministic") if body else body
 
 
-def accepted(outcome: Accepted, waits: Patience) -> Response:
+def accepted(outcome: Accepted, waits: WaitPreference) -> Response:
     """Answer what was accepted, now or before, after the wait that this request asks for."""
     task = wait_patiently(outcome.status, waits)
     response = outcome_response(task)

@@ -18,8 +18,8 @@ from task_status_service.api.requests.parameters import (
     TASK_IDS_PARAMETER,
 )
 from task_status_service.errors import InvalidArguments, TooManyWatches
-from task_status_service.status.cache import Decoded
-from task_status_service.use_cases.watcher import Seen
+from task_status_service.status.cache import CachedStatus
+from task_status_service.use_cases.watcher import StatusEvent
 
 blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of asking again.")
 
@@ -97,7 +97,7 @@ def _versions_of_many(task_ids: Sequence[str], versions: Mapping[str, str]) -> s
 def _answer(
     task_ids: Sequence[str],
     who: Caller,
-    read: Callable[[], list[Decoded]],
+    read: Callable[[], list[CachedStatus]],
     known: Mapping[str, str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
@@ -122,7 +122,7 @@ def _answer(
 
 
 def _encoded(
-    seen: Iterator[Seen | None],
+    seen: Iterator[StatusEvent | None],
     task_ids: Sequence[str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
     is_allowed: Callable[[], bool],

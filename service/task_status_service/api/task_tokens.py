@@ -13,7 +13,7 @@ from task_status_service.api.openapi.operations import OF_A_BODY, OF_A_TASK, OF_
 from task_status_service.api.openapi.security import API_KEY
 from task_status_service.api.requests.options import checked_task_id
 from task_status_service.api.requests.parameters import TASK_ID_PARAMETER
-from task_status_service.api.requests.schemas import TokenWish, TokenWishSchema
+from task_status_service.api.requests.schemas import TokenRequest, TokenRequestSchema
 from task_status_service.api.responses.bodies import IssuedToken, json_response
 
 blueprint: Final = Blueprint("tokens", __name__, description="Let a browser follow one task, without a key.")
@@ -28,8 +28,8 @@ blueprint: Final = Blueprint("tokens", __name__, description="Let a browser foll
     },
     problems=(*OF_A_BODY, *OF_A_TASK, *OF_READING),
 )
-@blueprint.arguments(TokenWishSchema(), required=False, examples=TOKEN_WISHES)
-def create_task_token(wish: TokenWish, task_id: str) -> Response:
+@blueprint.arguments(TokenRequestSchema(), required=False, examples=TOKEN_WISHES)
+def create_task_token(wish: TokenRequest, task_id: str) -> Response:
     """Make a token that reads, or reads and cancels, this one task.
 
     For a page that follows a task from a browser, where a key would be everybody's. It needs a key with the scopes that

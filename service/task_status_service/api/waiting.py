@@ -6,12 +6,12 @@ from flask import request
 
 from task_status_service.api.auth.authentication import caller, counted_as
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.requests.options import Patience, is_gone
+from task_status_service.api.requests.options import WaitPreference, is_gone
 from task_status_service.errors import TaskNotFound, TooManyWatches, Unavailable
 from task_status_service.status import Snapshot, TaskStatus
 
 
-def read_patiently(task_id: str, waits: Patience) -> Snapshot:
+def read_patiently(task_id: str, waits: WaitPreference) -> Snapshot:
     """Read a task, at once or after a wait; where too many wait already, at once."""
     if not waits.seconds:
         return tracker().read(task_id, caller())
@@ -21,7 +21,7 @@ def read_patiently(task_id: str, waits: Patience) -> Snapshot:
         return tracker().read(task_id, caller())
 
 
-def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
+def wait_patiently(task: TaskStatus, waits: WaitPreference) -> TaskStatus:
     """Wait for a task that was just submitted; it is accepted whatever becomes of the wait."""
     if not waits.seconds:
         return task
@@ -31,7 +31,7 @@ def wait_patiently(task: TaskStatus, waits: Patience) -> TaskStatus:
         return task
 
 
-def _wait(task_id: str, waits: Patience, is_known: Callable[[str], bool] | None) -> Snapshot:
+def _wait(task_id: str, waits: WaitPreference, is_known: Callable[[str], bool] | None) -> Snapshot:
     connection = request.environ.get("gunicorn.socket")
     return watcher().wait(
         task_id,

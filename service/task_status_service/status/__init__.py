@@ -16,7 +16,7 @@ from task_status_service.status.model import (
 )
 from task_status_service.status.precedence import PRECEDENCE
 from task_status_service.status.stored.bounds import MAX_INLINE_SIZE, MAX_RESULT_SIZE, MAX_STORED_BYTES
-from task_status_service.status.visibility import View, seen
+from task_status_service.status.visibility import Visibility, redact_for
 
 __all__ = [
     "LOST_SECONDS",
@@ -34,8 +34,8 @@ __all__ = [
     "Snapshot",
     "TaskState",
     "TaskStatus",
-    "View",
+    "Visibility",
     "decode",
     "is_ending",
-    "seen",
+    "redact_for",
 ]

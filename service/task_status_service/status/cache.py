@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from task_status_service.status import MAX_INLINE_SIZE, FinalStates, Snapshot, TaskStatus, View, decode
+from task_status_service.status import MAX_INLINE_SIZE, FinalStates, Snapshot, TaskStatus, Visibility, decode
 from task_status_service.version import VERSION
 
 #: statuses that one process remembers, and how many bytes of JSON each may have: 32 MiB, if all are that long
@@ -21,7 +21,7 @@ _CUT: Final = frozenset({"result_too_large", "truncated_text"})
 _encode = msgspec.json.Encoder().encode
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class CachedStatus(msgspec.Struct, frozen=True):
     """Hold a status, the version of what it was decoded from, and its JSON."""
 
     version: str
@@ -29,17 +29,17 @@ class Decoded(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Decodings:
+class StatusCache:
     """Decode for one view, by some settings. Safe in threads and greenlets: what two decode at once is the same."""
 
-    def __init__(self, final_states: FinalStates, view: View) -> None:
+    def __init__(self, final_states: FinalStates, view: Visibility) -> None:
         self._final_states = final_states
         self.view = view
         # What a status is decoded by besides what was read: the settings, the view, and this version of the code. So
         # whoever may suddenly see more, or less, is not told that nothing has changed.
         decoded_by = (VERSION, view.value, sorted(final_states.items()))
         self._salt = hashlib.blake2b(repr(decoded_by).encode(), digest_size=16)
-        self._remembered: dict[str, Decoded] = {}
+        self._remembered: dict[str, CachedStatus] = {}
 
     def version(self, snapshot: Snapshot) -> str:
         """Name what was read: another name whenever the status may be another one. Decodes nothing."""
@@ -52,7 +52,7 @@ class Decodings:
 
     def decoded(
         self, snapshot: Snapshot, *, version: str | None = None, inline_size: int = MAX_INLINE_SIZE
-    ) -> Decoded | None:
+    ) -> CachedStatus | None:
         """Give the status of what was read, results of more than `inline_size` characters left out; None of nothing.
 
         `version` is that of the snapshot, for whoever has it already.
@@ -61,16 +61,16 @@ class Decodings:
         # What is remembered is so short that no limit left anything out.
         return self._remembered.get(version) or self._decode(snapshot, version, inline_size)
 
-    def _decode(self, snapshot: Snapshot, version: str, inline_size: int) -> Decoded | None:
+    def _decode(self, snapshot: Snapshot, version: str, inline_size: int) -> CachedStatus | None:
         status = decode(snapshot, final_states=self._final_states, inline_size=inline_size, view=self.view)
         if status is None:
             return None
-        decoded = Decoded(version, status, _encode(status))
+        decoded = CachedStatus(version, status, _encode(status))
         if len(decoded.body) <= MAX_REMEMBERED_BYTES and not _is_cut(status):
             self._remember(decoded)
         return decoded
 
-    def _remember(self, decoded: Decoded) -> None:
+    def _remember(self, decoded: CachedStatus) -> None:
         remembered = self._remembered
         while len(remembered) >= MAX_REMEMBERED:
             # The oldest; another thread may have dropped it just now.

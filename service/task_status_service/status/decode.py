@@ -34,7 +34,7 @@ from task_status_service.status.stored.bounds import MAX_INLINE_SIZE
 from task_status_service.status.stored.diagnostics import FROZEN, diagnose
 from task_status_service.status.stored.meta import UNREADABLE, Meta, decode_meta
 from task_status_service.status.stored.plain_json import PlainCopy, TooLarge
-from task_status_service.status.visibility import View, seen
+from task_status_service.status.visibility import Visibility, redact_for
 
 #: the states that a task does not leave, and whether it did what it was asked to; null is its own business
 _SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {
@@ -70,7 +70,7 @@ def decode(
     *,
     final_states: FinalStates = _NO_FINAL_STATES,
     inline_size: int = MAX_INLINE_SIZE,
-    view: View = View.INSIDE,
+    view: Visibility = Visibility.OPERATOR,
 ) -> TaskStatus | None:
     """Tell the status of a task from one read of the store; None if nothing is stored about it.
 
@@ -78,7 +78,7 @@ def decode(
     characters is left out. Never raises, and what it gives can always be encoded.
     """
     status = _decode(snapshot, final_states, inline_size)
-    return status and seen(status, view)
+    return status and redact_for(status, view)
 
 
 def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> TaskStatus | None:

@@ -11,18 +11,18 @@ from task_status_service.redaction import hide_paths, hide_paths_in, redact, red
 from task_status_service.status.model import Failure, TaskStatus
 
 
-class View(enum.Enum):
+class Visibility(enum.Enum):
     """Say from where a status is looked at."""
 
     #: no traceback, no worker name, no paths of files in what an exception says
-    OUTSIDE = "outside"
+    PUBLIC = "outside"
     #: all but credentials
-    INSIDE = "inside"
+    OPERATOR = "inside"
 
 
-def seen(status: TaskStatus, view: View) -> TaskStatus:
+def redact_for(status: TaskStatus, view: Visibility) -> TaskStatus:
     """Give what is seen of a status."""
-    is_inside = view is View.INSIDE
+    is_inside = view is Visibility.OPERATOR
     if status.failure is None and (is_inside or status.worker is None):
         return status
     return msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""The pulse: when each worker instance was last heard of, and what the store says of itself.
+"""The heartbeats: when each worker instance was last heard of, and what the store says of itself.
 
 Rule 1: it is no trip of its own. It rides at the head of a trip that is made anyway, at most once a second.
 Rule 2: silence is the time in which one has listened in vain. Nobody is heard while the store is away, so an outage
@@ -54,7 +54,7 @@ class _Lost(msgspec.Struct):
 
 
 class _Heard(msgspec.Struct, frozen=True):
-    """What one pulse told."""
+    """What one heartbeats told."""
 
     #: instance -> when it was last heard of, in seconds by the store's clock
     instances: Mapping[bytes, float]
@@ -64,22 +64,22 @@ class _Heard(msgspec.Struct, frozen=True):
     listened_seconds: float
 
 
-class Pulse:
-    """Hold what the last pulse of one process told. Safe in threads: each pulse replaces the last one as a whole."""
+class Heartbeats:
+    """Hold the last heartbeat read of this process. Thread-safe: each read replaces the last one as a whole."""
 
     def __init__(
         self,
         keys: Keys,
         *,
         window_seconds: float = WINDOW_SECONDS,
-        pulse_seconds: float = PULSE_SECONDS,
+        interval_seconds: float = PULSE_SECONDS,
         confirm_seconds: float = CONFIRM_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._keys = keys
         self._window_seconds = max(window_seconds, WINDOW_SECONDS)
-        self._pulse_seconds = pulse_seconds
+        self._interval_seconds = interval_seconds
         self._confirm_seconds = confirm_seconds
         self._clock = clock
         self._now = now
@@ -97,14 +97,14 @@ class Pulse:
         self.info: Mapping[str, str] = {}
 
     def commands(self, *, at_once: bool = False) -> Sequence[Command]:
-        """Give what to put at the head of a trip; nothing if the last pulse is not a second old.
+        """Give what to put at the head of a trip; nothing if the last heartbeats is not a second old.
 
         They may be sent twice. Whoever sends them hands the replies to `hear`, before those that follow are used.
         """
         if self._clock() < self._due_at and not at_once:
             return ()
-        self._due_at = self._clock() + self._pulse_seconds
-        # Asked for by the time of the last pulse, because the time of this one is not known yet.
+        self._due_at = self._clock() + self._interval_seconds
+        # Asked for by the time of the last heartbeats, because the time of this one is not known yet.
         since = self._heard.at - self._window_seconds if self._heard is not None else "-inf"
         # All of INFO, for Redis before 7 gives one section or all.
         always: tuple[Command, ...] = (
@@ -118,7 +118,7 @@ class Pulse:
     def _new_epoch(self) -> str:
         return f"{self._now():{_SECOND}}/{secrets.token_hex(4)}"
 
-    def hear(self, replies: Sequence[Any]) -> None:
+    def update(self, replies: Sequence[Any]) -> None:
         """Take the replies to `commands`, raw or as redis-py parses them; an error that the store replied is given."""
         time_, instances, info, epoch = replies[-_REPLIES:]
         self.info = {} if isinstance(info, Exception) else _facts(info)
@@ -146,7 +146,7 @@ class Pulse:
             }
 
     def _is_another_store(self, at: float, heard_at: float) -> bool:
-        """Tell whether the last pulse came from another server, or by another clock."""
+        """Tell whether the last heartbeats came from another server, or by another clock."""
         if self._heard is None:
             return False
         jump_seconds = (at - self._heard.at) - (heard_at - self._heard_at)
@@ -171,7 +171,7 @@ class Pulse:
         """List what an operator should know: that this process has seen the store lose its data, for a day."""
         return [self._loss] if self._loss is not None and self._now() - self._loss_at <= TOLD else []
 
-    def lose_contact(self) -> None:
+    def mark_unreachable(self) -> None:
         """Remember that the store could not be reached just now."""
         self._listening_since = self._clock()
         self._due_at = -math.inf

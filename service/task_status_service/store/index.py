@@ -36,7 +36,7 @@ class Index:
         keys = [f"{index}state:{state}" for state in states]
         if wanted.name:
             keys.append(f"{index}name:{wanted.name}")
-        wish = _Wish(
+        wish = PageQuery(
             limit=limit,
             look_at=MAX_LOOKED_AT,
             states=list(wanted.states) or None,
@@ -54,7 +54,7 @@ class Index:
         )
 
 
-class _Wish(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PageQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What page.lua is asked; times in milliseconds as text, for Lua's numbers print as they like."""
 
     limit: int

@@ -20,7 +20,7 @@ from typing import Any, Final
 import hiredis
 import redis
 
-from task_status_service.store.heartbeats import Command, Pulse
+from task_status_service.store.heartbeats import Command, Heartbeats
 
 #: how long a read waits at most. The connection's own timeouts end it far earlier where Redis does not answer; this is
 #: for a process that has so much to do that nobody gets a turn
@@ -57,18 +57,18 @@ class _Read:
         self.answered.release()
 
 
-class _Ride(_Read):
-    """What the pulse asks for."""
+class _HeartbeatRead(_Read):
+    """What the heartbeats asks for."""
 
-    __slots__ = ("_pulse",)
+    __slots__ = ("_heartbeats",)
 
-    def __init__(self, commands: Sequence[Command], pulse: Pulse) -> None:
+    def __init__(self, commands: Sequence[Command], heartbeats: Heartbeats) -> None:
         super().__init__(commands)
-        self._pulse = pulse
+        self._heartbeats = heartbeats
 
     def take(self, replies: list[Any]) -> None:
         super().take(replies)
-        self._pulse.hear(replies)
+        self._heartbeats.update(replies)
 
 
 def _replies_to(read: _Read, seconds: float) -> list[Any]:
@@ -82,12 +82,12 @@ def _replies_to(read: _Read, seconds: float) -> list[Any]:
 class Reader:
     """Gather the concurrent reads of one process. Opens nothing until it is used."""
 
-    def __init__(self, client: redis.Redis, *, pulse: Pulse | None = None) -> None:
+    def __init__(self, client: redis.Redis, *, heartbeats: Heartbeats | None = None) -> None:
         """Take the client from whose pool the one connection comes: by TCP, TLS, Unix socket or Sentinel.
 
-        `pulse` rides on its trips.
+        `heartbeats` rides on its trips.
         """
-        self._pulse = pulse
+        self._heartbeats = heartbeats
         self._pool = client.connection_pool
         self._connection = _Connection(self._pool)
         self._waiting: deque[_Read] = deque()
@@ -162,9 +162,9 @@ class Reader:
         return reads
 
     def _answer(self, reads: list[_Read]) -> None:
-        if self._pulse is not None and (asked := self._pulse.commands()):
+        if self._heartbeats is not None and (asked := self._heartbeats.commands()):
             # First, so that it is heard before the reads are answered.
-            reads = [_Ride(asked, self._pulse), *reads]
+            reads = [_HeartbeatRead(asked, self._heartbeats), *reads]
         for is_last in (False, True):
             try:
                 self._connection.exchange(reads)

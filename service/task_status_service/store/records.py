@@ -16,7 +16,7 @@ from task_status_worker.record.model import Note
 
 from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot
 from task_status_service.store.errors import named_errors
-from task_status_service.store.heartbeats import Command, Pulse
+from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
 from task_status_service.use_cases.durability import StoreReport, warnings_of, weaknesses_of
@@ -63,15 +63,15 @@ class RedisStore:
         results: redis.Redis | None,
         keys: Keys,
         retention: Retention,
-        pulse: Pulse | None = None,
+        heartbeats: Heartbeats | None = None,
     ) -> None:
         """Take the client for records, and one for results if they are elsewhere: reading then takes two trips."""
         self._records = records
         self._results = results
         self._keys = keys
         self._retention = retention
-        self._pulse = pulse or Pulse(keys)
-        self._reader = Reader(records, pulse=self._pulse)
+        self._heartbeats = heartbeats or Heartbeats(keys)
+        self._reader = Reader(records, heartbeats=self._heartbeats)
         self._results_reader = Reader(results) if results is not None else None
         self._index = Index(records, keys=keys)
         self._note_script = records.register_script(NOTE_SCRIPT)
@@ -156,7 +156,7 @@ class RedisStore:
             wrong_type=isinstance(meta, Exception),
             known=known is not None,
             known_owner=known if isinstance(known, bytes) and not fields else b"",
-            silence_seconds=self._pulse.silence_seconds(fields),
+            silence_seconds=self._heartbeats.silence_seconds(fields),
         )
 
     def note(self, note: Note) -> datetime:
@@ -225,25 +225,25 @@ class RedisStore:
         """Find out how the store is, in one trip: who was seen, and whether it keeps what it is told."""
         with self._named_errors():
             pipeline: Any = self._records.pipeline(transaction=False)
-            asked = self._pulse.commands(at_once=True)
+            asked = self._heartbeats.commands(at_once=True)
             for command in asked:
                 pipeline.execute_command(*command)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
             pipeline.config_get("save")
             *heard, time_, newest, config = pipeline.execute(raise_on_error=False)
-            self._pulse.hear(heard)
+            self._heartbeats.update(heard)
             for answer in (time_, newest):
                 if isinstance(answer, Exception):
                     raise answer
         # Managed ones forbid CONFIG.
         save = None if isinstance(config, Exception) else config.get("save")
-        info = self._pulse.info
+        info = self._heartbeats.info
         return StoreReport(
             worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
-            epoch=self._pulse.epoch,
+            epoch=self._heartbeats.epoch,
             weaknesses=weaknesses_of(info, save=save),
-            warnings=[*self._pulse.warnings, *warnings_of(info, save=save)],
+            warnings=[*self._heartbeats.warnings, *warnings_of(info, save=save)],
         )
 
     def publishers(self) -> list[redis.Redis]:
@@ -251,7 +251,7 @@ class RedisStore:
         return [self._records] if self._results is None else [self._records, self._results]
 
     def _named_errors(self) -> AbstractContextManager[None]:
-        return named_errors(self._pulse.lose_contact)
+        return named_errors(self._heartbeats.mark_unreachable)
 
     def close(self) -> None:
         """Close every connection."""

@@ -70,8 +70,8 @@ class TaskType(msgspec.Struct, frozen=True):
     announced_at: float = 0.0
 
 
-class Offer(msgspec.Struct, frozen=True):
-    """Offer a task type: it may be submitted, and so many workers would run it."""
+class AvailableTaskType(msgspec.Struct, frozen=True):
+    """AvailableTaskType a task type: it may be submitted, and so many workers would run it."""
 
     task_type: TaskType
     #: live worker instances that know it and read the queue where it goes
@@ -130,7 +130,7 @@ class Catalog:
         """Tell whether workers with the kit take tasks of this name."""
         return self._announced(name) is not None
 
-    def offers(self) -> list[Offer]:
+    def offers(self) -> list[AvailableTaskType]:
         """List the types that may be submitted, by name; of what is allowed by prefix those that are announced."""
         self._refresh()
         names = self._types.keys() | (self._allowed.exact if self._allowed is not None else frozenset())
@@ -138,7 +138,7 @@ class Catalog:
             self._offer(self._types.get(name) or TaskType(name)) for name in sorted(names) if self._is_offered(name)
         ]
 
-    def offer(self, name: str) -> Offer:
+    def offer(self, name: str) -> AvailableTaskType:
         """Give the type that may be submitted under this name.
 
         Raises:
@@ -152,13 +152,13 @@ class Catalog:
     def _is_offered(self, name: str) -> bool:
         return not name.startswith(_FORBIDDEN) and (self._allowed is None or name in self._allowed)
 
-    def _offer(self, task_type: TaskType) -> Offer:
+    def _offer(self, task_type: TaskType) -> AvailableTaskType:
         if self._clock() >= self._workers_fresh_until:
             self._workers = Counter(
                 (name, queue) for one in self._served() for name in one.task_types for queue in one.queues
             )
             self._workers_fresh_until = self._clock() + FRESH_SECONDS
-        return Offer(task_type, self._workers[task_type.name, task_type.queue])
+        return AvailableTaskType(task_type, self._workers[task_type.name, task_type.queue])
 
     def _served(self) -> Iterator[_Serving]:
         """Read what the live worker instances serve; what cannot be read serves nothing."""

@@ -22,7 +22,7 @@ from task_status_service.errors import (
     Unavailable,
     UnknownTaskType,
 )
-from task_status_service.status import TaskState, TaskStatus, View, seen
+from task_status_service.status import TaskState, TaskStatus, Visibility, redact_for
 from task_status_service.task_types.arguments import check_arguments
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
@@ -220,7 +220,7 @@ class Submitter:
     def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
             # From outside: whoever sends the same again may have another key of the same owner.
-            answer = msgspec.json.encode(seen(status, View.OUTSIDE)) if status else None
+            answer = msgspec.json.encode(redact_for(status, Visibility.PUBLIC)) if status else None
             self._store.end_lease(lease.claim, lease.holder, answer)
 
 

@@ -27,12 +27,12 @@ from task_status_service.status import (
     Snapshot,
     TaskState,
     TaskStatus,
-    View,
+    Visibility,
     decode,
     is_ending,
-    seen,
+    redact_for,
 )
-from task_status_service.status.cache import Decoded, Decodings
+from task_status_service.status.cache import CachedStatus, StatusCache
 from task_status_service.use_cases.durability import VolatileStore
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.use_cases.lost_workers import LostTasks
@@ -45,7 +45,7 @@ _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     """Hold some tasks of a list."""
 
-    items: list[Decoded]
+    items: list[CachedStatus]
     #: where the next page begins; None if this is the last
     next: Position | None = None
     #: ids that were asked for of which nothing is stored
@@ -112,8 +112,8 @@ class Tracker:
         self._broker = broker
         self._final_states = final_states
         self._tracebacks = tracebacks
-        self._outside = Decodings(final_states, View.OUTSIDE)
-        self._inside = Decodings(final_states, View.INSIDE)
+        self._outside = StatusCache(final_states, Visibility.PUBLIC)
+        self._inside = StatusCache(final_states, Visibility.OPERATOR)
         self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
         self.readiness = Readiness(store, broker, volatile_store=volatile_store)
 
@@ -138,7 +138,7 @@ class Tracker:
         """Read some tasks, whosever they are, in their order and in one round trip; empty where there is nothing."""
         return map(self._lost.settle, self._store.read_many(task_ids))
 
-    def _seen_by(self, caller: Caller) -> Decodings:
+    def _seen_by(self, caller: Caller) -> StatusCache:
         return self._inside if self._tracebacks and caller.may(Scope.TRACEBACKS) else self._outside
 
     def version(self, snapshot: Snapshot, caller: Caller) -> str:
@@ -152,7 +152,7 @@ class Tracker:
         """Tell whether the end of a task is stored and is about to be told."""
         return is_ending(snapshot, final_states=self._final_states)
 
-    def decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> Decoded:
+    def decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> CachedStatus:
         """Decode what was read as a caller may see it, of this version if that is known already.
 
         Raises:
@@ -165,7 +165,7 @@ class Tracker:
 
     def decoded_many(
         self, task_ids: Sequence[str], caller: Caller, *, inline_size: int = MAX_INLINE_SIZE
-    ) -> Iterator[Decoded]:
+    ) -> Iterator[CachedStatus]:
         """Read and decode some tasks, in their order and in one round trip, without those that are not there.
 
         Raises:
@@ -257,11 +257,11 @@ class Tracker:
             worker = None if status.celery_state in _WAITING else status.worker
             with contextlib.suppress(BrokerUnavailable):
                 self._broker.cancel(task_id, terminate=terminate, worker=worker)
-        return seen(status, self._seen_by(caller).view)
+        return redact_for(status, self._seen_by(caller).view)
 
     def _cancelable(self, task_id: str, caller: Caller) -> TaskStatus:
         # From inside: where it runs is where it is canceled.
-        status = decode(self.read(task_id, caller), final_states=self._final_states, view=View.INSIDE)
+        status = decode(self.read(task_id, caller), final_states=self._final_states, view=Visibility.OPERATOR)
         if status is None:
             raise TaskNotFound
         if status.done and status.state is not TaskState.CANCELED:

@@ -9,7 +9,7 @@ import msgspec
 from task_status_service.access.caller import Caller
 from task_status_service.errors import Fault, InvalidArguments, Unavailable
 from task_status_service.status import Snapshot
-from task_status_service.status.cache import Decoded
+from task_status_service.status.cache import CachedStatus
 from task_status_service.use_cases.tracker import Tracker
 
 #: how often one who waits looks whether its client is still there, and what could not be read can be now
@@ -47,10 +47,10 @@ class Feed(Protocol):
         ...
 
 
-class Seen(msgspec.Struct, frozen=True):
+class StatusEvent(msgspec.Struct, frozen=True):
     """One status of a stream, and the versions of all its tasks as of then."""
 
-    decoded: Decoded
+    decoded: CachedStatus
     versions: Mapping[str, str]
 
 
@@ -118,10 +118,10 @@ class Watcher:
         """
         return self._feed.watch(task_ids, caller=counted_as)
 
-    def read(self, task_ids: Sequence[str], caller: Caller) -> list[Decoded]:
+    def read(self, task_ids: Sequence[str], caller: Caller) -> list[CachedStatus]:
         """Read the tasks of a stream that is about to begin, in one round trip.
 
-        Decoded at once: what is stored may be far larger than what is told of it.
+        CachedStatus at once: what is stored may be far larger than what is told of it.
 
         Raises:
             InvalidArguments: naming those that are not there for this caller.
@@ -132,13 +132,13 @@ class Watcher:
             raise InvalidArguments("There is nothing to watch.", faults)
         return decoded
 
-    def is_at_end(self, decoded: Sequence[Decoded], known: Mapping[str, str]) -> bool:
+    def is_at_end(self, decoded: Sequence[CachedStatus], known: Mapping[str, str]) -> bool:
         """Tell whether all tasks are done and their last versions are known."""
         return all(one.status.done and _is_same(known.get(one.status.id), one.version) for one in decoded)
 
     def stream(
-        self, watch: Watch, decoded: Sequence[Decoded], known: Mapping[str, str], caller: Caller
-    ) -> Iterator[Seen | None]:
+        self, watch: Watch, decoded: Sequence[CachedStatus], known: Mapping[str, str], caller: Caller
+    ) -> Iterator[StatusEvent | None]:
         """Give each status of which `known` does not name the beginning of the version, until all are done.
 
         None now and then if there is nothing to say. A task that is gone, forgotten or lost, is watched no more. It
@@ -157,7 +157,7 @@ class Watcher:
                 is_known = _is_same(versions.get(one.status.id), one.version)
                 versions[one.status.id] = one.version
                 if not is_known:
-                    yield Seen(one, dict(versions))
+                    yield StatusEvent(one, dict(versions))
             if not pending or watch.is_over or self._clock() >= deadline:
                 return
             # A hint comes once: what cannot be read now is tried again.

@@ -8,10 +8,10 @@ import functools
 import json
 
 import pytest
-from api.conftest import announce
-from api.problems import problem_of
-from fakes import MemoryBroker, MemoryFeed, MemoryStore
-from keys import UNLIMITED, WORKING, MemoryKeys, bearer
+from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
+from support.keys import UNLIMITED, WORKING, MemoryKeys, bearer
+from support.problems import problem_of
+from support.use_cases import announce
 from task_status_service.access.caller import Scope
 from task_status_service.api.auth.authentication import Access
 from task_status_service.app import create_api

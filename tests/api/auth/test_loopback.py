@@ -1,7 +1,7 @@
 """A server without keys is for its machine, and not for the pages that are open on it."""
 
 import pytest
-from api.problems import problem_of
+from support.problems import problem_of
 from task_status_service.api.auth.authentication import Access
 from task_status_service.app import create_api
 

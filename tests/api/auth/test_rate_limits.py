@@ -1,8 +1,8 @@
 """How often one may ask: counted by owner, told in headers, and nobody held up by others."""
 
 import pytest
-from api.problems import problem_of
-from keys import MemoryKeys, bearer
+from support.keys import MemoryKeys, bearer
+from support.problems import problem_of
 from task_status_service.access.rate_limit import RateLimit
 from task_status_service.api.auth.authentication import Access
 from task_status_service.api.auth.rate_limits import FAILURES, Limits

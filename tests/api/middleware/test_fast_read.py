@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stored_values import ROWS, stored_bytes
+from support.stored_values import ROWS, stored_bytes
 from task_status_worker.record.model import Fact, Note
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": []}

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import msgspec
 import pytest
-from documented import COMMITTED, resolved
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
-from stored_values import ROWS, snapshot_of
+from support.documented import COMMITTED, resolved
+from support.stored_values import ROWS, snapshot_of
 from task_status_service.status import decode
 
 #: by hand: jsonschema checks `date-time` only where another package is there
@@ -211,7 +211,7 @@ def test_style(document):
         if schema.get("additionalProperties") is False
     }
     # What may gain a property in an answer must not be closed.
-    assert closed == {"Submission", "Cancellation", "TokenWish"}
+    assert closed == {"Submission", "Cancellation", "TokenRequest"}
 
 
 def test_enums_are_named(document):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from servers import RedisServer, free_port, running, running_redis, wait_until
+from support.servers import RedisServer, free_port, running, running_redis, wait_until
 from task_status_service.app import create_app
 from task_status_service.dev.redis_server import find_redis_server
 from task_status_service.settings import Settings

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fakes import MemoryFeed
-from servers import RedisServer, running_redis, wait_until
+from support.fakes import MemoryFeed
+from support.servers import RedisServer, running_redis, wait_until
 from task_status_service.errors import TooManyWatches
 from task_status_service.status import Snapshot
 from task_status_service.store.feed import REREAD_SECONDS, Feed

@@ -1,4 +1,4 @@
-"""The pulse on a real Redis: it costs no trip, and what it tells of instances, lost tasks and the data is true."""
+"""The heartbeats on a real Redis: it costs no trip, and what it tells of instances, lost tasks and the data is true."""
 
 import json
 import time
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import redis
-from round_trips import SENT, counting_client
-from servers import RedisServer, running_redis
+from support.round_trips import SENT, counting_client
+from support.servers import RedisServer, running_redis
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState, decode
 from task_status_service.store.feed import Feed
-from task_status_service.store.heartbeats import Pulse
+from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.codec import unpack
@@ -30,15 +30,15 @@ FOR_LONG = LOST_SECONDS * 1.5
 
 
 class Arranged:
-    """A store and a tracker with a pulse on every trip, and the hands of a worker."""
+    """A store and a tracker with a heartbeats on every trip, and the hands of a worker."""
 
-    def __init__(self, url: str, *, results_url: str | None = None, pulse: Pulse | None = None) -> None:
+    def __init__(self, url: str, *, results_url: str | None = None, heartbeats: Heartbeats | None = None) -> None:
         self.store = RedisStore(
             counting_client(url),
             results=connect_to(results_url, sentinel_master="") if results_url else None,
             keys=KEYS,
             retention=Retention(),
-            pulse=pulse or Pulse(KEYS, pulse_seconds=0.0, confirm_seconds=0.0),
+            heartbeats=heartbeats or Heartbeats(KEYS, interval_seconds=0.0, confirm_seconds=0.0),
         )
         self.hands = redis.Redis.from_url(url)
         self.results = redis.Redis.from_url(results_url or url)
@@ -84,9 +84,9 @@ def arranged(request: pytest.FixtureRequest, old_url: str) -> Iterator[Arranged]
 
 
 def test_it_costs_no_trip(redis_url: str) -> None:
-    """A read of one, and of many, is one trip with the pulse in it, and without."""
-    for pulse_seconds, pulses in ((0.0, 1), (1_000.0, 0)):
-        arranged = Arranged(redis_url, pulse=Pulse(KEYS, pulse_seconds=pulse_seconds))
+    """A read of one, and of many, is one trip with the heartbeats in it, and without."""
+    for interval_seconds, pulses in ((0.0, 1), (1_000.0, 0)):
+        arranged = Arranged(redis_url, heartbeats=Heartbeats(KEYS, interval_seconds=interval_seconds))
         store = arranged.store
         store.read("t-1")  # connects
         store.report()  # connects

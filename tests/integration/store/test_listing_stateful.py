@@ -16,7 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from servers import RedisServer
+from support.servers import RedisServer
 from task_status_service.status import TaskState
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.listing import Filter, Position

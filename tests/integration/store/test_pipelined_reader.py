@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from servers import RedisServer, running_redis, wait_until
+from support.servers import RedisServer, running_redis, wait_until
 from task_status_service.store.pipelined_reader import Reader
 from task_status_service.store.records import SOCKET_SECONDS, connect_to
 

@@ -3,7 +3,7 @@
 import threading
 import time
 
-from servers import RedisServer
+from support.servers import RedisServer
 from task_status_service.store.pubsub import Listener
 from task_status_service.store.records import connect_to
 

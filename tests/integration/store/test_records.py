@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import pytest
 import redis
-from fakes import MemoryStore
-from round_trips import SENT, counting_client
-from servers import running_redis
+from support.fakes import MemoryStore
+from support.round_trips import SENT, counting_client
+from support.servers import running_redis
 from task_status_service.errors import StoreFull, StoreUnavailable
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 from task_status_service.store.records import RedisStore, connect_to

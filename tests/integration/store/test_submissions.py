@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import msgspec
 import pytest
 import redis
-from fakes import MemoryBroker, MemoryStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from round_trips import SENT, counting_client
-from servers import RedisServer
+from support.fakes import MemoryBroker, MemoryStore
+from support.round_trips import SENT, counting_client
+from support.servers import RedisServer
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.status import TaskState

@@ -14,7 +14,7 @@ import pytest
 import redis
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
-from servers import wait_until
+from support.servers import wait_until
 from task_status_worker import install
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.keys import Keys

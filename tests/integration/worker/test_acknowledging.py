@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from celery import Celery
 from celery.worker.request import Request
-from servers import running_redis
+from support.servers import running_redis
 from task_status_worker.request import StatusRequest
 
 

@@ -12,7 +12,7 @@ from celery import Celery, Task, group, signals
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
-from servers import RedisServer
+from support.servers import RedisServer
 from task_status_worker import fail, finish, report
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record.model import Fact

@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from servers import RedisServer, free_port, running_redis, wait_until
+from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.connection import connect, is_redis_url
 from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
 from task_status_worker.record.model import Fact, Note
-from task_status_worker.recorder import Flags, Recorder, Refused, Seen, Unreachable
+from task_status_worker.recorder import Flags, Recorder, Refused, StatusEvent, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 
 KEYS = Keys("kit:")
@@ -155,8 +155,8 @@ def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: st
         recorder = recorder_for(redis_url)
         scores = []
         for _ in range(5):
-            assert recorder.see_worker("w@h/1") is not Seen.NO
-            assert recorder.see_worker("w@h/1") is Seen.AGAIN
+            assert recorder.see_worker("w@h/1") is not StatusEvent.NO
+            assert recorder.see_worker("w@h/1") is StatusEvent.AGAIN
             seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
             assert set(seen) == {b"quiet", b"w@h/1"}
             scores.append(seen[b"w@h/1"])

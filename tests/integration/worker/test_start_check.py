@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from celery import Task, signals
 from celery.app.trace import trace_task
-from servers import free_port, wait_until
+from support.servers import free_port, wait_until
 from task_status_worker import install, report
 from task_status_worker.record.model import Fact, Note
 

@@ -1,7 +1,7 @@
 """How callers are told and remembered: quick, for a second, and not without bounds."""
 
 import pytest
-from keys import MemoryKeys, bearer
+from support.keys import MemoryKeys, bearer
 from task_status_service.access.api_keys import Keyring
 from task_status_service.access.caller import ANYBODY
 from task_status_service.api.auth import authentication

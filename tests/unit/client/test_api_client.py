@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from servers import free_port
+from support.servers import free_port
 from task_status_service.client.api_client import Client
 from task_status_service.client.exit_codes import ClientError, ExitCode
 from task_status_service.client.follow import follow

@@ -12,7 +12,7 @@ def test_the_service_does_not_import_its_client(words):
     script = f"""
 import sys
 sys.argv = ["task-status", *{words.split()!r}]
-from task_status_service.cli import main
+from task_status_service.cli.main import main
 main(standalone_mode=False)
 print([name for name in ("rich", "urllib3", "task_status_service.client") if name in sys.modules])
 """

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 from faults.checker import NEVER_BACK, PROMISES, Promise, check, explain, totals
-from faults.history import Answer, Fault, Seen, SeenFailure
+from faults.history import Answer, Fault, SeenFailure, StatusEvent
 from faults.truth import Deed
 
 ID = "t-1"
@@ -20,7 +20,7 @@ def status(state="queued", **fields):
         "failure": SeenFailure("exception") if state == "failed" else None,
         **fields,
     }
-    seen = Seen(**fields)
+    seen = StatusEvent(**fields)
     return msgspec.structs.replace(seen, whole=msgspec.json.encode(seen).decode()) if done and not seen.whole else seen
 
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from stored_values import ROWS, ROWS_BY_ID, snapshot_of
-from task_status_service.status import MAX_INLINE_SIZE, Snapshot, View, cache
-from task_status_service.status.cache import MAX_REMEMBERED_BYTES, Decodings
+from support.stored_values import ROWS, ROWS_BY_ID, snapshot_of
+from task_status_service.status import MAX_INLINE_SIZE, Snapshot, Visibility, cache
+from task_status_service.status.cache import MAX_REMEMBERED_BYTES, StatusCache
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE
 
 
@@ -29,7 +29,7 @@ def snapshot(task_id, **meta):
 
 def test_once(decoded_ids):
     """What was said once is said again without decoding, until it changes."""
-    its = Decodings({}, View.INSIDE)
+    its = StatusCache({}, Visibility.OPERATOR)
 
     assert its.decoded(snapshot("a")) is its.decoded(snapshot("a"))
     assert its.decoded(snapshot("a", status="SUCCESS")).status.done
@@ -39,7 +39,7 @@ def test_once(decoded_ids):
 def test_no_more_than_it_may(decoded_ids, monkeypatch):
     """Neither too many statuses nor long ones; what is forgotten is decoded again."""
     monkeypatch.setattr(cache, "MAX_REMEMBERED", 2)
-    its = Decodings({}, View.INSIDE)
+    its = StatusCache({}, Visibility.OPERATOR)
 
     for task_id in ("a", "b", "c", "c", "b", "a"):
         its.decoded(snapshot(task_id))
@@ -51,7 +51,7 @@ def test_no_more_than_it_may(decoded_ids, monkeypatch):
 
 def test_what_a_list_leaves_out_is_not_left_out_elsewhere():
     """A list cuts long results; whoever reads the task alone afterwards gets the whole."""
-    its = Decodings({}, View.INSIDE)
+    its = StatusCache({}, Visibility.OPERATOR)
     large = snapshot("a", status="SUCCESS", result="x" * (MAX_LISTED_SIZE + 1))
 
     assert its.decoded(large, inline_size=MAX_LISTED_SIZE).status.result is None
@@ -62,10 +62,10 @@ def test_versions_tell_tasks_and_settings_apart():
     """The same bytes of another task, or under other settings, or seen from elsewhere, are another version."""
     custom = [Snapshot(task_id=task_id, meta=b'{"status": "PARTIAL"}') for task_id in "ab"]
     versions = {
-        Decodings(states, view).version(one)
+        StatusCache(states, view).version(one)
         for one in custom
         for states in ({}, {"PARTIAL": "succeeded"})
-        for view in View
+        for view in Visibility
     }
 
     assert len(versions) == 8
@@ -80,8 +80,8 @@ CUT = ROWS_BY_ID["h-big-exctype"]
 @given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from([MAX_LISTED_SIZE, MAX_INLINE_SIZE])), max_size=30))
 def test_as_if_nothing_were_remembered(asked):
     """Real stored values, alone or in a list, in any order, some of them twice."""
-    remembering = Decodings({}, View.INSIDE)
+    remembering = StatusCache({}, Visibility.OPERATOR)
 
     for row, inline_size in asked:
-        fresh = Decodings({}, View.INSIDE).decoded(snapshot_of(row), inline_size=inline_size)
+        fresh = StatusCache({}, Visibility.OPERATOR).decoded(snapshot_of(row), inline_size=inline_size)
         assert remembering.decoded(snapshot_of(row), inline_size=inline_size) == fresh

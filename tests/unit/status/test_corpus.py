@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from stored_values import ROWS, snapshot_of, stored_bytes
+from support.stored_values import ROWS, snapshot_of, stored_bytes
 from task_status_service.status import decode
 
 OMITTED = "__omitted_here__"

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored_values import ROWS, stored_bytes
+from support.stored_values import ROWS, stored_bytes
 from task_status_service.status import Snapshot, TaskState, TaskStatus, decode
 from task_status_service.status.stored.bounds import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
 from task_status_worker.record.model import Fact, Record

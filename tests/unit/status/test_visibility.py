@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from task_status_service.status import Snapshot, View, decode
+from task_status_service.status import Snapshot, Visibility, decode
 
 URL = "postgres://bob:kanarienvogel@db/prod"
 
@@ -16,7 +16,7 @@ def status_of(view, *, state="FAILURE", exc_type="OperationalError", traceback=N
     return decode(Snapshot(task_id="a", meta=json.dumps(meta).encode(), record=record), view=view)
 
 
-@pytest.mark.parametrize("view", View)
+@pytest.mark.parametrize("view", Visibility)
 @pytest.mark.parametrize("state", ["FAILURE", "RETRY", "REVOKED"])
 def test_no_credentials(view, state):
     """From nowhere: neither in the message, nor in details, nor in a traceback, nor in a made-up type."""
@@ -28,7 +28,7 @@ def test_no_credentials(view, state):
 
 def test_from_outside():
     """No traceback, no worker, no path."""
-    status = status_of(View.OUTSIDE, file="/srv/shop/in.csv")
+    status = status_of(Visibility.PUBLIC, file="/srv/shop/in.csv")
 
     assert status.worker is None
     assert status.failure.traceback is None
@@ -39,7 +39,7 @@ def test_from_outside():
 
 def test_from_inside():
     """All of them."""
-    status = status_of(View.INSIDE, file="/srv/shop/in.csv")
+    status = status_of(Visibility.OPERATOR, file="/srv/shop/in.csv")
 
     assert status.worker == "celery@build-7"
     assert status.failure.traceback == 'File "/srv/shop/db.py"\npostgres://[redacted]@db/prod'
@@ -50,7 +50,7 @@ def test_from_inside():
 def test_without_a_message():
     """Nothing to say is nothing to hide."""
     record = {b"fact": b"FINISHED", b"outcome": b"FAILURE", b"final": b"1"}
-    status = decode(Snapshot(task_id="a", record=record), view=View.OUTSIDE)
+    status = decode(Snapshot(task_id="a", record=record), view=Visibility.PUBLIC)
 
     assert status.failure.message is None
     assert status.failure.traceback is None
@@ -60,5 +60,5 @@ def test_what_an_author_shows_stays():
     """A result and a custom meta are what the task says on purpose."""
     for state, shown in (("SUCCESS", "result"), ("PROGRESS", "meta")):
         meta = {"status": state, "result": {"token": URL, "file": "/srv/x/y"}}
-        status = decode(Snapshot(task_id="a", meta=json.dumps(meta).encode()), view=View.OUTSIDE)
+        status = decode(Snapshot(task_id="a", meta=json.dumps(meta).encode()), view=Visibility.PUBLIC)
         assert getattr(status, shown) == meta["result"]

@@ -1,4 +1,4 @@
-"""The pulse: who is silent and for how long, and above all who is not."""
+"""The heartbeats: who is silent and for how long, and above all who is not."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from task_status_service.status import LOST_SECONDS
-from task_status_service.store.heartbeats import CONFIRM_SECONDS, PULSE_SECONDS, TOLD, WINDOW_SECONDS, Pulse
+from task_status_service.store.heartbeats import CONFIRM_SECONDS, PULSE_SECONDS, TOLD, WINDOW_SECONDS, Heartbeats
 from task_status_worker.record.keys import Keys
 
 #: what the store's clock says when this process's says 0
@@ -17,7 +17,7 @@ FORBIDDEN = RuntimeError("NOPERM this user has no permissions to run the 'info' 
 
 
 class World:
-    """A store that answers a pulse, one instance and the clocks."""
+    """A store that answers a heartbeats, one instance and the clocks."""
 
     def __init__(self, **options):
         self.seconds = 0.0
@@ -26,20 +26,20 @@ class World:
         self.info = {"uptime_in_seconds": "100000", "run_id": "a", "role": "master", "maxmemory": "0"}
         self.epoch = b"2026-01-01T00:00:00Z/1"
         self.shift_seconds = 0.0
-        self.pulse = Pulse(Keys(), clock=lambda: self.seconds, now=lambda: self.now, **options)
+        self.heartbeats = Heartbeats(Keys(), clock=lambda: self.seconds, now=lambda: self.now, **options)
 
     def asked(self, **options):
-        return self.pulse.commands(**options)
+        return self.heartbeats.commands(**options)
 
     def beat(self, *, after=0.0):
         """Let time pass, and hear what the store says then."""
         self.seconds += after
         at = REDIS_TIME + self.seconds + self.shift_seconds
         seen = [item for member, score in self.workers.items() for item in (member, str(score).encode())]
-        self.pulse.commands(at_once=True)
+        self.heartbeats.commands(at_once=True)
         time_ = [str(int(at)).encode(), str(int(at % 1 * 1e6)).encode()]
         info = self.info if isinstance(self.info, Exception) else self.raw_info()
-        self.pulse.hear([time_, seen, info, self.epoch])
+        self.heartbeats.update([time_, seen, info, self.epoch])
 
     def raw_info(self):
         lines = [f"{name}:{fact}" for name, fact in self.info.items()]
@@ -47,7 +47,7 @@ class World:
 
     def silence(self, **fields):
         packed = {name.encode(): str(value).encode() for name, value in fields.items()}
-        return self.pulse.silence_seconds(RUNNING | packed)
+        return self.heartbeats.silence_seconds(RUNNING | packed)
 
 
 def test_at_most_once_a_second():
@@ -60,7 +60,7 @@ def test_at_most_once_a_second():
     assert world.asked(at_once=True)
     world.seconds = 2 * PULSE_SECONDS
     assert world.asked()
-    world.pulse.lose_contact()
+    world.heartbeats.mark_unreachable()
     assert world.asked()
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_known(record):
     world = World()
     world.beat()
 
-    assert world.pulse.silence_seconds(record) is None
+    assert world.heartbeats.silence_seconds(record) is None
 
 
 def test_nothing_is_known_before_the_first_pulse():
@@ -114,7 +114,7 @@ def test_nothing_is_known_before_the_first_pulse():
 
 
 def test_an_instance_that_is_new():
-    """A start is a sign of life: its first heartbeat may come later, and later than the pulse that is at hand."""
+    """A start is a sign of life: its first heartbeat may come later, and later than the heartbeats that is at hand."""
     world = World()
     world.beat(after=1000)
     now_ms = int((REDIS_TIME + 1000) * 1000)
@@ -146,7 +146,7 @@ def test_an_outage_makes_nobody_silent():
     world.beat()
     for _ in range(20):
         world.seconds += 1
-        world.pulse.lose_contact()
+        world.heartbeats.mark_unreachable()
     assert world.silence() == 0
     world.beat(after=2)
     assert world.silence() == 2
@@ -207,22 +207,22 @@ def test_a_store_that_does_not_say():
         world.info = info
         world.beat(after=30)
         assert world.silence() == 30
-        assert world.pulse.epoch == world.epoch.decode()
+        assert world.heartbeats.epoch == world.epoch.decode()
 
 
 def test_a_store_that_says_nothing():
     """While it loads its data, or where everything is forbidden, nothing is known, and nothing breaks."""
     world = World()
-    world.pulse.hear([FORBIDDEN] * 5)
+    world.heartbeats.update([FORBIDDEN] * 5)
 
-    assert (world.silence(), world.pulse.epoch, dict(world.pulse.info)) == (None, None, {})
+    assert (world.silence(), world.heartbeats.epoch, dict(world.heartbeats.info)) == (None, None, {})
 
 
 def test_as_redis_py_parses_it():
     """A pipeline gives the same replies as other types."""
     world = World()
     info = {"uptime_in_seconds": 7, "run_id": "a", "role": "master"}
-    world.pulse.hear([(int(REDIS_TIME), 0), [[b"w@h/1", REDIS_TIME - 60.0]], info, b"e"])
+    world.heartbeats.update([(int(REDIS_TIME), 0), [[b"w@h/1", REDIS_TIME - 60.0]], info, b"e"])
 
     assert world.silence() == 7
 
@@ -231,24 +231,24 @@ def test_data_that_is_lost(caplog):
     """An epoch that is gone, or another one, is logged once, told for a day, and set anew."""
     world = World()
     world.beat()
-    assert world.pulse.warnings == []
+    assert world.heartbeats.warnings == []
     world.epoch = None
     for _ in range(3):
         world.beat(after=1)
     assert len(caplog.records) == 1
     assert "The store has lost its data" in caplog.text
-    [warning] = world.pulse.warnings
+    [warning] = world.heartbeats.warnings
     assert "2026-01-01T00:00:00Z/1" in warning
     assert world.asked(at_once=True)[0][0] == "SET"
 
     world.epoch = b"2026-01-02T03:04:08Z/2"
     world.beat(after=1)
-    assert (world.pulse.epoch, len(caplog.records)) == ("2026-01-02T03:04:08Z/2", 1)
+    assert (world.heartbeats.epoch, len(caplog.records)) == ("2026-01-02T03:04:08Z/2", 1)
     world.epoch = b"2026-01-02T03:04:09Z/3"
     world.beat(after=1)
     assert len(caplog.records) == 2
     world.now += TOLD + timedelta(seconds=1)
-    assert world.pulse.warnings == []
+    assert world.heartbeats.warnings == []
 
 
 def test_the_epoch_says_since_when():
@@ -278,7 +278,7 @@ def test_who_beats_is_never_stalled(events):
         else:
             world.seconds += seconds
             if event != "unseen restart":
-                world.pulse.lose_contact()
+                world.heartbeats.mark_unreachable()
             if event != "outage":
                 world.info |= {"uptime_in_seconds": "0", "run_id": str(world.seconds)}
             world.beat()

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from fakes import MemoryBroker, MemoryStore
+from support.fakes import MemoryBroker, MemoryStore
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, StoreUnavailable
 from task_status_service.task_types.catalog import Catalog

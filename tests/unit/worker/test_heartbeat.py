@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from celery import Celery, signals
 from celery.concurrency.base import BasePool
-from servers import wait_until
+from support.servers import wait_until
 from task_status_worker import heartbeat
 from task_status_worker.heartbeat import Heartbeat
 from task_status_worker.registry import Kit, kit_of, remember

@@ -4,7 +4,7 @@ import logging
 import os
 
 import pytest
-from servers import wait_until
+from support.servers import wait_until
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.recorder import Flags, Recorder
 

@@ -42,7 +42,7 @@ _PREFLIGHT: Final = (
 _NO_CONTENT: Final = f"{http.HTTPStatus.NO_CONTENT.value} {http.HTTPStatus.NO_CONTENT.phrase}"
 
 
-class Browsers:
+class BrowserHeaders:
     """Wrap an app's `wsgi_app`. Without origins no page of another origin may read anything."""
 
     def __init__(self, otherwise: "WSGIApplication", origins: Collection[str] = ()) -> None:

@@ -23,7 +23,7 @@ _PATH: Final = "/tasks/"
 _STATUS_LINES: Final = {int(status): f"{status.value} {status.phrase}" for status in http.HTTPStatus}
 
 
-class Express:
+class FastRead:
     """Wrap an app's `wsgi_app`."""
 
     def __init__(self, app: Flask, tracker: Tracker, access: Access) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.requests.cursor import to_cursor
 from task_status_service.api.responses.bodies import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
-from task_status_service.api.responses.problems import HTTP_READINGS, READINGS, Problem, ProblemFault, Reading
+from task_status_service.api.responses.problems import HTTP_READINGS, PROBLEM_TYPES, Problem, ProblemFault, ProblemType
 from task_status_service.errors import message_of
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
 from task_status_service.use_cases.listing import Position
@@ -159,7 +159,7 @@ _DETAILS: Final = {
 }
 
 
-def _problem(reading: Reading, detail: str) -> Problem:
+def _problem(reading: ProblemType, detail: str) -> Problem:
     instance = "/tasks" if reading.status in _BODY_STATUSES else f"/tasks/{_ID}"
     return Problem(
         type=f"/problems/{reading.slug}",
@@ -174,7 +174,7 @@ def _problem(reading: Reading, detail: str) -> Problem:
 
 _PROBLEMS: Final = {
     **{reading.slug: _problem(reading, reading.title) for reading in HTTP_READINGS.values()},
-    **{reading.slug: _problem(reading, message_of(kind)) for kind, reading in READINGS.items()},
+    **{reading.slug: _problem(reading, message_of(kind)) for kind, reading in PROBLEM_TYPES.items()},
 }
 
 #: every answer by the name that operations have for it, and every problem by its slug

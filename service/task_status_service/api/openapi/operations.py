@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from task_status_service.api.openapi import headers
-from task_status_service.api.responses.problems import CONTENT_TYPE, HTTP_READINGS, READINGS, Reading
+from task_status_service.api.responses.problems import CONTENT_TYPE, HTTP_READINGS, PROBLEM_TYPES, ProblemType
 from task_status_service.errors import (
     BodyMalformed,
     BodyTooSlow,
@@ -78,20 +78,20 @@ NOT_MODIFIED: Final = empty("Nothing has changed since the version that `If-None
 NOT_MODIFIED_LIVE: Final = empty(NOT_MODIFIED["description"], headers=headers.CACHED)
 
 
-def reading_of(kind: Kind) -> Reading:
+def reading_of(kind: Kind) -> ProblemType:
     """Give how a kind of error reads in HTTP."""
-    return HTTP_READINGS[kind] if isinstance(kind, http.HTTPStatus) else READINGS[kind]
+    return HTTP_READINGS[kind] if isinstance(kind, http.HTTPStatus) else PROBLEM_TYPES[kind]
 
 
 def problems(kinds: Iterable[Kind]) -> dict[int, Response]:
     """Describe the problems that an operation may answer, by status: each by an example, which is named by its slug."""
-    by_status: dict[int, dict[str, Reading]] = {}
+    by_status: dict[int, dict[str, ProblemType]] = {}
     for reading in map(reading_of, kinds):
         by_status.setdefault(reading.status, {})[reading.slug] = reading
     return {status: _problem(list(readings.values())) for status, readings in by_status.items()}
 
 
-def _problem(readings: list[Reading]) -> Response:
+def _problem(readings: list[ProblemType]) -> Response:
     described: Response = {
         "description": "; ".join(dict.fromkeys(reading.title for reading in readings)),
         "content": {

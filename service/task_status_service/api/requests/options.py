@@ -45,7 +45,7 @@ def task_ids_of_query() -> list[str]:
     return task_ids
 
 
-class Patience(msgspec.Struct, frozen=True):
+class WaitPreference(msgspec.Struct, frozen=True):
     """How long the caller waits, and whether it said so by `Prefer` (RFC 7240)."""
 
     seconds: float
@@ -58,7 +58,7 @@ class Patience(msgspec.Struct, frozen=True):
         return response
 
 
-def patience() -> Patience:
+def patience() -> WaitPreference:
     """Read `?wait=` and `Prefer: wait`; the parameter counts, and a preference beyond the limit is cut to it.
 
     Raises:
@@ -72,11 +72,11 @@ def patience() -> Patience:
             fault = Fault(f"must be one number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
             raise InvalidArguments(_UNUSABLE, [fault])
         require(Scope.READ)
-        return Patience(float(text))
+        return WaitPreference(float(text))
     for preference in request.headers.get("Prefer", "").split(","):
         if (found := _PREFER_WAIT.fullmatch(preference)) and caller().may(Scope.READ):
-            return Patience(min(int(found[1]), MAX_WAIT_SECONDS), is_preference=True)
-    return Patience(0)
+            return WaitPreference(min(int(found[1]), MAX_WAIT_SECONDS), is_preference=True)
+    return WaitPreference(0)
 
 
 def if_none_match() -> str | None:

@@ -112,14 +112,14 @@ class CancellationSchema(ma.Schema):
         return Cancellation(data["terminate"])
 
 
-class TokenWish(msgspec.Struct, frozen=True):
+class TokenRequest(msgspec.Struct, frozen=True):
     """What a task token is to be good for."""
 
     scopes: frozenset[Scope]
     ttl_seconds: int
 
 
-class TokenWishSchema(ma.Schema):
+class TokenRequestSchema(ma.Schema):
     """What a task token is good for, and how long. Unknown keys are refused; the body may be left out."""
 
     scopes = TokenScopes(
@@ -134,8 +134,8 @@ class TokenWishSchema(ma.Schema):
     )
 
     @ma.post_load
-    def _make(self, data: dict[str, Any], **_: Any) -> TokenWish:
-        return TokenWish(frozenset(map(Scope, data["scopes"])), data["ttl_seconds"])
+    def _make(self, data: dict[str, Any], **_: Any) -> TokenRequest:
+        return TokenRequest(frozenset(map(Scope, data["scopes"])), data["ttl_seconds"])
 
 
 def _pairs(labels: Iterable[str]) -> dict[str, str]:

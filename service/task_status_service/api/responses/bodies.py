@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.requests.cursor import to_cursor
 from task_status_service.status import TaskStatus
-from task_status_service.task_types.catalog import Offer
+from task_status_service.task_types.catalog import AvailableTaskType
 from task_status_service.use_cases.tracker import TaskPage
 
 #: Cache-Control of an answer that may change
@@ -126,7 +126,7 @@ class TaskType(msgspec.Struct, frozen=True, kw_only=True):
     var_positional: Annotated[bool, Meta(description="Whether more may be given by position than are named.")]
 
     @classmethod
-    def of(cls, offer: Offer) -> "TaskType":
+    def of(cls, offer: AvailableTaskType) -> "TaskType":
         """Make the answer of an offer."""
         announced = offer.task_type
         arguments = msgspec.json.decode(announced.arguments)
@@ -150,7 +150,7 @@ class TaskTypeList(msgspec.Struct, frozen=True):
     items: Annotated[list[TaskType], Meta(description="All of them: there are no pages.")]
 
     @classmethod
-    def of(cls, offers: Sequence[Offer]) -> "TaskTypeList":
+    def of(cls, offers: Sequence[AvailableTaskType]) -> "TaskTypeList":
         """Make the answer of all offers."""
         return cls([TaskType.of(offer) for offer in offers])
 

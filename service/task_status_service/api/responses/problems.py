@@ -71,7 +71,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     request_id: Annotated[str, Meta(description="Names this request in the server's log.")]
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ProblemType(msgspec.Struct, frozen=True):
     """Say how an exception reads in HTTP."""
 
     status: int
@@ -86,46 +86,46 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 #: our exceptions; the most specific class of an exception that is in here counts
-READINGS: Final[Mapping[type[TaskStatusError], Reading]] = {
-    Unauthorized: Reading(401, "unauthorized", "Unauthorized", headers={"WWW-Authenticate": "Bearer"}),
-    Forbidden: Reading(403, "forbidden", "Forbidden"),
-    TaskNotFound: Reading(404, "task-not-found", "No such task"),
-    TaskExpired: Reading(410, "task-expired", "Task expired"),
-    TaskNotDone: Reading(409, "task-not-done", "Task not done"),
-    TaskDone: Reading(409, "task-done", "Task done"),
-    TaskNotRepeatable: Reading(409, "task-not-repeatable", "Task not repeatable"),
-    NoResult: Reading(409, "no-result", "No result"),
-    TooManyWatches: Reading(429, "rate-limited", "Too many requests", passes=True),
-    RateLimited: Reading(429, "rate-limited", "Too many requests", passes=True),
-    TooManyQueued: Reading(429, "too-many-queued", "Too many tasks queued", passes=True),
-    UnknownTaskType: Reading(422, "unknown-task-type", "Unknown task type"),
-    TaskTypeNotFound: Reading(404, "task-type-not-found", "No such task type"),
-    InvalidArguments: Reading(422, "validation", "Invalid input"),
-    BodyMalformed: Reading(400, "malformed-json", "Malformed request"),
-    BodyTooSlow: Reading(408, "body-too-slow", "Body too slow"),
-    IdempotencyConflict: Reading(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
-    IdempotencyInFlight: Reading(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
-    StoreUnavailable: Reading(503, "store-unavailable", "Store unavailable", logging.WARNING, passes=True),
-    StoreFull: Reading(503, "store-full", "Store full", logging.WARNING, passes=True),
-    BrokerUnavailable: Reading(503, "broker-unavailable", "Broker unavailable", logging.WARNING, passes=True),
-    NotReady: Reading(503, "not-ready", "Not ready", passes=True),
+PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
+    Unauthorized: ProblemType(401, "unauthorized", "Unauthorized", headers={"WWW-Authenticate": "Bearer"}),
+    Forbidden: ProblemType(403, "forbidden", "Forbidden"),
+    TaskNotFound: ProblemType(404, "task-not-found", "No such task"),
+    TaskExpired: ProblemType(410, "task-expired", "Task expired"),
+    TaskNotDone: ProblemType(409, "task-not-done", "Task not done"),
+    TaskDone: ProblemType(409, "task-done", "Task done"),
+    TaskNotRepeatable: ProblemType(409, "task-not-repeatable", "Task not repeatable"),
+    NoResult: ProblemType(409, "no-result", "No result"),
+    TooManyWatches: ProblemType(429, "rate-limited", "Too many requests", passes=True),
+    RateLimited: ProblemType(429, "rate-limited", "Too many requests", passes=True),
+    TooManyQueued: ProblemType(429, "too-many-queued", "Too many tasks queued", passes=True),
+    UnknownTaskType: ProblemType(422, "unknown-task-type", "Unknown task type"),
+    TaskTypeNotFound: ProblemType(404, "task-type-not-found", "No such task type"),
+    InvalidArguments: ProblemType(422, "validation", "Invalid input"),
+    BodyMalformed: ProblemType(400, "malformed-json", "Malformed request"),
+    BodyTooSlow: ProblemType(408, "body-too-slow", "Body too slow"),
+    IdempotencyConflict: ProblemType(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
+    IdempotencyInFlight: ProblemType(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
+    StoreUnavailable: ProblemType(503, "store-unavailable", "Store unavailable", logging.WARNING, passes=True),
+    StoreFull: ProblemType(503, "store-full", "Store full", logging.WARNING, passes=True),
+    BrokerUnavailable: ProblemType(503, "broker-unavailable", "Broker unavailable", logging.WARNING, passes=True),
+    NotReady: ProblemType(503, "not-ready", "Not ready", passes=True),
 }
 
 #: what Flask, webargs and werkzeug raise by themselves
-HTTP_READINGS: Final[Mapping[int, Reading]] = {
-    400: Reading(400, "malformed-json", "Malformed request"),
-    404: Reading(404, "not-found", "No such page"),
-    405: Reading(405, "method-not-allowed", "Method not allowed"),
-    413: Reading(413, "payload-too-large", "Payload too large"),
+HTTP_READINGS: Final[Mapping[int, ProblemType]] = {
+    400: ProblemType(400, "malformed-json", "Malformed request"),
+    404: ProblemType(404, "not-found", "No such page"),
+    405: ProblemType(405, "method-not-allowed", "Method not allowed"),
+    413: ProblemType(413, "payload-too-large", "Payload too large"),
     # By gunicorn, before there is a request: see bad_request.py.
-    414: Reading(414, "uri-too-long", "URI too long"),
-    415: Reading(415, "unsupported-media-type", "Unsupported media type"),
-    422: Reading(422, "validation", "Invalid input"),
-    500: Reading(500, "internal-error", "Internal error", logging.ERROR),
+    414: ProblemType(414, "uri-too-long", "URI too long"),
+    415: ProblemType(415, "unsupported-media-type", "Unsupported media type"),
+    422: ProblemType(422, "validation", "Invalid input"),
+    500: ProblemType(500, "internal-error", "Internal error", logging.ERROR),
 }
 
 #: any other status that one of them comes with
-FALLBACK: Final = Reading(400, "http-error", "Refused")
+FALLBACK: Final = ProblemType(400, "http-error", "Refused")
 
 #: webargs' word for the body
 _BODY_LOCATION: Final = "json"
@@ -136,17 +136,17 @@ def register(app: Flask) -> None:
     app.register_error_handler(TaskStatusError, _answer_our_error)
 
 
-def reading_of_status(status: int) -> Reading:
+def reading_of_status(status: int) -> ProblemType:
     """Say how an error of nobody's here reads, by the status that it comes with."""
     return HTTP_READINGS.get(status) or refusal(status)
 
 
-def refusal(status: int) -> Reading:
+def refusal(status: int) -> ProblemType:
     """Say how a status reads that says all there is to say."""
-    return Reading(status, FALLBACK.slug, http.HTTPStatus(status).phrase)
+    return ProblemType(status, FALLBACK.slug, http.HTTPStatus(status).phrase)
 
 
-def problem_of(reading: Reading, detail: str, *, instance: str, faults: list[Fault] | None = None) -> Problem:
+def problem_of(reading: ProblemType, detail: str, *, instance: str, faults: list[Fault] | None = None) -> Problem:
     """Describe one occurrence, under an id of its own."""
     return Problem(
         type=f"/problems/{reading.slug}",
@@ -160,7 +160,7 @@ def problem_of(reading: Reading, detail: str, *, instance: str, faults: list[Fau
 
 
 def problem_response(
-    reading: Reading,
+    reading: ProblemType,
     detail: str,
     *,
     faults: list[Fault] | None = None,
@@ -180,7 +180,7 @@ def problem_response(
 
 def _answer_our_error(error: TaskStatusError) -> Response:
     for kind in type(error).__mro__:
-        if reading := READINGS.get(kind):
+        if reading := PROBLEM_TYPES.get(kind):
             return problem_response(
                 reading, str(error), faults=error.faults, retry_after_seconds=error.retry_after_seconds
             )

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import note_model
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from servers import RedisServer
+from support import note_model
+from support.servers import RedisServer
 from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
 from task_status_worker.record.codec import unpack as unpack_record
 from task_status_worker.record.keys import Keys, Retention

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stored_values import ROWS_BY_ID, snapshot_of
+from support.stored_values import ROWS_BY_ID, snapshot_of
 from task_status_service.status import decode
 from task_status_service.status.stored.bounds import MAX_JSON_DEPTH, MAX_READ_DEPTH
 from task_status_service.status.stored.diagnostics import Unreadable

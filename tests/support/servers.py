@@ -144,7 +144,7 @@ def worker_process(
     log.touch()
     before = log.stat().st_size
     command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
-    environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parent), **(environ or {})}
+    environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parents[1]), **(environ or {})}
     with running(
         [*command, "--without-mingle", "--without-gossip", "--hostname", hostname],
         environ=environ,

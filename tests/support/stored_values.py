@@ -7,7 +7,7 @@ from pathlib import Path
 
 from task_status_service.status import Snapshot
 
-CORPUS = Path(__file__).parent / "corpus" / "stored_values.jsonl"
+CORPUS = Path(__file__).parents[1] / "corpus" / "stored_values.jsonl"
 ROWS = [json.loads(line) for line in CORPUS.read_text(encoding="utf-8").splitlines()]
 ROWS_BY_ID = {row["id"]: row for row in ROWS}
 

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from servers import RedisServer
+from support.servers import RedisServer
 
-PAGE = Path(__file__).parents[1] / "docs" / "redis-users.md"
+PAGE = Path(__file__).parents[2] / "docs" / "redis-users.md"
 
 
 def apply_users(server: RedisServer, password: str) -> None:

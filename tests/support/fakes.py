@@ -1,11 +1,10 @@
-"""The fakes behind the tracker's Protocols. They pass the same tests as Redis does: integration/store/test_records.py."""
+"""Fakes behind the Protocols of the use cases. Each passes the same tests as the real part."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-import note_model
 from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued, TooManyWatches
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 from task_status_service.use_cases.durability import StoreReport
@@ -23,6 +22,8 @@ from task_status_service.use_cases.submission import (
 )
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.model import Fact, Note, Record
+
+from support import note_model
 
 
 class Kept(msgspec.Struct):

@@ -1,0 +1,1 @@
+"""Shared by all tests: real servers, fakes, API keys, stored values and checks."""
