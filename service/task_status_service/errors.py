@@ -31,7 +31,8 @@ TaskStatusError
 +- RedisServerMissing
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 import msgspec
 
@@ -44,6 +45,11 @@ class Fault(msgspec.Struct, frozen=True):
     pointer: str | None = None
     #: name of the query parameter or header
     parameter: str | None = None
+
+
+def json_pointer(steps: Iterable[object]) -> str:
+    """Return names and list positions as a JSON Pointer, in the form of a URI fragment (RFC 6901 section 6)."""
+    return "#" + "".join("/" + quote(str(step).replace("~", "~0").replace("/", "~1")) for step in steps)
 
 
 def message_of(kind: type["TaskStatusError"]) -> str:

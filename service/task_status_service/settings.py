@@ -14,7 +14,7 @@ from task_status_worker.record.keys import SEEN_SECONDS, Retention
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
 from task_status_service.task_types.catalog import TaskNames
-from task_status_service.use_cases.durability import VolatileStore
+from task_status_service.use_cases.readiness import VolatileStore
 
 PREFIX: Final = "TASK_STATUS_"
 

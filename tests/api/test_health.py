@@ -5,7 +5,7 @@ from support.fakes import MemoryBroker
 from support.problems import problem_of
 from task_status_service.app import create_api
 from task_status_service.errors import StoreVolatile
-from task_status_service.use_cases.durability import VolatileStore
+from task_status_service.use_cases.readiness import VolatileStore
 from task_status_service.use_cases.tracker import Tracker
 
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued, TooManyWatches
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
-from task_status_service.use_cases.durability import StoreReport
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
+from task_status_service.use_cases.readiness import StoreReport
 from task_status_service.use_cases.resender import Unreceived
 from task_status_service.use_cases.submission import (
     CLAIM_SECONDS,

@@ -7,7 +7,7 @@ import pytest
 from task_status_service.errors import SettingInvalid
 from task_status_service.settings import PREFIX, VARIABLES, Settings, from_env
 from task_status_service.status import TaskState
-from task_status_service.use_cases.durability import VolatileStore
+from task_status_service.use_cases.readiness import VolatileStore
 
 README = Path(__file__).parents[2] / "README.md"
 

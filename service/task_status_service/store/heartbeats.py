@@ -22,7 +22,7 @@ from task_status_worker.record.codec import unpack_seconds
 from task_status_worker.record.keys import Keys
 
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS
-from task_status_service.use_cases.durability import hindrance_of, number_of
+from task_status_service.store.server_info import hindrance_of, number_of
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from task_status_service.store.errors import named_errors
 from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
-from task_status_service.use_cases.durability import StoreReport, warnings_of, weaknesses_of
+from task_status_service.store.server_info import warnings_of, weaknesses_of
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
+from task_status_service.use_cases.readiness import StoreReport
 
 #: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
 #: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.

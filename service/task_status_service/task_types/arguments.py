@@ -12,8 +12,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from task_status_service.errors import Fault, InvalidArguments
-from task_status_service.json_pointer import fragment
+from task_status_service.errors import Fault, InvalidArguments, json_pointer
 from task_status_service.task_types.bounded_schema import BoundedValidator, TooExpensive, errors_of
 from task_status_service.task_types.catalog import TaskType
 
@@ -47,7 +46,7 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     try:
         faults = list(itertools.islice(found, MAX_FAULTS))
     except TooExpensive:
-        faults = [Fault("the arguments take too long to check", fragment(["kwargs"]))]
+        faults = [Fault("the arguments take too long to check", json_pointer(["kwargs"]))]
     except (Unresolvable, RecursionError, re.error):
         return
     if faults:
@@ -61,11 +60,11 @@ def _misplaced(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> 
         if name not in kwargs:
             continue
         if index < len(args):
-            yield Fault(f"{name!r} is given twice: by name, and by position", fragment(["kwargs", name]))
+            yield Fault(f"{name!r} is given twice: by name, and by position", json_pointer(["kwargs", name]))
         elif index < task_type.positional_only:
-            yield Fault(f"{name!r} must be given by position", fragment(["kwargs", name]))
+            yield Fault(f"{name!r} must be given by position", json_pointer(["kwargs", name]))
     if len(args) > len(names) and bytes(task_type.var_positional) == b"false":
-        yield Fault(f"{len(args)} arguments by position, where at most {len(names)} are taken", fragment(["args"]))
+        yield Fault(f"{len(args)} arguments by position, where at most {len(names)} are taken", json_pointer(["args"]))
 
 
 def _faults_of_further(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
@@ -76,7 +75,7 @@ def _faults_of_further(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
         return
     for index, value in further:
         for error in errors_of(validator, value):
-            yield Fault(_detail(error)[:MAX_DETAIL_LENGTH], fragment(["args", str(index), *_steps(error)]))
+            yield Fault(_detail(error)[:MAX_DETAIL_LENGTH], json_pointer(["args", str(index), *_steps(error)]))
 
 
 @functools.lru_cache(maxsize=1_000)
@@ -115,7 +114,7 @@ def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:
         where = ["args", str(positions[steps[0]]), *steps[1:]]
     else:
         where = ["kwargs", *steps]
-    return Fault(_detail(error)[:MAX_DETAIL_LENGTH], fragment(where))
+    return Fault(_detail(error)[:MAX_DETAIL_LENGTH], json_pointer(where))
 
 
 def _steps(error: ValidationError) -> list[str]:

@@ -1,14 +1,38 @@
 """Can this service serve? Which of the parts it needs answer, and whether the store keeps what it is told."""
 
+import enum
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from task_status_service.errors import Fault, StoreVolatile, Unavailable
-from task_status_service.use_cases.durability import StoreReport, VolatileStore
 
 _REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
+
+
+class VolatileStore(enum.StrEnum):
+    """Say what to do about a store that may lose tasks."""
+
+    #: say so at the start and in `/readyz`
+    WARN = "warn"
+    #: do not start, and do not be ready
+    REFUSE = "refuse"
+    #: say nothing
+    ACCEPT = "accept"
+
+
+class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Say how the store is; it answers."""
+
+    #: how long ago a worker was last seen; None if none was within a day
+    worker_seen_seconds: float | None
+    #: names the time since which it has kept its data; None if it may not be asked
+    epoch: str | None
+    #: how it may lose what it was told, each with its remedy
+    weaknesses: list[str] = []
+    #: what else an operator should know, such as that it has lost its data
+    warnings: list[str] = []
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

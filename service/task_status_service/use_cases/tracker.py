@@ -33,10 +33,9 @@ from task_status_service.status import (
     redact_for,
 )
 from task_status_service.status.cache import CachedStatus, StatusCache
-from task_status_service.use_cases.durability import VolatileStore
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.use_cases.lost_workers import LostTasks
-from task_status_service.use_cases.readiness import CheckedBroker, Readiness, ReportingStore
+from task_status_service.use_cases.readiness import CheckedBroker, Readiness, ReportingStore, VolatileStore
 
 #: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})

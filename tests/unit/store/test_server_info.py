@@ -1,7 +1,7 @@
 """What is said of a Redis that may lose what it was told."""
 
 import pytest
-from task_status_service.use_cases.durability import warnings_of, weaknesses_of
+from task_status_service.store.server_info import warnings_of, weaknesses_of
 
 DURABLE = {"aof_enabled": "1", "maxmemory": "0", "maxmemory_policy": "noeviction"}
 

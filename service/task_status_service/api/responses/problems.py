@@ -36,8 +36,8 @@ from task_status_service.errors import (
     TooManyWatches,
     Unauthorized,
     UnknownTaskType,
+    json_pointer,
 )
-from task_status_service.json_pointer import fragment
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +209,7 @@ def _faults(messages: Mapping[str, Any]) -> Iterator[Fault]:
     for location, found in messages.items():
         for path, text in _leaves(found, ()):
             if location == _BODY_LOCATION:
-                yield Fault(text, pointer=fragment(path))
+                yield Fault(text, pointer=json_pointer(path))
             else:
                 yield Fault(text, parameter=str(path[0]) if path else location)
 

@@ -1,35 +1,7 @@
-"""Does the store keep what it is told? What it says of itself, read as sentences that name the remedy."""
+"""What `INFO` says of a Redis server: may it lose data, does it take writes."""
 
-import enum
 from collections.abc import Mapping
 from typing import Final
-
-import msgspec
-
-
-class VolatileStore(enum.StrEnum):
-    """Say what to do about a store that may lose tasks."""
-
-    #: say so at the start and in `/readyz`
-    WARN = "warn"
-    #: do not start, and do not be ready
-    REFUSE = "refuse"
-    #: say nothing
-    ACCEPT = "accept"
-
-
-class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how the store is; it answers."""
-
-    #: how long ago a worker was last seen; None if none was within a day
-    worker_seen_seconds: float | None
-    #: names the time since which it has kept its data; None if it may not be asked
-    epoch: str | None
-    #: how it may lose what it was told, each with its remedy
-    weaknesses: list[str] = []
-    #: what else an operator should know, such as that it has lost its data
-    warnings: list[str] = []
-
 
 _NOTHING_KEPT: Final = (
     "Redis keeps nothing across a restart: neither its append-only file nor its snapshots are on. To mend it: "
