@@ -30,7 +30,7 @@ class GuardedBackend:
         Celery stores STARTED before the task could object (celery/app/trace.py, build_tracer).
         """
         run = run_of(options.get("request"))
-        if state == states.STARTED and run is not None and run.refusal is not None:
+        if state == states.STARTED and run is not None and run.denial is not None:
             return result
         return super().store_result(task_id, result, state, *args, **options)  # type: ignore[misc]  # the backend's
 

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any, Final
 
-from task_status_worker.record.model import Note, Refusal
+from task_status_worker.record.model import Denial, Note
 
 #: on `task.request`; Celery copies it along where a custom `__call__` pushes a request of its own
 _ATTRIBUTE: Final = "task_status_run"
@@ -27,7 +27,7 @@ class Run:
         #: what it asks its record before it starts, until that has answered
         self.question: Note | None = None
         #: why it may not start, as the record said
-        self.refusal: Refusal | None = None
+        self.denial: Denial | None = None
         #: it was to be retried with other arguments than it was called with
         self.call_changed = False
         #: another task runs under this id now; what becomes of this run is of no interest

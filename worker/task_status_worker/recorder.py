@@ -59,7 +59,7 @@ class Flags(msgspec.Struct, frozen=True):
 class RecordClient(Protocol):
     """What the kit asks of Redis. Each call may raise `Unreachable` or `Refused`, and nothing else."""
 
-    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
+    def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
         ...
 

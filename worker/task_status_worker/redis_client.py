@@ -52,7 +52,7 @@ class RedisRecordClient:
         self._note = self._redis.register_script(NOTE_SCRIPT)
         self._see_worker = self._redis.register_script(_SEE_WORKER_SCRIPT)
 
-    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
+    def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
         with _two_errors():
             answer = self._note(keys=keys, args=args)

@@ -19,7 +19,7 @@ from celery.exceptions import Reject
 from task_status_worker.execution import Run, run_of, start_run
 from task_status_worker.failure import failure_in_meta, failure_of
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record.model import Fact, Note, RecordedFailure, Refusal, StartRequest
+from task_status_worker.record.model import Denial, Fact, Note, RecordedFailure, StartRequest
 from task_status_worker.registry import all_kits, kit_of, kit_that_records
 from task_status_worker.start_check import ask
 
@@ -128,7 +128,7 @@ def on_prerun(sender: Any, task: Any, **_: Any) -> None:
     run.question = _note_of(
         request,
         Fact.STARTED,
-        asks=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
+        start_request=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
         worker=request.hostname,
         instance=kit.instance,
         **_description(request),
@@ -182,7 +182,7 @@ def on_postrun(sender: Any, task: Any, retval: Any, state: str | None, **_: Any)
     if state is None:
         state, retval = _left_by_exit(task)
     ending = _ENDINGS.get(state or "")
-    if run is None or ending is None or run.replaced or run.refusal in _NOT_OURS_TO_END:
+    if run is None or ending is None or run.replaced or run.denial in _NOT_OURS_TO_END:
         return
     fact, fields = ending(task, run, retval)
     _note(sender.app, task.request, fact, progress=run.custom_meta, **fields)
@@ -250,7 +250,7 @@ _ENDINGS: Final[dict[str, Callable[[Any, Run, Any], _Ending]]] = {
 
 
 #: somebody else says, or has said, how the task ends
-_NOT_OURS_TO_END: Final = frozenset({Refusal.ENDED, Refusal.COPY})
+_NOT_OURS_TO_END: Final = frozenset({Denial.ENDED, Denial.DUPLICATE})
 
 
 def on_process_end(**_: Any) -> None:

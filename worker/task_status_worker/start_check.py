@@ -5,7 +5,7 @@ from celery.exceptions import Ignore
 
 from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record.model import Refusal
+from task_status_worker.record.model import Denial
 from task_status_worker.recorder import Recorder
 
 
@@ -23,7 +23,7 @@ def ask(recorder: Recorder, run: Run, *, insists: bool = False) -> None:
         return
     noted = recorder.ask(run.question, insists=insists)
     if noted is not None:
-        run.question, run.refusal = None, noted.refusal
+        run.question, run.denial = None, noted.denial
 
 
 def enter(recorder: Recorder, run: Run) -> None:
@@ -37,18 +37,18 @@ def enter(recorder: Recorder, run: Run) -> None:
     # Since the first time Celery has stored STARTED, for which it waits for as long as Redis is away.
     ask(recorder, run, insists=True)
     if run.question is not None:
-        recorder.keep(msgspec.structs.replace(run.question, asks=None))
+        recorder.keep(msgspec.structs.replace(run.question, start_request=None))
         run.question = None
-    match run.refusal:
+    match run.denial:
         case None:
             return
-        case Refusal.CANCELED:
+        case Denial.CANCELED:
             raise TaskCanceled("a cancel was asked for before it started")
-        case Refusal.DELIVERY_LIMIT:
+        case Denial.DELIVERY_LIMIT:
             raise DeliveryLimitReached(
                 "No run of the task has ended: each time the worker was lost, and its message was delivered again."
             )
-        case Refusal.ENDED:
+        case Denial.ENDED:
             raise NothingToDo("the task has ended")
-        case Refusal.COPY:
+        case Denial.DUPLICATE:
             raise NothingToDo("another run has this attempt of the task")

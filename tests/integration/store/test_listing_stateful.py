@@ -128,7 +128,7 @@ class Listing(RuleBasedStateMachine):
         task = self.tasks.pop(task_id)
         member = f"{task_id}\0{task.owner or ''}\0{task.name}"
         self.client.delete(Keys().record(task_id))
-        self.client.zadd(Keys().index + "expiry", {member: 1})
+        self.client.zadd(Keys().index_by_expiry, {member: 1})
         self.submit("demo.add", {"a": "1"}, "x", "m")
         self._owe_what_still_fits()
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from support.note_model import read_args
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import Fact, Note, Noted, Refusal
+from task_status_worker.record.model import Denial, Fact, Note, Noted
 from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
 
 #: a flush interval, in seconds, that no test lives to see
@@ -24,17 +25,18 @@ class FakeClient:
         self.written: list[tuple[str, int]] = []
         #: the facts, and whether they were questions
         self.facts: list[tuple[str, bool]] = []
-        self.refusal: Refusal | None = None
+        self.denial: Denial | None = None
         self.flags_of: dict[str, Flags] = {}
         self.workers: list[str] = []
         self.announced: dict[str, bytes] = {}
 
-    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
-        task_id = keys[0].rsplit(":", 1)[1]
+    def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
+        head, _ = read_args(args)
+        task_id = head.id
         self._answer(task_id)
-        self.written.append((task_id, int(args[7])))
-        self.facts.append((str(args[0]), args[14] == 1))
-        return noted(cancel_requested=task_id == "canceled", refusal=self.refusal)
+        self.written.append((task_id, head.age_ms))
+        self.facts.append((head.fact, head.start is not None))
+        return noted(cancel_requested=task_id == "canceled", denial=self.denial)
 
     def flags(self, keys: Sequence[str]) -> list[Flags]:
         self._answer("flags")
@@ -85,15 +87,15 @@ def clock() -> Clock:
     return Clock()
 
 
-def noted(*, cancel_requested: bool = False, refusal: Refusal | None = None) -> Noted:
+def noted(*, cancel_requested: bool = False, denial: Denial | None = None) -> Noted:
     """Make the answer to a note."""
     return Noted(
-        advanced=refusal is None,
+        advanced=denial is None,
         seq=1,
         cancel_requested=cancel_requested,
         terminate=False,
         final=False,
-        refusal=refusal,
+        denial=denial,
         at=datetime(2026, 1, 1, tzinfo=UTC),
     )
 

@@ -4,7 +4,7 @@ import pytest
 from celery.exceptions import Ignore
 from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record.model import Fact, Note, Refusal, StartRequest
+from task_status_worker.record.model import Denial, Fact, Note, StartRequest
 from task_status_worker.start_check import DeliveryLimitReached, NothingToDo, ask, enter
 
 from .conftest import FakeClient, recorder_of
@@ -14,7 +14,7 @@ from .conftest import FakeClient, recorder_of
 def run() -> Run:
     """Give a run that has not asked yet."""
     run = Run("t")
-    run.question = Note(task_id="t", fact=Fact.STARTED, run=run.token, asks=StartRequest())
+    run.question = Note(task_id="t", fact=Fact.STARTED, run=run.token, start_request=StartRequest())
     return run
 
 
@@ -27,22 +27,22 @@ def test_one_answer_is_enough(client: FakeClient, run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "error"),
+    ("denial", "error"),
     [
-        (Refusal.CANCELED, TaskCanceled),
-        (Refusal.DELIVERY_LIMIT, DeliveryLimitReached),
-        (Refusal.ENDED, NothingToDo),
-        (Refusal.COPY, NothingToDo),
+        (Denial.CANCELED, TaskCanceled),
+        (Denial.DELIVERY_LIMIT, DeliveryLimitReached),
+        (Denial.ENDED, NothingToDo),
+        (Denial.DUPLICATE, NothingToDo),
     ],
 )
-def test_what_a_refusal_ends_with(client: FakeClient, run: Run, refusal: Refusal, error: type[Exception]) -> None:
+def test_what_a_refusal_ends_with(client: FakeClient, run: Run, denial: Denial, error: type[Exception]) -> None:
     """All but one are an Ignore to Celery, which acknowledges the message and stores nothing."""
     recorder = recorder_of(client)
-    client.refusal = refusal
+    client.denial = denial
     ask(recorder, run)
     with pytest.raises(error):
         enter(recorder, run)
-    assert issubclass(error, Ignore) == (refusal is not Refusal.DELIVERY_LIMIT)
+    assert issubclass(error, Ignore) == (denial is not Denial.DELIVERY_LIMIT)
 
 
 def test_redis_comes_back_in_between(client: FakeClient, run: Run) -> None:
@@ -50,7 +50,7 @@ def test_redis_comes_back_in_between(client: FakeClient, run: Run) -> None:
     recorder = recorder_of(client)
     client.away = True
     ask(recorder, run)
-    client.away, client.refusal = False, Refusal.CANCELED
+    client.away, client.denial = False, Denial.CANCELED
     with pytest.raises(TaskCanceled):
         enter(recorder, run)
     assert (client.facts, recorder.buffered) == ([("STARTED", True)], 0)

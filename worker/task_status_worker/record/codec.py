@@ -6,12 +6,22 @@ Pure, as what it packs is (record.py). `NOTE_SCRIPT` is the only writer of a rec
 import importlib.resources
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, RecordedFailure, Refusal
+from task_status_worker.record.keys import KeyNames, Keys, Retention
+from task_status_worker.record.model import (
+    FINAL_FACTS,
+    RANKS,
+    Denial,
+    Fact,
+    Note,
+    Noted,
+    Record,
+    RecordedFailure,
+    StartRequest,
+)
 
 #: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
 NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")
@@ -29,6 +39,8 @@ _STAMPS: Final[Mapping[Fact, str]] = {
     Fact.REVOKED: "finished_at",
     Fact.FINISHED: "finished_at",
 }
+
+_encode_head: Final = msgspec.json.Encoder().encode
 
 _DESCRIBES: Final = (
     "name",
@@ -58,42 +70,67 @@ _HOLDS_NOW: Final = (
 )
 
 
-def note_call(
-    note: Note, *, keys: Keys, retention: Retention, age_seconds: float = 0.0
-) -> tuple[list[str], list[str | int | bytes]]:
-    """Give KEYS and ARGV with which `NOTE_SCRIPT` writes a note that was taken `age_seconds` ago."""
+class NoteHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The first argument of `NOTE_SCRIPT`, as JSON: everything but the fields of the record."""
+
+    id: str
+    fact: str
+    rank: int
+    is_final: bool
+    generation: int
+    attempt: int
+    run: str
+    #: the field that takes the time of the note; empty if there is none
+    stamp: str
+    age_ms: int
+    #: since the epoch; 0 means at once
+    scheduled_ms: int
+    record_seconds: int
+    known_seconds: int
+    #: how many of the fields describe the task; the others hold for its present attempt
+    describes_count: int
+    names: KeyNames
+    start: StartRequest | None = None
+
+
+class NoteCall(NamedTuple):
+    """The arguments of `NOTE_SCRIPT`."""
+
+    keys: list[str]
+    #: the head, then a name and a value of each field
+    args: list[str | bytes]
+
+
+def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: float = 0.0) -> NoteCall:
+    """Return the arguments with which `NOTE_SCRIPT` writes a note that is `age_seconds` old."""
     describes = _packed_fields(note, _DESCRIBES)
     holds_now = _packed_fields(note, _HOLDS_NOW)
-    return (
-        [keys.record(note.task_id), keys.known(note.task_id), f"{keys.index}expiry"],
-        [
-            note.fact or "",
-            RANKS[note.fact] if note.fact else -1,
-            int(note.fact in FINAL_FACTS),
-            note.generation,
-            note.attempt,
-            note.run or "",
-            _STAMPS.get(note.fact, "") if note.fact else "",
-            max(0, round(age_seconds * 1000)),
-            _pack_value(note.scheduled_for) if note.scheduled_for else 0,
-            retention.record_seconds,
-            retention.known_seconds,
-            note.task_id,
-            keys.record(""),
-            keys.index,
-            int(note.asks is not None),
-            int(note.asks is not None and note.asks.redelivered),
-            note.asks.delivery_limit if note.asks else 0,
-            len(describes),
-            *describes,
-            *holds_now,
-        ],
+    head = NoteHead(
+        id=note.task_id,
+        fact=note.fact or "",
+        rank=RANKS[note.fact] if note.fact else -1,
+        is_final=note.fact in FINAL_FACTS,
+        generation=note.generation,
+        attempt=note.attempt,
+        run=note.run or "",
+        stamp=_STAMPS.get(note.fact, "") if note.fact else "",
+        age_ms=max(0, round(age_seconds * 1000)),
+        scheduled_ms=_milliseconds(note.scheduled_for) if note.scheduled_for else 0,
+        record_seconds=retention.record_seconds,
+        known_seconds=retention.known_seconds,
+        describes_count=len(describes) // 2,
+        names=keys.names,
+        start=note.start_request,
+    )
+    return NoteCall(
+        [keys.record(note.task_id), keys.known(note.task_id), keys.index_by_expiry],
+        [_encode_head(head), *describes, *holds_now],
     )
 
 
-def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | int | bytes]:
+def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | bytes]:
     """List names and packed values, one after the other, of the fields that the note carries."""
-    fields: list[str | int | bytes] = []
+    fields: list[str | bytes] = []
     for name in names:
         value = getattr(note, name)
         if value is None or (name in _ONLY_TRUE and not value):
@@ -110,8 +147,12 @@ def _pack_value(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if isinstance(value, datetime):
-        return str(round(value.timestamp() * 1000)).encode()
+        return str(_milliseconds(value)).encode()
     return _pack_json(value)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def _pack_json(value: Any) -> bytes:
@@ -132,14 +173,14 @@ def shown(value: object) -> str:
 
 def unpack_answer(answer: Sequence[Any]) -> Noted:
     """Read the answer of the script as redis-py gives it."""
-    advanced, seq, cancel_requested, final, terminate, refusal, noted_ms = answer
+    advanced, seq, cancel_requested, final, terminate, denial, noted_ms = answer
     return Noted(
         advanced=bool(advanced),
         seq=seq,
         cancel_requested=bool(cancel_requested),
         terminate=bool(terminate),
         final=bool(final),
-        refusal=Refusal(_text(refusal)) if refusal else None,
+        denial=Denial(_text(denial)) if denial else None,
         at=_time_of_ms(noted_ms),
     )
 

@@ -1,5 +1,6 @@
 """The names of all that is kept in Redis, and how long. Pure; both sides import it, so they agree on every key."""
 
+import functools
 import hashlib
 from typing import Final
 
@@ -10,6 +11,38 @@ SEEN_SECONDS: Final = 86_400
 
 #: what a worker instance serves is forgotten when it has not said so for this long; it does each minute
 SERVING_SECONDS: Final = 600
+
+
+class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
+    """Parts of keys, for scripts that learn an owner, a state or a name only from a record.
+
+    The key of a record is `records` and its task id. A key of the index is a base, then `state` and a state, or `name`
+    and a task name. The base is `index` for all tasks; for one owner it is `owner`, the owner and `owner_end`.
+    """
+
+    records: str
+    index: str
+    owner: str
+    owner_end: str
+    state: str
+    name: str
+
+    def base_of(self, owner: str | None) -> str:
+        """Return the start of every key in the index of one owner, or of all tasks if `owner` is None."""
+        return self.index if owner is None else f"{self.owner}{owner}{self.owner_end}"
+
+
+@functools.cache
+def _names_under(prefix: str) -> KeyNames:
+    index = f"{prefix}task-status:index:"
+    return KeyNames(
+        records=f"{prefix}task-status:record:",
+        index=index,
+        owner=f"{index}owner:",
+        owner_end=":",
+        state="state:",
+        name="name:",
+    )
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -33,7 +66,7 @@ class Keys(msgspec.Struct, frozen=True):
 
     def record(self, task_id: str) -> str:
         """Name the key, and the channel, of a task's record."""
-        return f"{self.prefix}task-status:record:{task_id}"
+        return f"{self.names.records}{task_id}"
 
     def known(self, task_id: str) -> str:
         """Name the marker that outlives a record, so that an expired task is told from one that never was.
@@ -60,18 +93,31 @@ class Keys(msgspec.Struct, frozen=True):
         name = key.removeprefix(self.prefix)
         return name.removeprefix("celery-task-meta-").removeprefix("task-status:record:")
 
-    @property
-    def index(self) -> str:
-        """Name what every key of the index begins with: `state:` and a state, `name:` and a task name, or `expiry`.
+    def index_by_state(self, state: str, owner: str | None = None) -> str:
+        """Name the sorted set of the tasks in one state: of one owner, or of all if `owner` is None.
 
-        Each is a sorted set. By state and by name: task id by the time of the first note in milliseconds, which never
-        changes. By expiry: task id, NUL, owner, NUL and task name by the second in which the record expires.
+        Members are task ids, scored by the time of the first note in milliseconds, which never changes.
         """
-        return f"{self.prefix}task-status:index:"
+        names = self.names
+        return f"{names.base_of(owner)}{names.state}{state}"
 
-    def index_of(self, owner: str | None) -> str:
-        """Name what every key begins with of the index of one owner's tasks, by state and by name; None: of all."""
-        return self.index if owner is None else f"{self.index}owner:{owner}:"
+    def index_by_name(self, name: str, owner: str | None = None) -> str:
+        """Name the sorted set of the tasks of one task type; members and `owner` as in `index_by_state`."""
+        names = self.names
+        return f"{names.base_of(owner)}{names.name}{name}"
+
+    @property
+    def index_by_expiry(self) -> str:
+        """Name the sorted set that says when records expire, in seconds since the epoch.
+
+        Members are task id, NUL, owner, NUL and task name.
+        """
+        return f"{self.names.index}expiry"
+
+    @property
+    def names(self) -> "KeyNames":
+        """The parts from which a script joins the keys of other tasks and owners."""
+        return _names_under(self.prefix)
 
     @property
     def task_types(self) -> str:

@@ -51,7 +51,7 @@ RANKS: Final[Mapping[Fact, int]] = {
 FINAL_FACTS: Final = frozenset({Fact.REJECTED, Fact.IGNORED, Fact.REVOKED, Fact.FINISHED})
 
 
-class Refusal(enum.StrEnum):
+class Denial(enum.StrEnum):
     """Say why a run may not start."""
 
     #: the task has ended
@@ -59,7 +59,7 @@ class Refusal(enum.StrEnum):
     #: a cancel is recorded
     CANCELED = "CANCELED"
     #: its message is a copy: another run has started this attempt, or a later one
-    COPY = "COPY"
+    DUPLICATE = "DUPLICATE"
     #: its message was delivered again, and this attempt was started as often as it may be
     DELIVERY_LIMIT = "DELIVERY_LIMIT"
 
@@ -96,7 +96,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     run: str | None = None
     #: without it a STARTED tells that the run has begun, which cannot be refused
-    asks: StartRequest | None = None
+    start_request: StartRequest | None = None
 
     # What describes the task: also a note that comes late fills in what is missing.
     name: str | None = None
@@ -144,7 +144,7 @@ class Noted(msgspec.Struct, frozen=True, kw_only=True):
     #: the task has ended, by this note or before it
     final: bool
     #: why the run that asked may not start; None if it may
-    refusal: Refusal | None
+    denial: Denial | None
     #: by the Redis clock
     at: datetime
 

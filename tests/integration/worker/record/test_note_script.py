@@ -17,7 +17,7 @@ from support.servers import RedisServer
 from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
 from task_status_worker.record.codec import unpack as unpack_record
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, Refusal, StartRequest
+from task_status_worker.record.model import FINAL_FACTS, RANKS, Denial, Fact, Note, Noted, Record, StartRequest
 
 #: what differs from run to run
 TIMES = tuple(
@@ -226,42 +226,42 @@ ASKS_AGAIN = StartRequest(redelivered=True)
 def test_who_may_start_is_written_as_started(store: Store) -> None:
     """Asking and telling are one."""
     store.note(Fact.RECEIVED)
-    answer = store.note(Fact.STARTED, run="1", asks=ASKS, instance="w@h/1")
-    assert (answer.refusal, answer.advanced) == (None, True)
+    answer = store.note(Fact.STARTED, run="1", start_request=ASKS, instance="w@h/1")
+    assert (answer.denial, answer.advanced) == (None, True)
     record = store.record
     assert (record.fact, record.executions, record.starts, record.instance) == (Fact.STARTED, 1, 1, "w@h/1")
 
 
 @pytest.mark.parametrize(
-    ("end", "refusal", "late"),
+    ("end", "denial", "late"),
     [
-        (Note(task_id="t", fact=Fact.FINISHED, outcome="FAILURE"), Refusal.ENDED, 1),
-        (Note(task_id="t", cancel_requested=True), Refusal.CANCELED, 0),
+        (Note(task_id="t", fact=Fact.FINISHED, outcome="FAILURE"), Denial.ENDED, 1),
+        (Note(task_id="t", cancel_requested=True), Denial.CANCELED, 0),
     ],
 )
 @pytest.mark.parametrize("redelivered", [True, False])
-def test_what_is_over_is_not_started(store: Store, end: Note, refusal: Refusal, late: int, redelivered: bool) -> None:
+def test_what_is_over_is_not_started(store: Store, end: Note, denial: Denial, late: int, redelivered: bool) -> None:
     """Neither after its end nor after a cancel, in no attempt; and it does not count as started."""
     store.note(Fact.SUBMITTED)
     store.write(end)
     before = msgspec.structs.replace(store.record, seq=0)
     asks = StartRequest(redelivered=redelivered)
     for attempt in (0, 1):
-        answer = store.note(Fact.STARTED, run="1", attempt=attempt, asks=asks, instance="w@h/1")
-        assert (answer.refusal, answer.advanced) == (refusal, False)
+        answer = store.note(Fact.STARTED, run="1", attempt=attempt, start_request=asks, instance="w@h/1")
+        assert (answer.denial, answer.advanced) == (denial, False)
     assert msgspec.structs.replace(store.record, seq=0) == msgspec.structs.replace(before, late=2 * late)
 
 
 @pytest.mark.parametrize("later", [None, Fact.RETRYING])
 def test_a_copy_is_not_started(store: Store, later: Fact | None) -> None:
     """A second message of an attempt that has begun leaves no trace on the run that has begun it."""
-    store.note(Fact.STARTED, run="1", asks=ASKS, instance="w@h/1")
+    store.note(Fact.STARTED, run="1", start_request=ASKS, instance="w@h/1")
     store.note(later, run="1")
     before = msgspec.structs.replace(store.record, seq=0)
 
-    assert store.note(Fact.STARTED, run="2", asks=ASKS, instance="w@h/2").refusal is Refusal.COPY
+    assert store.note(Fact.STARTED, run="2", start_request=ASKS, instance="w@h/2").denial is Denial.DUPLICATE
     assert msgspec.structs.replace(store.record, seq=0) == before
-    assert store.note(Fact.STARTED, run="1", asks=ASKS).refusal is None or later, "no run is a copy of itself"
+    assert store.note(Fact.STARTED, run="1", start_request=ASKS).denial is None or later, "no run is a copy of itself"
 
 
 @pytest.mark.parametrize("asks", [ASKS, ASKS_AGAIN])
@@ -270,18 +270,18 @@ def test_an_attempt_that_is_over_is_not_started(store: Store, asks: StartRequest
     """The next one is on its way or has begun: also what the broker delivers again has nothing left to do."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2", **ahead)
-    assert store.note(Fact.STARTED, run="3", asks=asks).refusal is Refusal.COPY
+    assert store.note(Fact.STARTED, run="3", start_request=asks).denial is Denial.DUPLICATE
     assert store.record.executions == 2
 
 
 def test_what_goes_back_or_on_is_no_copy(store: Store) -> None:
     """A requeued task, a retry and a replacement start with messages of their own."""
-    store.note(Fact.STARTED, run="1", asks=ASKS)
+    store.note(Fact.STARTED, run="1", start_request=ASKS)
     store.note(Fact.REQUEUED, run="1")
-    assert store.note(Fact.STARTED, run="2", asks=ASKS).refusal is None
+    assert store.note(Fact.STARTED, run="2", start_request=ASKS).denial is None
     store.note(Fact.RETRYING, run="2")
-    assert store.note(Fact.STARTED, run="3", attempt=1, asks=ASKS).refusal is None
-    assert store.note(Fact.STARTED, run="4", generation=1, asks=ASKS).refusal is None
+    assert store.note(Fact.STARTED, run="3", attempt=1, start_request=ASKS).denial is None
+    assert store.note(Fact.STARTED, run="4", generation=1, start_request=ASKS).denial is None
     assert store.record.executions == 4
 
 
@@ -291,10 +291,10 @@ def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) 
 
     runs = map(str, itertools.count())
 
-    def starts(**fields: Any) -> list[Refusal | None]:
-        return [store.note(Fact.STARTED, run=next(runs), asks=asks, **fields).refusal for _ in range(4)]
+    def starts(**fields: Any) -> list[Denial | None]:
+        return [store.note(Fact.STARTED, run=next(runs), start_request=asks, **fields).denial for _ in range(4)]
 
-    up_to_three = [None, None, None, Refusal.DELIVERY_LIMIT]
+    up_to_three = [None, None, None, Denial.DELIVERY_LIMIT]
     assert starts() == up_to_three
     assert (store.record.starts, store.record.executions) == (3, 3)
     store.note(Fact.REQUEUED, run="2")
@@ -307,7 +307,7 @@ def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) 
 
 def test_without_a_limit_it_starts_as_often_as_it_is_delivered(store: Store) -> None:
     """None is none."""
-    assert {store.note(Fact.STARTED, run=str(n), asks=ASKS_AGAIN).refusal for n in range(20)} == {None}
+    assert {store.note(Fact.STARTED, run=str(n), start_request=ASKS_AGAIN).denial for n in range(20)} == {None}
 
 
 def test_who_tells_of_a_start_is_believed(store: Store) -> None:
@@ -315,7 +315,7 @@ def test_who_tells_of_a_start_is_believed(store: Store) -> None:
     store.note(Fact.STARTED, run="1")
     store.note(None, cancel_requested=True)
     answer = store.note(Fact.STARTED, run="2", instance="w@h/2")
-    assert (answer.refusal, answer.advanced) == (None, True)
+    assert (answer.denial, answer.advanced) == (None, True)
     record = store.record
     assert (record.executions, record.instance, record.cancel_requested) == (2, "w@h/2", True)
 
@@ -371,7 +371,7 @@ def test_each_write_is_published(store: Store) -> None:
 
 def index_of(store: Store) -> dict[bytes, dict[bytes, float]]:
     """Give every sorted set of the index, by what follows `index:` in its key."""
-    prefix = store.keys.index.encode()
+    prefix = store.keys.names.index.encode()
     return {
         key.removeprefix(prefix): dict(store.client.zrange(key, 0, -1, withscores=True))
         for key in store.client.scan_iter(prefix + b"*")
@@ -424,7 +424,7 @@ def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
 def expire(store: Store, task_id: str, name: str) -> None:
     """Let a record expire as it would: its key is gone, and its time in the index has passed."""
     store.client.delete(store.keys.record(task_id))
-    store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
+    store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
 
 
 def test_the_index_forgets_what_has_expired(store: Store) -> None:
@@ -479,7 +479,7 @@ def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
 def test_what_is_written_again_is_kept_in_the_index(store: Store) -> None:
     """A record that lives longer than it was to is looked at once more when its new time has come."""
     store.note(Fact.STARTED, name="demo.add")
-    store.client.zadd(store.keys.index + "expiry", {"t\0\0demo.add": store.now.timestamp() - 2})
+    store.client.zadd(store.keys.index_by_expiry, {"t\0\0demo.add": store.now.timestamp() - 2})
     store.note(Fact.RETRYING)
 
     index = index_of(store)
@@ -528,7 +528,7 @@ def test_the_index_of_an_owner_forgets_what_has_expired(store: Store) -> None:
     for task_id in ("gone", "back"):
         store.write(Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", owner="web"))
         store.client.delete(store.keys.record(task_id), store.keys.known(task_id))
-        store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0web\0demo.add": store.now.timestamp() - 2})
+        store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0web\0demo.add": store.now.timestamp() - 2})
     store.write(Note(task_id="back", fact=Fact.SUBMITTED, name="demo.add", owner="app"))
 
     index = index_of(store)
@@ -545,7 +545,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "instance": st.sampled_from(["w1/1", "w2/2"]),
     "cancel_requested": st.booleans(),
     "terminate": st.booleans(),
-    "asks": st.builds(StartRequest, redelivered=st.booleans(), delivery_limit=st.integers(0, 2)),
+    "start_request": st.builds(StartRequest, redelivered=st.booleans(), delivery_limit=st.integers(0, 2)),
     "outcome": st.sampled_from(["SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "PARTIAL"]),
     "progress": st.fixed_dictionaries({"done": st.integers(0, 9)}),
     "send_unconfirmed": st.booleans(),
