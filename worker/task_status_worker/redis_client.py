@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
+from task_status_worker.record.announcement import Announced
 from task_status_worker.record.codec import NOTE_SCRIPT, unpack_answer
 from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import SEEN_SECONDS
@@ -37,11 +38,6 @@ def takes_no_writes(error: Exception) -> bool:
     if isinstance(error, _PASSING_ERRORS):
         return True
     return isinstance(error, redis.ResponseError) and _PASSING.search(str(error)) is not None
-
-
-class _Announced(msgspec.Struct):
-    #: seconds since the epoch, by Redis's clock
-    announced_at: int = 0
 
 
 class RedisRecordClient:
@@ -93,7 +89,7 @@ def _flags_of(stored: list[bytes | None]) -> Flags:
 
 def _is_older(stored: bytes, at: int) -> bool:
     try:
-        return msgspec.json.decode(stored, type=_Announced).announced_at < at
+        return msgspec.json.decode(stored, type=Announced).announced_at < at
     except msgspec.MsgspecError:
         return True
 

@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from task_status_worker.record.announcement import Consumer, TaskType
+
 logger = logging.getLogger(__name__)
 
 #: `*args` and `**kwargs`: no parameters of their own
@@ -20,26 +22,6 @@ MAX_DOC: Final = 8_192
 MAX_SCHEMA_BYTES: Final = 65_536
 
 _NULL: Final[dict[str, Any]] = {"type": "null"}
-
-
-class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one task type."""
-
-    name: str
-    doc: str | None
-    #: where Celery sends it unless told otherwise
-    queue: str
-    ignore_result: bool
-    #: JSON Schema of an object: one property per parameter
-    arguments: dict[str, Any]
-    #: parameters that may be given by position, in their order
-    positional: list[str]
-    #: how many of these, from the first, may be given by position only
-    positional_only: int
-    #: JSON Schema of each further one by position; it may refer to the `$defs` of `arguments`; false: none is taken
-    var_positional: dict[str, Any] | bool
-    #: seconds since the epoch, by Redis's clock
-    announced_at: int
 
 
 def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
@@ -56,30 +38,21 @@ def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
     return packed
 
 
-def announcement(app: Any, task: Any, *, now: int) -> Announcement:
+def announcement(app: Any, task: Any, *, now: int) -> TaskType:
     """Describe one task type."""
     signature = describe_arguments(task.run)
     doc = inspect.cleandoc(inspect.unwrap(task.run).__doc__ or task.__doc__ or "")
-    return Announcement(
+    return TaskType(
         name=task.name,
         doc=doc[:MAX_DOC] or None,
         queue=_queue_of(app, task),
         ignore_result=bool(task.ignore_result),
-        arguments=signature.arguments,
+        arguments=msgspec.Raw(msgspec.json.encode(signature.arguments)),
         positional=signature.positional,
         positional_only=signature.positional_only,
-        var_positional=signature.var_positional,
+        var_positional=msgspec.Raw(msgspec.json.encode(signature.var_positional)),
         announced_at=now,
     )
-
-
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what one worker instance does: it runs a task type that it knows if it reads the queue where that goes."""
-
-    task_types: list[str]
-    queues: list[str]
-    #: seconds since the epoch, by Redis's clock
-    announced_at: int
 
 
 def serving(app: Any, *, now: int) -> bytes:
@@ -87,11 +60,11 @@ def serving(app: Any, *, now: int) -> bytes:
     names = sorted(name for name in app.tasks if not name.startswith("celery."))
     # What the worker was told with -Q, and by remote control since (celery/app/amqp.py, Queues.consume_from).
     queues = sorted(app.amqp.queues.consume_from)
-    return msgspec.json.encode(Serving(task_types=names, queues=queues, announced_at=now))
+    return msgspec.json.encode(Consumer(task_types=names, queues=queues, announced_at=now))
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe what a function takes; the fields are those of `Announcement`."""
+    """The parameters of a function, as the fields of `TaskType` but not yet encoded."""
 
     arguments: dict[str, Any]
     positional: list[str]
