@@ -1,9 +1,11 @@
 """`install(app)`: the composition root of the worker kit, the only module that knows all others."""
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import celery
 from celery import signals
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.imports import symbol_by_name
@@ -19,7 +21,10 @@ from task_status_worker.registry import Kit, kit_of, remember
 from task_status_worker.request import StatusRequest
 from task_status_worker.task import StatusTask
 
-#: what a status needs to be true, where the app does not say otherwise
+#: the oldest Celery that the kit supports; `dependencies` in worker/pyproject.toml has the same bound
+MIN_CELERY: Final = (5, 5)
+
+#: settings that a true status needs, unless the app sets them itself
 SETTINGS: Final[Mapping[str, Any]] = {
     "task_track_started": True,
     # A result that cannot be stored at once is stored later; else a task that succeeded is stored as FAILURE with a
@@ -58,10 +63,11 @@ def install(
             `task_reject_on_worker_lost`, before the task ends as failed; 0 for any number of times
 
     Raises:
-        celery.exceptions.ImproperlyConfigured: if there is no Redis to keep records in
+        celery.exceptions.ImproperlyConfigured: there is no Redis to keep records in, or Celery is too old
     """
     if kit_of(app) is not None:
         return
+    require_celery(celery.__version__)
     url = record_url or _redis_url_of(app)
     options = app.conf.result_backend_transport_options or {}
     client_of_process = _client_factory(url, options.get("master_name"))
@@ -82,6 +88,25 @@ def install(
     facts.connect()
     heartbeat.connect()
     signals.worker_init.connect(_prepare_worker, weak=False)
+
+
+def require_celery(version: str) -> None:
+    """Refuse a Celery that is older than `MIN_CELERY`.
+
+    pip checks the bound, but not for a kit on `PYTHONPATH` or a Celery that was downgraded later. The kit relies on
+    internals of Celery, so an older one would fail later, in a running worker, without naming the cause.
+
+    Raises:
+        celery.exceptions.ImproperlyConfigured: Celery is too old
+    """
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) >= MIN_CELERY:
+        return
+    oldest = ".".join(map(str, MIN_CELERY))
+    raise ImproperlyConfigured(
+        f"task-status-worker needs Celery {oldest} or later and found {version}: "
+        f"upgrade it (pip install 'celery>={oldest}'), or remove install(app) from this app"
+    )
 
 
 def _redis_url_of(app: Any) -> str:
