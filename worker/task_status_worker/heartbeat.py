@@ -58,22 +58,27 @@ class Heartbeat:
     def _beat_until_stopped(self) -> None:
         beats = 0
         while True:
-            # First of all: nothing else may keep a worker that is alive from saying so.
-            seen = self._recorder.see_worker(self._instance)
-            if seen:
-                _try(self._terminate)
-                if seen is StatusEvent.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
-                    _try(self._announce)
-                beats += 1
-            if self._stopped.wait(self._beat_seconds if seen else self._retry_seconds):
+            sent = StatusEvent.NO
+            try:
+                # First of all: a duty that fails or takes long must not make a live worker look dead.
+                sent = self._recorder.see_worker(self._instance)
+                if sent:
+                    _attempt(self._terminate)
+                    if sent is StatusEvent.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
+                        _attempt(self._announce)
+                    beats += 1
+            except Exception:
+                # An error ends this thread otherwise, and its worker would be reported as lost.
+                logger.exception("Cannot send the heartbeat of worker instance %s; trying again", self._instance)
+            if self._stopped.wait(self._beat_seconds if sent else self._retry_seconds):
                 return
 
 
-def _try(duty: Callable[[], None]) -> None:
+def _attempt(duty: Callable[[], None]) -> None:
     try:
         duty()
     except Exception:
-        logger.exception("a heartbeat of task-status failed in part")
+        logger.exception("A part of the task-status heartbeat failed; the next heartbeat tries it again")
 
 
 #: by consumer's app: the heartbeat of the worker that runs in this process

@@ -264,7 +264,11 @@ class Recorder:
     def _flush_until_empty(self, here: _Process) -> None:
         while True:
             time.sleep(self._flush_interval_seconds)
-            self.flush()
+            try:
+                self.flush()
+            except Exception:
+                # An error ends this thread for the life of the process otherwise, and nothing else writes the buffer.
+                logger.exception("Cannot write the buffered records of tasks; trying again")
             with here.lock:
                 if not here.buffer:
                     here.flusher = None
