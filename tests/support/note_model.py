@@ -24,14 +24,13 @@ class Written(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, note: Note) -> "Written":
-        head, fields = read_args(note_call(note, keys=Keys(), retention=Retention()).args)
-        names = list(fields)
-        describes = names[: head.describes_count]
-        return cls(
-            head,
-            {name: fields[name] for name in describes},
-            {name: fields[name] for name in names[head.describes_count :]},
-        )
+        return cls.of_args(note_call(note, keys=Keys(), retention=Retention()).args)
+
+    @classmethod
+    def of_args(cls, args: Sequence[str | bytes]) -> "Written":
+        head, fields = read_args(args)
+        pairs = list(fields.items())
+        return cls(head, dict(pairs[: head.describes_count]), dict(pairs[head.describes_count :]))
 
     @property
     def fact(self) -> bytes:
@@ -58,7 +57,11 @@ class Written(msgspec.Struct, frozen=True):
 
 def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
     """Return the record after a note, and the answer. `known_owner` is the owner in the marker of an expired record."""
-    written = Written.of(note)
+    return write(old, Written.of(note), now_ms, known_owner)
+
+
+def write(old: Mapping[bytes, bytes], written: Written, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
+    """Return the record and the answer as `apply` does, from the arguments of the script."""
     new = dict(old) or ({b"owner": known_owner} if known_owner else {})
     was_final = old.get(b"final") == b"1"
     denial = denial_of(old, written)

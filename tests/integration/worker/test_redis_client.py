@@ -1,18 +1,20 @@
 """The recorder on a real Redis, there and away."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
 import redis
+from support.record_client import FakeClient
 from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.connection import connect, is_redis_url
 from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
-from task_status_worker.record.model import Fact, Note
-from task_status_worker.recorder import Flags, Recorder, Refused, StatusEvent, Unreachable
+from task_status_worker.record.model import Denial, Fact, Note, Record, StartRequest
+from task_status_worker.recorder import Flags, RecordClient, Recorder, Refused, StatusEvent, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 
 KEYS = Keys("kit:")
@@ -28,21 +30,132 @@ def started(task_id: str) -> Note:
     return Note(task_id=task_id, fact=Fact.STARTED, run="1", worker="w@h")
 
 
-def test_a_note_reaches_the_record(redis_url: str, redis_server: RedisServer) -> None:
-    """And the answer tells of a cancel."""
-    recorder = recorder_for(redis_url)
+class ArrangedClient(Protocol):
+    """A record client, and direct access to its store."""
+
+    client: RecordClient
+
+    @property
+    def now(self) -> float: ...
+    def record(self, task_id: str) -> Record | None: ...
+    def put_text(self, key: str) -> None: ...
+    def lose_scripts(self) -> None: ...
+    def put_seen(self, instance: str, at: float) -> None: ...
+    def seen(self) -> dict[str, float]: ...
+    def put_entry(self, key: str, name: str, entry: bytes) -> None: ...
+    def entries(self, key: str) -> dict[str, bytes]: ...
+
+
+class ArrangedFake:
+    """The client in memory."""
+
+    def __init__(self) -> None:
+        self.client = FakeClient()
+        self.client.now = 1_800_000_000.5
+
+    @property
+    def now(self) -> float:
+        return self.client.now
+
+    def record(self, task_id: str) -> Record | None:
+        return unpack(self.client.records.get(KEYS.record(task_id)) or {})
+
+    def put_text(self, key: str) -> None:
+        self.client.records[key] = None
+
+    def lose_scripts(self) -> None:
+        pass
+
+    def put_seen(self, instance: str, at: float) -> None:
+        self.client.sorted_sets.setdefault(KEYS.workers, {})[instance] = at
+
+    def seen(self) -> dict[str, float]:
+        return dict(self.client.sorted_sets[KEYS.workers])
+
+    def put_entry(self, key: str, name: str, entry: bytes) -> None:
+        self.client.hashes.setdefault(key, {})[name] = entry
+
+    def entries(self, key: str) -> dict[str, bytes]:
+        return dict(self.client.hashes[key])
+
+
+class ArrangedRedis:
+    """The client for Redis, with a real one."""
+
+    def __init__(self, url: str, redis_: Any) -> None:
+        self.client = RedisRecordClient(url)
+        self._redis = redis_
+
+    @property
+    def now(self) -> float:
+        return float(self._redis.time()[0])
+
+    def record(self, task_id: str) -> Record | None:
+        return unpack(self._redis.hgetall(KEYS.record(task_id)))
+
+    def put_text(self, key: str) -> None:
+        self._redis.set(key, "mine")
+
+    def lose_scripts(self) -> None:
+        self._redis.script_flush()
+
+    def put_seen(self, instance: str, at: float) -> None:
+        self._redis.zadd(KEYS.workers, {instance: at})
+
+    def seen(self) -> dict[str, float]:
+        return {name.decode(): at for name, at in self._redis.zrange(KEYS.workers, 0, -1, withscores=True)}
+
+    def put_entry(self, key: str, name: str, entry: bytes) -> None:
+        self._redis.hset(key, name, entry)
+
+    def entries(self, key: str) -> dict[str, bytes]:
+        return {name.decode(): entry for name, entry in self._redis.hgetall(key).items()}
+
+
+@pytest.fixture(params=["fake", "redis"])
+def arranged(request: pytest.FixtureRequest) -> Iterator[ArrangedClient]:
+    """Return each kind of client, with an empty store."""
+    if request.param == "fake":
+        yield ArrangedFake()
+        return
+    url = request.getfixturevalue("redis_url")
+    with redis.Redis.from_url(url) as client:
+        yield ArrangedRedis(url, client)
+
+
+def recorder_with(arranged: ArrangedClient) -> Recorder:
+    """Return a recorder that writes to a client."""
+    return Recorder(lambda: arranged.client, keys=KEYS, retention=Retention())
+
+
+def entry(at: float) -> bytes:
+    """Return an announcement of a time."""
+    return msgspec.json.encode({"announced_at": int(at)})
+
+
+def test_a_note_reaches_the_record(arranged: ArrangedClient) -> None:
+    """A note is written, and its answer says whether a cancel is requested."""
+    recorder = recorder_with(arranged)
     noted = recorder.note(started("t"))
     assert noted is not None
     assert (noted.cancel_requested, noted.final) == (False, False)
-    with redis_server.client() as client:
-        record = unpack(client.hgetall(KEYS.record("t")))  # type: ignore[arg-type]  # redis-py types it as sync or async
-        assert record is not None
-        assert (record.fact, record.worker) == (Fact.STARTED, "w@h")
-        recorder.note(Note(task_id="t", cancel_requested=True))
-        client.script_flush()
+    record = arranged.record("t")
+    assert record is not None
+    assert (record.fact, record.worker) == (Fact.STARTED, "w@h")
+    recorder.note(Note(task_id="t", cancel_requested=True))
+    arranged.lose_scripts()
     noted = recorder.note(Note(task_id="t", fact=Fact.FINISHED, outcome="SUCCESS"))
     assert noted is not None
-    assert (noted.cancel_requested, noted.final) == (True, True), "also after Redis has forgotten the script"
+    assert (noted.cancel_requested, noted.final) == (True, True), "also after Redis has lost the script"
+
+
+def test_a_start_is_denied_by_the_record(arranged: ArrangedClient) -> None:
+    """A requested start of an attempt that another execution has started is a duplicate delivery."""
+    recorder = recorder_with(arranged)
+    for run, denial in (("1", None), ("2", Denial.DUPLICATE)):
+        noted = recorder.ask(msgspec.structs.replace(started("t"), run=run, start_request=StartRequest()))
+        assert noted is not None
+        assert noted.denial is denial
 
 
 def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
@@ -84,15 +197,14 @@ def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url:
         assert client.exists(KEYS.record("19"))
 
 
-def test_a_record_of_another_type_is_refused(redis_server: RedisServer, redis_url: str) -> None:
-    """Somebody else's key never stops what waits behind it."""
-    with redis_server.client() as client:
-        client.set(KEYS.record("bad"), "mine")
-        recorder = recorder_for(redis_url)
-        assert recorder.note(started("bad")) is None
-        assert recorder.buffered == 0
-        with pytest.raises(Refused):
-            RedisRecordClient(redis_url).see_worker(KEYS.record("bad"), "w@h")
+def test_a_record_of_another_type_is_refused(arranged: ArrangedClient) -> None:
+    """A note for a key of another type is dropped, so that it never blocks the notes behind it."""
+    arranged.put_text(KEYS.record("bad"))
+    recorder = recorder_with(arranged)
+    assert recorder.note(started("bad")) is None
+    assert recorder.buffered == 0
+    with pytest.raises(Refused):
+        arranged.client.see_worker(KEYS.record("bad"), "w@h")
 
 
 @pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
@@ -128,15 +240,14 @@ def test_a_redis_that_cannot_save_is_worth_another_attempt(tmp_path: Path) -> No
         assert client.exists(KEYS.record("t"))
 
 
-def test_flags(redis_server: RedisServer, redis_url: str) -> None:
-    """Of each record in turn; what is no record, or of another type, raises none."""
-    recorder = recorder_for(redis_url)
+def test_flags(arranged: ArrangedClient) -> None:
+    """Flags come in the order of the tasks; a missing record, or a key of another type, has none."""
+    recorder = recorder_with(arranged)
     recorder.note(Note(task_id="canceled", cancel_requested=True))
     recorder.note(Note(task_id="killed", cancel_requested=True, terminate=True))
     recorder.note(Note(task_id="runs", fact=Fact.STARTED))
     recorder.note(Note(task_id="ended", fact=Fact.FINISHED))
-    with redis_server.client() as client:
-        client.set(KEYS.record("bad"), "mine")
+    arranged.put_text(KEYS.record("bad"))
     assert recorder.flags(["never was", "canceled", "bad", "killed", "runs", "ended"]) == [
         Flags(),
         Flags(cancel_requested=True),
@@ -147,51 +258,43 @@ def test_flags(redis_server: RedisServer, redis_url: str) -> None:
     ]
 
 
-def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
-    """By Redis's clock, for a day."""
-    with redis_server.client() as client:
-        now = float(client.time()[0])  # type: ignore[index]  # redis-py types it as sync or async
-        client.zadd(KEYS.workers, {"gone": now - SEEN_SECONDS - 5, "quiet": now - 100})
-        recorder = recorder_for(redis_url)
-        scores = []
-        for _ in range(5):
-            assert recorder.see_worker("w@h/1") is not StatusEvent.NO
-            assert recorder.see_worker("w@h/1") is StatusEvent.AGAIN
-            seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
-            assert set(seen) == {b"quiet", b"w@h/1"}
-            scores.append(seen[b"w@h/1"])
-        assert scores == sorted(set(scores)), "to less than a second"
-        assert all(abs(score - now) < 5 for score in scores)
+def test_workers_are_seen_and_forgotten(arranged: ArrangedClient) -> None:
+    """Heartbeats are stored by the Redis clock with fractions of a second, and forgotten after a day."""
+    now = arranged.now
+    arranged.put_seen("gone", now - SEEN_SECONDS - 5)
+    arranged.put_seen("quiet", now - 100)
+    recorder = recorder_with(arranged)
+    scores = []
+    for _ in range(5):
+        assert recorder.see_worker("w@h/1") is not StatusEvent.NO
+        assert recorder.see_worker("w@h/1") is StatusEvent.AGAIN
+        seen = arranged.seen()
+        assert set(seen) == {"quiet", "w@h/1"}
+        scores.append(seen["w@h/1"])
+    assert scores == sorted(set(scores)), "to less than a second"
+    assert all(abs(score - now) < 5 for score in scores)
 
 
-def test_task_types_are_announced_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
-    """What nobody has announced for a day, or cannot be read, goes; what others announced stays."""
-    with redis_server.client() as client:
-        now = int(client.time()[0])  # type: ignore[index]  # as above
-
-        def entry(at: int) -> bytes:
-            return msgspec.json.encode({"announced_at": at})
-
-        client.hset(
-            KEYS.task_types,
-            mapping={"old": entry(now - SEEN_SECONDS - 5), "bad": b"{", "others": entry(now - 100)},
-        )
-        recorder = recorder_for(redis_url)
-        recorder.announce(lambda at: {"mine": entry(at)})
-        recorder.announce(lambda _: {})
-        stored: Any = client.hgetall(KEYS.task_types)
-        assert set(stored) == {b"others", b"mine"}
-        assert abs(msgspec.json.decode(stored[b"mine"])["announced_at"] - now) < 5
+def test_task_types_are_announced_and_forgotten(arranged: ArrangedClient) -> None:
+    """An announcement that is unreadable, or older than a day, is deleted; those of other workers stay."""
+    now = arranged.now
+    for name, stored in (("old", entry(now - SEEN_SECONDS - 5)), ("bad", b"{"), ("others", entry(now - 100))):
+        arranged.put_entry(KEYS.task_types, name, stored)
+    recorder = recorder_with(arranged)
+    recorder.announce(lambda at: {"mine": entry(at)})
+    recorder.announce(lambda _: {})
+    stored_entries = arranged.entries(KEYS.task_types)
+    assert set(stored_entries) == {"others", "mine"}
+    assert abs(msgspec.json.decode(stored_entries["mine"])["announced_at"] - now) < 5
 
 
-def test_what_instances_serve_is_kept_for_minutes(redis_server: RedisServer, redis_url: str) -> None:
-    """Each start of a worker is another instance, so those that are gone are soon forgotten."""
-    with redis_server.client() as client:
-        now = int(client.time()[0])  # type: ignore[index]  # as above
-        for name, at in (("gone", now - SERVING_SECONDS - 5), ("quiet", now - 100)):
-            client.hset(KEYS.serving, name, msgspec.json.encode({"announced_at": at}))
-        recorder_for(redis_url).serve("w@h/1", lambda at: msgspec.json.encode({"announced_at": at}))
-        assert set(client.hkeys(KEYS.serving)) == {b"quiet", b"w@h/1"}  # type: ignore[arg-type]  # as above
+def test_consumers_are_kept_for_minutes(arranged: ArrangedClient) -> None:
+    """Each start of a worker is a new instance, so the entries of ended instances are deleted soon."""
+    now = arranged.now
+    for name, at in (("gone", now - SERVING_SECONDS - 5), ("quiet", now - 100)):
+        arranged.put_entry(KEYS.serving, name, entry(at))
+    recorder_with(arranged).serve("w@h/1", entry)
+    assert set(arranged.entries(KEYS.serving)) == {"quiet", "w@h/1"}
 
 
 @pytest.mark.parametrize(

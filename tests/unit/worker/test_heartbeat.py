@@ -8,12 +8,13 @@ import msgspec
 import pytest
 from celery import Celery, signals
 from celery.concurrency.base import BasePool
+from support.record_client import FakeClient
 from support.servers import wait_until
 from task_status_worker import heartbeat
 from task_status_worker.heartbeat import Heartbeat
 from task_status_worker.registry import Kit, kit_of, remember
 
-from .conftest import NEVER, FakeClient, recorder_of
+from .conftest import NEVER, recorder_of
 
 
 class Worker(NamedTuple):
@@ -60,7 +61,7 @@ def test_it_announces_at_once_to_a_redis_that_has_lost_its_data(
     announced: list[int] = []
     beating(announce=lambda: announced.append(len(client.workers)))
     wait_until(lambda: len(client.workers) > 1, what="two beats")
-    client.workers.clear()
+    client.lose_data()
     wait_until(lambda: 1 in announced[1:], what="an announcement with the first beat that Redis knows of")
 
 
@@ -90,6 +91,18 @@ def test_a_duty_that_fails_silences_nobody(
     beating(**{duty: fail})
     wait_until(lambda: len(client.workers) > 3, what="some beats")
     assert "author's code" in caplog.text
+
+
+def test_an_unexpected_error_does_not_end_the_heartbeat(
+    client: FakeClient, beating: Callable[..., Heartbeat], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error that nobody foresaw is logged, and the next heartbeat is sent."""
+    client.broken = True
+    beating(retry_seconds=0.001)
+    wait_until(lambda: client.attempts > 2, what="some attempts")
+    assert "Cannot send the heartbeat of worker instance w@h/1" in caplog.text
+    client.broken = False
+    wait_until(lambda: client.workers, what="a heartbeat")
 
 
 def test_a_worker_beats_from_ready_to_shutdown(client: FakeClient) -> None:

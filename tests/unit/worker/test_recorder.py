@@ -4,11 +4,13 @@ import logging
 import os
 
 import pytest
+from support.clock import Clock
+from support.record_client import FakeClient
 from support.servers import wait_until
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.recorder import Flags, Recorder
 
-from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of
+from .conftest import NEVER, note, noted, recorder_of
 
 
 def test_a_note_is_written_at_once(client: FakeClient) -> None:
@@ -96,6 +98,18 @@ def test_a_thread_writes_what_is_kept(client: FakeClient) -> None:
     assert client.ids == ["a", "b"]
 
 
+def test_an_unexpected_error_does_not_end_the_flusher(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """An error that nobody foresaw is logged, and the buffered notes are written once it is over."""
+    recorder = recorder_of(client, flush_interval_seconds=0.001)
+    client.broken = True
+    recorder.keep(note("a"))
+    wait_until(lambda: client.attempts > 2, what="some attempts")
+    assert "Cannot write the buffered records of tasks" in caplog.text
+    client.broken = False
+    wait_until(lambda: recorder.buffered == 0, what="the flusher")
+    assert client.ids == ["a"]
+
+
 def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
     """It has a client and a buffer of its own; what its parent keeps is its parent's to write."""
     clients: list[FakeClient] = []
@@ -160,8 +174,8 @@ def test_workers_and_task_types(client: FakeClient) -> None:
     """Written if Redis answers, and else let be: the next beat comes."""
     recorder = recorder_of(client)
     assert recorder.see_worker("w@h")
-    recorder.announce(lambda now: {"demo.add": str(now).encode()})
-    assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b"7"})
+    recorder.announce(lambda now: {"demo.add": b'{"announced_at":%d}' % now})
+    assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b'{"announced_at":7}'})
 
     client.away = True
     assert not recorder.see_worker("w@h")

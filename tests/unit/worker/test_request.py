@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.worker import state
+from support.record_client import FakeClient
 from task_status_worker.recorder import Flags
 from task_status_worker.registry import Kit, remember
 from task_status_worker.request import StatusRequest
 
-from .conftest import FakeClient, recorder_of
+from .conftest import recorder_of
 
 
 class CelerysRequest:

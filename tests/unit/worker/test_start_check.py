@@ -2,12 +2,13 @@
 
 import pytest
 from celery.exceptions import Ignore
+from support.record_client import FakeClient
 from task_status_worker.execution import Run
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record.model import Denial, Fact, Note, StartRequest
 from task_status_worker.start_check import DeliveryLimitReached, NothingToDo, ask, enter
 
-from .conftest import FakeClient, recorder_of
+from .conftest import recorder_of
 
 
 @pytest.fixture

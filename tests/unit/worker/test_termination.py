@@ -9,10 +9,11 @@ from celery.concurrency.gevent import TaskPool as GeventPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker import state
+from support.record_client import FakeClient
 from task_status_worker.recorder import Flags
 from task_status_worker.termination import terminate_canceled
 
-from .conftest import FakeClient, recorder_of
+from .conftest import recorder_of
 
 TO_BE_TERMINATED = Flags(cancel_requested=True, terminate=True)
 
