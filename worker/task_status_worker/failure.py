@@ -1,4 +1,4 @@
-"""How a task says that it failed or that it ended in a state of its own, and what a record keeps of a failure."""
+"""`fail` and `finish` for the authors of tasks, and the failure that a record keeps."""
 
 import traceback
 from typing import Any, Final, NoReturn
@@ -14,16 +14,16 @@ _MAX_NAME_CHARS: Final = 200
 _MAX_MESSAGE_CHARS: Final = 2_000
 _MAX_TRACEBACK_CHARS: Final = 8_000
 
-#: what Celery stores itself; a task that ends in one of these by hand would be misread by every reader
+#: states that Celery stores itself; every reader would misread a task that stores one of them by hand
 _CELERY_STATES: Final = frozenset({*states.ALL_STATES, states.REJECTED, states.IGNORED})
 
 
-#: what Celery keeps of an exception
+#: the keys of an exception in Celery's meta
 _CELERY_KEYS: Final = frozenset({"exc_type", "exc_message", "exc_module"})
 
 
 class TaskFailed(Exception):
-    """A task says that it failed.
+    """The failure of a task, with a code and details for its caller.
 
     Celery readers get it back from `AsyncResult.result` with its message; `code` and `details` are custom keys of the
     stored meta.

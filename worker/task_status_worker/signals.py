@@ -16,7 +16,7 @@ from celery import signals, states
 from celery.app.task import Context
 from celery.exceptions import Reject
 
-from task_status_worker.execution import Run, run_of, start_run
+from task_status_worker.execution import Execution, execution_of, start_execution
 from task_status_worker.failure import failure_in_meta, failure_of
 from task_status_worker.progress import TaskCanceled
 from task_status_worker.record.model import Denial, Fact, Note, RecordedFailure, StartRequest
@@ -35,13 +35,13 @@ def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
 
 
 def _note_of(request: Any, fact: Fact, **fields: Any) -> Note:
-    run = run_of(request)
+    execution = execution_of(request)
     return Note(
         task_id=request.id,
         fact=fact,
         generation=request.replaced_task_nesting or 0,
         attempt=request.retries or 0,
-        run=run.token if run is not None else None,
+        run=execution.token if execution is not None else None,
         **fields,
     )
 
@@ -85,7 +85,7 @@ def on_revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
 def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
     """Note the failure of a run whose process cannot note it: it is lost, or was killed by a hard time limit."""
     request = sender.request
-    if run_of(request) is not None or request.id != task_id:
+    if execution_of(request) is not None or request.id != task_id:
         return  # in the process that runs it: task_postrun follows
     if isinstance(exception, Reject):
         return  # task_postrun has said so; the main process repeats it since Celery 5.7 (celery#10369)
@@ -121,11 +121,11 @@ def on_prerun(sender: Any, task: Any, **_: Any) -> None:
     request, kit = task.request, kit_of(sender.app)
     if request.is_eager or kit is None:
         return
-    run = start_run(request)
+    execution = start_execution(request)
     if kit_that_records(sender.app, task.name) is None:
         return
     redelivered = (request.delivery_info or {}).get("redelivered")
-    run.question = _note_of(
+    execution.start_note = _note_of(
         request,
         Fact.STARTED,
         start_request=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
@@ -133,7 +133,7 @@ def on_prerun(sender: Any, task: Any, **_: Any) -> None:
         instance=kit.instance,
         **_description(request),
     )
-    ask(kit.recorder, run)
+    ask(kit.recorder, execution)
 
 
 def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
@@ -141,7 +141,7 @@ def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
     if reason is None:
         _note_cut_off(sender, request)
         return
-    run = run_of(request)
+    execution = execution_of(request)
     # Celery stores nothing for a retry without `exc=`, also where it was called for an exception.
     cause = reason.exc or reason.__cause__ or reason.__context__
     _note(
@@ -150,8 +150,8 @@ def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         Fact.RETRYING,
         next_retry_at=_time_of(reason.when),
         failure=failure_of(cause) if cause is not None else None,
-        progress=run.custom_meta if run is not None else None,
-        call_changed=(run is not None and run.call_changed) or None,
+        progress=execution.custom_meta if execution is not None else None,
+        call_changed=(execution is not None and execution.call_changed) or None,
     )
 
 
@@ -178,14 +178,14 @@ def _time_of(when: Any) -> datetime | None:
 
 def on_postrun(sender: Any, task: Any, retval: Any, state: str | None, **_: Any) -> None:
     """Note how a run ended."""
-    run = run_of(task.request)
+    execution = execution_of(task.request)
     if state is None:
         state, retval = _left_by_exit(task)
     ending = _ENDINGS.get(state or "")
-    if run is None or ending is None or run.replaced or run.denial in _NOT_OURS_TO_END:
+    if execution is None or ending is None or execution.replaced or execution.denial in _NOT_OURS_TO_END:
         return
-    fact, fields = ending(task, run, retval)
-    _note(sender.app, task.request, fact, progress=run.custom_meta, **fields)
+    fact, fields = ending(task, execution, retval)
+    _note(sender.app, task.request, fact, progress=execution.custom_meta, **fields)
 
 
 def _left_by_exit(task: Any) -> tuple[str | None, BaseException | None]:
@@ -203,11 +203,11 @@ def _left_by_exit(task: Any) -> tuple[str | None, BaseException | None]:
 _Ending = tuple[Fact, dict[str, Any]]
 
 
-def _succeeded(task: Any, _run: Run, _retval: Any) -> _Ending:
+def _succeeded(task: Any, _execution: Execution, _retval: Any) -> _Ending:
     return Fact.FINISHED, {"outcome": states.SUCCESS, "result_stored": _stores_result(task)}
 
 
-def _failed(task: Any, _run: Run, error: BaseException) -> _Ending:
+def _failed(task: Any, _execution: Execution, error: BaseException) -> _Ending:
     return Fact.FINISHED, {
         "outcome": states.FAILURE,
         "failure": failure_of(error),
@@ -215,18 +215,18 @@ def _failed(task: Any, _run: Run, error: BaseException) -> _Ending:
     }
 
 
-def _ignored(task: Any, run: Run, error: BaseException) -> _Ending:
+def _ignored(task: Any, execution: Execution, error: BaseException) -> _Ending:
     if isinstance(error, TaskCanceled):
         # Celery stores nothing after Ignore; a chord this task is part of must learn of its end as well.
         task.backend.mark_as_revoked(
-            run.task_id, reason="canceled", request=task.request, store_result=_stores_result(task)
+            execution.task_id, reason="canceled", request=task.request, store_result=_stores_result(task)
         )
         return Fact.REVOKED, {"outcome": states.REVOKED}
-    failure = failure_in_meta(run.stored_meta) if run.stored_state in states.EXCEPTION_STATES else None
-    return Fact.IGNORED, {"outcome": run.stored_state, "failure": failure}
+    failure = failure_in_meta(execution.stored_meta) if execution.stored_state in states.EXCEPTION_STATES else None
+    return Fact.IGNORED, {"outcome": execution.stored_state, "failure": failure}
 
 
-def _rejected(task: Any, _run: Run, error: Any) -> _Ending:
+def _rejected(task: Any, _execution: Execution, error: Any) -> _Ending:
     # Celery puts back nothing that was acknowledged before it started (celery/worker/request.py, reject).
     if error.requeue and task.acks_late:
         return Fact.REQUEUED, {}
@@ -241,7 +241,7 @@ def _stores_result(task: Any) -> bool:
 
 
 #: the state of task_postrun; RETRY was noted by task_retry
-_ENDINGS: Final[dict[str, Callable[[Any, Run, Any], _Ending]]] = {
+_ENDINGS: Final[dict[str, Callable[[Any, Execution, Any], _Ending]]] = {
     states.SUCCESS: _succeeded,
     states.FAILURE: _failed,
     states.IGNORED: _ignored,
