@@ -274,7 +274,7 @@ def test_one_that_cannot_be_described_does_not_hide_the_others(app: Celery, capl
     """A task whose body has no signature is left out, and said to be."""
     app.tasks["bound"].run = 7
     assert set(announcements(app, now=7)) == {"retrying", "validated", "by-class"}
-    assert "cannot announce the task type bound" in caplog.text
+    assert "Cannot announce the task type bound" in caplog.text
 
 
 def test_a_long_docstring_is_cut(app: Celery) -> None:

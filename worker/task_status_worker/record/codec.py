@@ -1,6 +1,6 @@
-"""How a record is kept in Redis: a note as a call of the script that writes it, and a hash as a record.
+"""Packs a note into arguments of the script that writes records, and unpacks the hash of a record. Pure.
 
-Pure, as what it packs is (record.py). `NOTE_SCRIPT` is the only writer of a record.
+`NOTE_SCRIPT` is the only writer of records.
 """
 
 import importlib.resources
@@ -26,10 +26,10 @@ from task_status_worker.record.model import (
 #: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
 NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")
 
-#: the most bytes that one packed field (progress, failure) may take in a record
+#: limit of one packed field in bytes; a larger field, such as progress, is not stored
 MAX_FIELD_BYTES: Final = 16_384
 
-#: the time that a fact stamps, by the Redis clock
+#: the field that takes the time of a fact, by the Redis clock
 _STAMPS: Final[Mapping[Fact, str]] = {
     Fact.SUBMITTED: "submitted_at",
     Fact.RECEIVED: "received_at",
@@ -55,7 +55,7 @@ _DESCRIBES: Final = (
     "cancel_requested",
     "terminate",
 )
-#: of these only true is written: whoever does not ask for it does not take it back
+#: only True is written: a note without a cancel does not take one back
 _ONLY_TRUE: Final = frozenset({"cancel_requested", "terminate"})
 _HOLDS_NOW: Final = (
     "send_unconfirmed",
@@ -129,7 +129,7 @@ def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: floa
 
 
 def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | bytes]:
-    """List names and packed values, one after the other, of the fields that the note carries."""
+    """Return the names and packed values, in turn, of the fields that the note has."""
     fields: list[str | bytes] = []
     for name in names:
         value = getattr(note, name)
@@ -159,20 +159,20 @@ def _pack_json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, enc_hook=shown)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        # A progress that JSON cannot hold is Celery's to refuse, not ours to fail on.
+        # Celery's serializer decides whether such a value is an error; the record must not make the task fail.
         return b"null"
 
 
 def shown(value: object) -> str:
-    """Give the text of anything; its own code, which gives it, may raise what it likes."""
+    """Return the text of any value, or a placeholder if its `__str__` raises."""
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  # see above
+    except Exception:  # noqa: BLE001  # `__str__` is code of the user
         return f"<{type(value).__name__} that cannot be shown>"
 
 
 def unpack_answer(answer: Sequence[Any]) -> Noted:
-    """Read the answer of the script as redis-py gives it."""
+    """Read the answer of `NOTE_SCRIPT`, as redis-py returns it."""
     advanced, seq, cancel_requested, final, terminate, denial, noted_ms = answer
     return Noted(
         advanced=bool(advanced),
@@ -186,7 +186,7 @@ def unpack_answer(answer: Sequence[Any]) -> Noted:
 
 
 def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
-    """Read a record's hash; None if it is empty. Total: fields that cannot be read keep their default."""
+    """Read the hash of a record; None if it is empty. Never raises: an unreadable field keeps its default."""
     if not stored:
         return None
     values: dict[str, Any] = {}
@@ -202,7 +202,7 @@ def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
 
 
 def unpack_seconds(packed: bytes | None) -> float | None:
-    """Read one time of a record, in seconds since the epoch; None if there is none, or none that can be read."""
+    """Read one time of a record, in seconds since the epoch; None if it is missing or unreadable."""
     return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else None
 
 
@@ -275,5 +275,5 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "finished_at": _time,
 }
 
-#: encoded once: every status is unpacked by these
+#: with encoded names, because every status is unpacked with these
 _READERS: Final = tuple((name.encode(), name, read) for name, read in _READ.items())
