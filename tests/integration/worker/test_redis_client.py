@@ -1,4 +1,4 @@
-"""The recorder on a real Redis, there and away."""
+"""The record client: the fake and the one for Redis pass the same tests; then outages of a real Redis."""
 
 import time
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ KEYS = Keys("kit:")
 
 
 def recorder_for(url: str, **options: Any) -> Recorder:
-    """Make a recorder as `install` does."""
+    """Return a recorder as `install` makes it."""
     return Recorder(lambda: RedisRecordClient(url), keys=KEYS, retention=Retention(), **options)
 
 
 def started(task_id: str) -> Note:
-    """Make a note."""
+    """Return the note of a start."""
     return Note(task_id=task_id, fact=Fact.STARTED, run="1", worker="w@h")
 
 
@@ -159,7 +159,7 @@ def test_a_start_is_denied_by_the_record(arranged: ArrangedClient) -> None:
 
 
 def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
-    """Nothing is lost or changes its place, the times are those of when it happened, and no task waits for it."""
+    """After an outage all notes are written in order, with their original times, and no task has waited."""
     with running_redis(tmp_path, durable=True) as server:
         recorder = recorder_for(server.url, flush_interval_seconds=0.05)
         recorder.note(Note(task_id="t", fact=Fact.SUBMITTED))
@@ -184,7 +184,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url: str) -> None:
-    """A Redis that accepts and does not answer is given up soon, and then left alone."""
+    """A Redis that accepts connections but does not answer costs one timeout; then notes are buffered."""
     recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
     recorder.note(started("before"))
     with redis_server.client() as client:
@@ -208,10 +208,10 @@ def test_a_record_of_another_type_is_refused(arranged: ArrangedClient) -> None:
 
 
 @pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
-def test_a_redis_that_takes_no_writes_is_worth_another_attempt(
+def test_buffers_while_redis_rejects_writes(
     redis_server: RedisServer, redis_url: str, setting: str, hinders: int, usual: int
 ) -> None:
-    """It answers, but is full, or has lost its replicas: the note is kept."""
+    """A note is buffered if Redis rejects writes because its memory is full or its replicas are lost."""
     with redis_server.client() as client:
         recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
         client.config_set(setting, hinders)
@@ -224,12 +224,12 @@ def test_a_redis_that_takes_no_writes_is_worth_another_attempt(
         assert client.exists(KEYS.record("t"))
 
 
-def test_a_redis_that_cannot_save_is_worth_another_attempt(tmp_path: Path) -> None:
-    """Its disk is full, or gone: it takes no writes until somebody has mended that, and then the note."""
+def test_buffers_while_redis_cannot_save(tmp_path: Path) -> None:
+    """A note is buffered while Redis rejects writes because it cannot save to its disk."""
     with running_redis(tmp_path) as server, server.client() as client:
         recorder = recorder_for(server.url, flush_interval_seconds=3_600)
         client.config_set("save", "3600 1")
-        (tmp_path / "dump.rdb").mkdir()  # in the place of the file
+        (tmp_path / "dump.rdb").mkdir()  # blocks the file of that name
         client.bgsave()
         wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="Redis to fail")
 
@@ -311,7 +311,7 @@ def test_consumers_are_kept_for_minutes(arranged: ArrangedClient) -> None:
     ],
 )
 def test_every_way_to_name_a_redis(url: str) -> None:
-    """Celery's ways to write it are understood, and one that is away is said to be, at once."""
+    """Every URL format of Celery is supported, and an unreachable Redis raises soon."""
     assert is_redis_url(url)
     client = RedisRecordClient(url.format(port=free_port()), sentinel_master="mymaster")
     begun = time.monotonic()
@@ -321,28 +321,28 @@ def test_every_way_to_name_a_redis(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["amqp://localhost", "rpc://", "db+sqlite:///x", "nonsense"])
-def test_what_is_no_redis_is_refused(url: str) -> None:
-    """Before anything depends on it."""
+def test_rejects_a_url_that_is_not_redis(url: str) -> None:
+    """A URL that is not Redis raises when the client is made."""
     assert not is_redis_url(url)
     with pytest.raises(ValueError, match="not a Redis URL"):
         RedisRecordClient(url)
 
 
 def test_a_sentinel_needs_the_masters_name() -> None:
-    """It cannot be guessed."""
+    """A Sentinel URL without the name of a master raises."""
     with pytest.raises(ValueError, match="master_name"):
         RedisRecordClient("sentinel://127.0.0.1:26379")
 
 
 def test_the_urls_own_settings_come_first() -> None:
-    """A user who sets a timeout in the URL means it."""
+    """A timeout in the URL takes precedence over the default."""
     client: Any = RedisRecordClient("redis://127.0.0.1:1/0?socket_timeout=7")
     assert client._redis.get_connection_kwargs()["socket_timeout"] == 7  # noqa: SLF001  # what the URL has set
     assert isinstance(client._redis, redis.Redis)  # noqa: SLF001  # as above
 
 
-def test_what_is_escaped_in_a_url_is_not_in_the_password() -> None:
-    """A URL can hold any password, of Sentinel's master too."""
+def test_decodes_an_escaped_password() -> None:
+    """An escaped password in a URL is decoded, also for a Sentinel master."""
     for url in ("redis://u%40x:p%2Fw@127.0.0.1:1/3", "sentinel://u%40x:p%2Fw@127.0.0.1:1/3"):
         options = connect(url, timeout_seconds=1, sentinel_master="m").get_connection_kwargs()
         assert (options["username"], options["password"], options["db"]) == ("u@x", "p/w", 3)

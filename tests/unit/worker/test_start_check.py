@@ -1,4 +1,4 @@
-"""The gate: asked at the start of a run, and once more where the task's own code begins."""
+"""The start check: a request at the start of an execution, and another one before the task's own code."""
 
 import pytest
 from celery.exceptions import Ignore
@@ -13,14 +13,14 @@ from .conftest import recorder_of
 
 @pytest.fixture
 def execution() -> Execution:
-    """Give a run that has not asked yet."""
+    """Return an execution that has not requested its start yet."""
     execution = Execution("t")
     execution.start_note = Note(task_id="t", fact=Fact.STARTED, run=execution.token, start_request=StartRequest())
     return execution
 
 
 def test_the_record_is_asked_once(client: FakeClient, execution: Execution) -> None:
-    """The second time nothing is asked."""
+    """An answered start request is not sent again."""
     recorder = recorder_of(client)
     ask(recorder, execution)
     enter(recorder, execution)
@@ -39,7 +39,7 @@ def test_the_record_is_asked_once(client: FakeClient, execution: Execution) -> N
 def test_a_denied_start_ends_with_its_exception(
     client: FakeClient, execution: Execution, denial: Denial, error: type[Exception]
 ) -> None:
-    """All but one are an Ignore to Celery, which acknowledges the message and stores nothing."""
+    """Each denial but one is an Ignore, for which Celery acknowledges the message and stores nothing."""
     recorder = recorder_of(client)
     client.denial = denial
     ask(recorder, execution)
@@ -49,7 +49,7 @@ def test_a_denied_start_ends_with_its_exception(
 
 
 def test_asks_again_when_redis_is_back(client: FakeClient, execution: Execution) -> None:
-    """Celery waits for it to store STARTED; what was canceled before does not run then."""
+    """Celery waits for Redis to store STARTED; a task canceled before that does not start."""
     recorder = recorder_of(client)
     client.away = True
     ask(recorder, execution)
@@ -60,7 +60,7 @@ def test_asks_again_when_redis_is_back(client: FakeClient, execution: Execution)
 
 
 def test_starts_without_an_answer(client: FakeClient, execution: Execution) -> None:
-    """The record is told later, which cannot be refused."""
+    """Without an answer the execution starts, and its start is recorded later as a report."""
     recorder = recorder_of(client)
     client.away = True
     ask(recorder, execution)

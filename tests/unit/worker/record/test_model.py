@@ -1,4 +1,4 @@
-"""The record and its packing: what is packed is unpacked, and whatever a hash holds gives a record."""
+"""The record and its packing: packed fields are unpacked, and any hash gives a record."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -57,7 +57,7 @@ def stored_by(note):
 
 
 def test_keys_without_a_prefix():
-    """As Celery names its own, and ours beside them."""
+    """Celery's key has Celery's name, and ours stand beside it."""
     assert KEYS.meta("x") == "celery-task-meta-x"
     assert KEYS.record("x") == "task-status:record:x"
     assert KEYS.known("x") == "task-status:known:x"
@@ -78,18 +78,18 @@ def test_keys_without_a_prefix():
     ],
 )
 def test_keys_under_a_prefix(global_keyprefix, key):
-    """Joined as Celery joins it."""
+    """A prefix is joined as Celery joins it."""
     assert Keys.under(global_keyprefix).meta("x") == key
 
 
 def test_every_fact_has_a_rank():
-    """The final ones share the highest."""
+    """All final facts share the highest rank."""
     assert RANKS.keys() == set(Fact)
     assert {RANKS[fact] for fact in FINAL_FACTS} == {max(RANKS.values())}
 
 
-def test_the_script_is_at_hand():
-    """It is a file of the package."""
+def test_the_script_is_packaged():
+    """The script is a file of the package."""
     assert "HINCRBY" in NOTE_SCRIPT
 
 
@@ -195,20 +195,20 @@ def test_a_cancel_is_only_ever_requested():
     ],
 )
 def test_reads_the_answer(answer, noted):
-    """As redis-py gives it."""
+    """The answer of the script is read as redis-py returns it."""
     assert unpack_answer(answer) == noted
 
 
 @pytest.mark.parametrize("fact", Fact)
 def test_call_of_every_fact(fact):
-    """Rank and finality are those of the tables."""
+    """Rank and finality of each fact are those of the tables."""
     head, _ = arguments_of(Note(task_id="x", fact=fact))
 
     assert (head.fact, head.rank, head.is_final) == (fact, RANKS[fact], fact in FINAL_FACTS)
 
 
 def test_leaves_out_a_field_that_is_too_large():
-    """A record stays small."""
+    """A field above the limit is not stored, so that records stay small."""
     largest = "x" * MAX_FIELD_BYTES
 
     assert arguments_of(Note(task_id="x", worker=largest))[1] == {b"worker": largest.encode()}
@@ -216,7 +216,7 @@ def test_leaves_out_a_field_that_is_too_large():
 
 
 class Unshowable:
-    """Have no text."""
+    """An object without a text."""
 
     def __str__(self):
         raise RuntimeError("no text")
@@ -233,14 +233,14 @@ class Unshowable:
     ],
 )
 def test_packs_what_a_task_may_report(value, packed):
-    """Whatever JSON cannot hold is a text, or nothing; never an error."""
+    """A value that JSON cannot hold becomes text or null, and never an error."""
     _, fields = arguments_of(Note(task_id="x", progress=value))
 
     assert fields == {b"progress": packed}
 
 
 def test_unpacks_what_the_script_stores():
-    """Field by field."""
+    """Each field that the script stores is unpacked to its value."""
     failure = RecordedFailure(type="ValueError", module="builtins", message="bad", details={"row": 7}, traceback="t")
     note = Note(
         task_id="x",
@@ -300,20 +300,20 @@ def test_unpacks_what_the_script_stores():
     [(str(NOW_MS).encode(), NOW.timestamp()), (b"0", 0.0), (None, None), (b"", None), (b"-1", None), (b"soon", None)],
 )
 def test_unpacks_one_time(packed, seconds):
-    """For those who need no more of a record."""
+    """One time is read without the rest of the record."""
     assert unpack_seconds(packed) == seconds
 
 
 @pytest.mark.parametrize("fact", sorted(FINAL_FACTS))
 def test_unpacks_a_final_fact(fact):
-    """It is final, and has an end."""
+    """A record with a final fact is final and has an end."""
     record = unpack(stored_by(Note(task_id="x", fact=fact)))
 
     assert (record.fact, record.final, record.finished_at) == (fact, True, NOW)
 
 
 def test_unpacks_nothing():
-    """No hash is no record."""
+    """An empty hash is no record."""
     assert unpack({}) is None
 
 
@@ -334,7 +334,7 @@ def test_unpacks_nothing():
     ],
 )
 def test_a_field_that_cannot_be_read_keeps_its_default(field, packed):
-    """The others are not affected."""
+    """An unreadable field keeps its default, and the other fields are read."""
     assert unpack({field: packed, b"worker": b"w"}) == Record(worker="w")
 
 
@@ -346,7 +346,7 @@ def test_a_field_that_cannot_be_read_keeps_its_default(field, packed):
     )
 )
 def test_unpacks_any_hash(stored):
-    """Total, and what it gives can be encoded."""
+    """Any hash gives a record that can be encoded."""
     msgspec.json.encode(unpack(stored))
 
 
@@ -358,5 +358,5 @@ def test_unpacks_any_hash(stored):
     ).filter(lambda value: value is not None)
 )
 def test_progress_comes_back_as_it_was_reported(progress):
-    """Anything that JSON can hold, also a bare text or number."""
+    """Any JSON value is a valid progress, also a bare text or number."""
     assert unpack(stored_by(Note(task_id="x", fact=Fact.STARTED, progress=progress))).progress == progress
