@@ -142,7 +142,7 @@ def unserializable() -> object:
 @app.task(name="demo.no_result", ignore_result=True)
 def no_result() -> str:
     """Return a value that Celery does not store."""
-    return "nobody reads this"
+    return "not stored"
 
 
 @app.task(name="demo.replace_self", bind=True)

@@ -37,7 +37,7 @@ class TaskFailed(Exception):
         self.exc_type = exc_type
 
     def stored_fields(self) -> dict[str, Any]:
-        """Give what the stored meta carries beside Celery's own keys, and the type under which it is stored."""
+        """Return the fields of the stored meta beside Celery's own keys, and the type if it is set."""
         fields: dict[str, Any] = self.custom_fields()
         if self.exc_type is not None:
             # Without a module, readers create a class of this name instead of importing one.
@@ -45,7 +45,7 @@ class TaskFailed(Exception):
         return fields
 
     def custom_fields(self) -> dict[str, Any]:
-        """Give code and details, as far as there are any."""
+        """Return code and details, without those that are None."""
         fields = {"code": self.code, "details": self.details}
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -10,7 +10,7 @@ from celery import signals
 
 from task_status_worker.recorder import Recorder, StatusEvent
 from task_status_worker.registry import Kit, kit_of
-from task_status_worker.task_types import announcements, serving
+from task_status_worker.task_types import announcements, consumer
 from task_status_worker.termination import terminate_canceled
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _announce(app: Any, kit: Kit) -> None:
     """Announce the task types, and which of them this worker instance consumes."""
     kit.recorder.announce(lambda now: announcements(app, now=now))
     if kit.instance is not None:
-        kit.recorder.serve(kit.instance, lambda now: serving(app, now=now))
+        kit.recorder.announce_consumer(kit.instance, lambda now: consumer(app, now=now))
 
 
 def on_worker_shutdown(sender: Any, **_: Any) -> None:

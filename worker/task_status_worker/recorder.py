@@ -20,7 +20,7 @@ from typing import Final, Protocol
 import msgspec
 
 from task_status_worker.record.codec import note_call
-from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
+from task_status_worker.record.keys import CONSUMER_SECONDS, SEEN_SECONDS, Keys, Retention
 from task_status_worker.record.model import Note, Noted
 
 logger = logging.getLogger(__name__)
@@ -223,11 +223,11 @@ class Recorder:
         with contextlib.suppress(Unreachable, Refused):
             self._here().client.announce(self.keys.task_types, entries_at, keep_seconds=SEEN_SECONDS)
 
-    def serve(self, instance: str, serving_at: Callable[[int], bytes]) -> None:
+    def announce_consumer(self, instance: str, entry_at: Callable[[int], bytes]) -> None:
         """Announce which task types and queues a worker instance consumes, if Redis answers."""
         with contextlib.suppress(Unreachable, Refused):
             self._here().client.announce(
-                self.keys.serving, lambda now: {instance: serving_at(now)}, keep_seconds=SERVING_SECONDS
+                self.keys.consumers, lambda now: {instance: entry_at(now)}, keep_seconds=CONSUMER_SECONDS
             )
 
     def _here(self) -> _Process:

@@ -55,7 +55,7 @@ def announcement(app: Any, task: Any, *, now: int) -> TaskType:
     )
 
 
-def serving(app: Any, *, now: int) -> bytes:
+def consumer(app: Any, *, now: int) -> bytes:
     """Return as JSON which task types a worker of this app knows and which queues it reads."""
     names = sorted(name for name in app.tasks if not name.startswith("celery."))
     # The queues of option -Q, and later changes by remote control (celery/app/amqp.py, Queues.consume_from).

@@ -227,7 +227,7 @@ class RedisStore:
         head = ServingHead(silent_seconds=round(STALLED_SECONDS), limit=MAX_INSTANCES)
         with self._named_errors():
             stored: list[bytes] = self._serving_script(
-                keys=[self._keys.workers, self._keys.serving], args=[msgspec.json.encode(head)]
+                keys=[self._keys.workers, self._keys.consumers], args=[msgspec.json.encode(head)]
             )
         return stored
 

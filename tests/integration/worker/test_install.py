@@ -169,7 +169,7 @@ def test_keys_stand_under_the_users_prefix(bench: Bench) -> None:
 
 
 def test_where_records_go(redis_url: str) -> None:
-    """Records go to the Redis of the argument, result backend or broker, in this order; without one `install` raises."""
+    """Records go to the Redis of the argument, result backend or broker, in this order; else `install` raises."""
     with_broker = Celery(broker=redis_url, backend="rpc://", set_as_current=False)
     install(with_broker)
     assert kit_of(with_broker) is not None

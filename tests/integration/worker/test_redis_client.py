@@ -12,7 +12,7 @@ from support.record_client import FakeClient
 from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.connection import connect, is_redis_url
-from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
+from task_status_worker.record.keys import CONSUMER_SECONDS, SEEN_SECONDS, Keys, Retention
 from task_status_worker.record.model import Denial, Fact, Note, Record, StartRequest
 from task_status_worker.recorder import Flags, RecordClient, Recorder, Refused, StatusEvent, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
@@ -291,10 +291,10 @@ def test_task_types_are_announced_and_forgotten(arranged: ArrangedClient) -> Non
 def test_consumers_are_kept_for_minutes(arranged: ArrangedClient) -> None:
     """Each start of a worker is a new instance, so the entries of ended instances are deleted soon."""
     now = arranged.now
-    for name, at in (("gone", now - SERVING_SECONDS - 5), ("quiet", now - 100)):
-        arranged.put_entry(KEYS.serving, name, entry(at))
-    recorder_with(arranged).serve("w@h/1", entry)
-    assert set(arranged.entries(KEYS.serving)) == {"quiet", "w@h/1"}
+    for name, at in (("gone", now - CONSUMER_SECONDS - 5), ("quiet", now - 100)):
+        arranged.put_entry(KEYS.consumers, name, entry(at))
+    recorder_with(arranged).announce_consumer("w@h/1", entry)
+    assert set(arranged.entries(KEYS.consumers)) == {"quiet", "w@h/1"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 from celery import Celery, Task
-from task_status_worker.task_types import MAX_DOC, announcements, describe_arguments, serving
+from task_status_worker.task_types import MAX_DOC, announcements, consumer, describe_arguments
 
 
 class Color(enum.Enum):
@@ -285,10 +285,10 @@ def test_a_long_docstring_is_cut(app: Celery) -> None:
 
 def test_announces_a_consumer(app: Celery) -> None:
     """A consumer announces the task types that it knows and the queues that it reads at that time."""
-    assert msgspec.json.decode(serving(app, now=7)) == {
+    assert msgspec.json.decode(consumer(app, now=7)) == {
         "task_types": ["bound", "by-class", "retrying", "validated"],
         "queues": ["celery"],
         "announced_at": 7,
     }
     app.amqp.queues.select("special")
-    assert msgspec.json.decode(serving(app, now=7))["queues"] == ["special"]
+    assert msgspec.json.decode(consumer(app, now=7))["queues"] == ["special"]

@@ -10,7 +10,7 @@ import msgspec
 SEEN_SECONDS: Final = 86_400
 
 #: seconds without an announcement after which a consumer is forgotten; each announces itself once a minute
-SERVING_SECONDS: Final = 600
+CONSUMER_SECONDS: Final = 600
 
 
 class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,9 +125,9 @@ class Keys(msgspec.Struct, frozen=True):
         return f"{self.prefix}task-status:task-types"
 
     @property
-    def serving(self) -> str:
+    def consumers(self) -> str:
         """Name the hash of consumers: worker instance to its task types and queues."""
-        return f"{self.prefix}task-status:serving"
+        return f"{self.prefix}task-status:consumers"
 
     @property
     def workers(self) -> str:
