@@ -244,7 +244,11 @@ class Recorder:
 
     def _write(self, here: _Process, taken: _Taken) -> Noted:
         age_seconds = self._clock() - taken.at
-        keys, args = note_call(taken.note, keys=self.keys, retention=self.retention, age_seconds=age_seconds)
+        try:
+            keys, args = note_call(taken.note, keys=self.keys, retention=self.retention, age_seconds=age_seconds)
+        except UnicodeError as error:
+            # A task id from a message may hold half a surrogate pair. Retrying would block all notes behind it.
+            raise Refused(error) from error
         return here.client.note(keys, args)
 
     def _keep(self, here: _Process, taken: _Taken) -> None:

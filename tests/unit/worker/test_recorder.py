@@ -87,6 +87,17 @@ def test_drops_a_note_that_redis_rejects(client: FakeClient, caplog: pytest.LogC
     assert caplog.text.count("refused to record STARTED of task bad") == 2
 
 
+def test_drops_a_note_that_cannot_be_encoded(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A task id that UTF-8 cannot encode neither raises nor blocks the notes behind it."""
+    recorder = recorder_of(client)
+    assert recorder.note(note("\ud800")) is None
+    recorder.keep(note("\ud800"))
+    recorder.keep(note("a"))
+    assert recorder.flush()
+    assert client.ids == ["a"]
+    assert caplog.text.count("refused to record STARTED") == 2
+
+
 def test_a_thread_writes_the_buffer(client: FakeClient) -> None:
     """A thread writes buffered notes without a further call, also after a second outage."""
     recorder = recorder_of(client, flush_interval_seconds=0.01)
