@@ -1,13 +1,13 @@
-"""note.lua in Python: what the fake store runs, and what the real script is compared with."""
+"""note.lua in Python: the fake store runs it, and tests compare the real script with it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from task_status_service.status import Snapshot, TaskState, decode
-from task_status_worker.record.codec import note_call
+from task_status_worker.record.codec import NoteHead, note_call
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import Note, Noted, Refusal
+from task_status_worker.record.model import Denial, Note, Noted
 
 Hash = dict[bytes, bytes]
 
@@ -16,64 +16,59 @@ _OF_ONE_EXECUTION = (b"outcome", b"failure", b"progress", b"progress_at", b"inst
 
 
 class Written(msgspec.Struct, frozen=True):
-    """A note as ARGV of the script, named."""
+    """The arguments of the script for one note, as the script reads them."""
 
-    fact: bytes
-    rank: int
-    final: bytes
-    generation: bytes
-    attempt: bytes
-    run: bytes
-    stamp: bytes
-    asks: bool
-    redelivered: bool
-    delivery_limit: int
-    describes: dict[bytes, bytes]
-    holds_now: dict[bytes, bytes]
+    head: NoteHead
+    describes: Hash
+    holds_now: Hash
 
     @classmethod
     def of(cls, note: Note) -> "Written":
-        _, args = note_call(note, keys=Keys(), retention=Retention())
-        texts = [arg if isinstance(arg, bytes) else str(arg).encode() for arg in args]
-        fact, rank, final, generation, attempt, run, stamp = texts[:7]
-        asks, redelivered, delivery_limit, describes = (int(text) for text in texts[14:18])
-        fields = texts[18:]
-        return cls(
-            fact,
-            int(rank),
-            final,
-            generation,
-            attempt,
-            run,
-            stamp,
-            bool(asks),
-            bool(redelivered),
-            delivery_limit,
-            _pairs(fields[:describes]),
-            _pairs(fields[describes:]),
-        )
+        return cls.of_args(note_call(note, keys=Keys(), retention=Retention()).args)
+
+    @classmethod
+    def of_args(cls, args: Sequence[str | bytes]) -> "Written":
+        head, fields = read_args(args)
+        pairs = list(fields.items())
+        return cls(head, dict(pairs[: head.describes_count]), dict(pairs[head.describes_count :]))
+
+    @property
+    def fact(self) -> bytes:
+        return self.head.fact.encode()
+
+    @property
+    def rank(self) -> int:
+        return self.head.rank
+
+    @property
+    def run(self) -> bytes:
+        return self.head.run.encode()
 
     def is_run_of(self, old: Mapping[bytes, bytes]) -> bool:
-        """Say whether the record was last written by the same run."""
+        """Return whether the same execution wrote the record last."""
         return self.run != b"" and self.run == old.get(b"run")
 
     def ahead_of(self, old: Mapping[bytes, bytes]) -> int:
-        """Compare the attempts: below 0, 0, or above 0."""
-        mine = (int(self.generation), int(self.attempt))
+        """Return -1 for an earlier attempt than the record's, 0 for the same one, 1 for a later one."""
+        mine = (self.head.generation, self.head.attempt)
         others = (int(old.get(b"generation", b"0")), int(old.get(b"attempt", b"0")))
         return (mine > others) - (mine < others)
 
 
 def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
-    """Give the record after a note, and the answer; `known_owner` is what the marker of a record before it holds."""
-    written = Written.of(note)
+    """Return the record after a note, and the answer. `known_owner` is the owner in the marker of an expired record."""
+    return write(old, Written.of(note), now_ms, known_owner)
+
+
+def write(old: Mapping[bytes, bytes], written: Written, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
+    """Return the record and the answer as `apply` does, from the arguments of the script."""
     new = dict(old) or ({b"owner": known_owner} if known_owner else {})
     was_final = old.get(b"final") == b"1"
-    refusal = refusal_of(old, written)
-    advanced = not was_final and refusal is None and _advances(old, written)
+    denial = denial_of(old, written)
+    advanced = not was_final and denial is None and _advances(old, written)
     _count(new, b"seq")
     new.setdefault(b"indexed_at", str(now_ms).encode())
-    if written.fact == b"STARTED" and refusal is None and not written.is_run_of(old):
+    if written.fact == b"STARTED" and denial is None and not written.is_run_of(old):
         _count(new, b"executions")
     if was_final:
         if written.fact:
@@ -93,30 +88,31 @@ def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int, known_owner: byte
         cancel_requested=new.get(b"cancel_requested") == b"1",
         terminate=new.get(b"terminate") == b"1",
         final=new.get(b"final") == b"1",
-        refusal=refusal,
+        denial=denial,
         at=datetime.fromtimestamp(now_ms / 1000, UTC),
     )
 
 
-def refusal_of(old: Mapping[bytes, bytes], written: Written) -> Refusal | None:
-    """Say why a run that asks may not start."""
-    if not written.asks:
+def denial_of(old: Mapping[bytes, bytes], written: Written) -> Denial | None:
+    """Return why a requested start is denied; None if it is allowed or was not requested."""
+    start = written.head.start
+    if start is None:
         return None
     if old.get(b"final") == b"1":
-        return Refusal.ENDED
+        return Denial.ENDED
     if old.get(b"cancel_requested") == b"1":
-        return Refusal.CANCELED
+        return Denial.CANCELED
     place, old_place = (written.ahead_of(old), written.rank), (0, int(old.get(b"rank", b"-1")))
     if place > old_place or written.is_run_of(old):
         return None
-    if place < old_place or not written.redelivered:
-        return Refusal.COPY
-    is_spent = 0 < written.delivery_limit <= int(old.get(b"starts", b"0"))
-    return Refusal.DELIVERY_LIMIT if is_spent else None
+    if place < old_place or not start.redelivered:
+        return Denial.DUPLICATE
+    is_spent = 0 < start.delivery_limit <= int(old.get(b"starts", b"0"))
+    return Denial.DELIVERY_LIMIT if is_spent else None
 
 
 def state_of(stored: Mapping[bytes, bytes]) -> TaskState:
-    """Give the state by which a record is in the index: the one that it reads as where there is no meta."""
+    """Return the state under which a record is in the index: its state if there is no meta."""
     status = decode(Snapshot(task_id="t", record=stored))
     assert status is not None
     return status.state
@@ -134,12 +130,13 @@ def _advances(old: Mapping[bytes, bytes], written: Written) -> bool:
 
 
 def _advance(new: Hash, written: Written, now: bytes, *, is_next_attempt: bool) -> None:
-    new |= {b"updated_at": now, b"generation": written.generation, b"attempt": written.attempt}
+    head = written.head
+    new |= {b"updated_at": now, b"generation": _number(head.generation), b"attempt": _number(head.attempt)}
     if written.fact:
-        new |= {b"fact": written.fact, b"rank": str(written.rank).encode(), b"final": written.final}
+        new |= {b"fact": written.fact, b"rank": _number(head.rank), b"final": _number(head.is_final)}
         _drop(new, (b"next_retry_at",))
-    if written.stamp:
-        new[written.stamp] = now
+    if head.stamp:
+        new[head.stamp.encode()] = now
     if written.fact == b"REQUEUED":
         new[b"starts"] = b"0"
     if written.fact == b"STARTED":
@@ -161,5 +158,11 @@ def _count(record: Hash, name: bytes) -> None:
     record[name] = str(int(record.get(name, b"0")) + 1).encode()
 
 
-def _pairs(flat: list[bytes]) -> Hash:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _number(value: int) -> bytes:
+    return str(int(value)).encode()
+
+
+def read_args(args: Sequence[str | bytes]) -> tuple[NoteHead, Hash]:
+    """Return the head and the fields of the script's arguments, as the script reads them."""
+    head, *fields = (arg.encode() if isinstance(arg, str) else arg for arg in args)
+    return msgspec.json.decode(head, type=NoteHead), dict(zip(fields[::2], fields[1::2], strict=True))

@@ -1,7 +1,7 @@
-"""The worker kit: `install(app)` once, and what a task's author may call.
+"""The worker kit: `install(app)` for a Celery app, and functions for the authors of its tasks.
 
-The service imports `task_status_worker.record` through this package, so nothing here may import Celery or Redis:
-the names below are imported when they are first used.
+The service imports `task_status_worker.record` through this package, so this module must not import Celery or Redis.
+It imports the names below on first use.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _MODULES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for, and remember it (PEP 562)."""
+    """Import a public name on first use and cache it (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

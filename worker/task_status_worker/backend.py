@@ -1,4 +1,4 @@
-"""The result backend made safe: what is stored can be read, and what cannot be read no longer stops a store."""
+"""A safe result backend: every stored value can be read, and an unreadable one no longer blocks later stores."""
 
 import logging
 from typing import Any
@@ -7,7 +7,7 @@ from celery import states
 from celery.backends.base import BaseKeyValueStoreBackend
 
 from task_status_worker.exception_meta import readable_meta
-from task_status_worker.execution import run_of
+from task_status_worker.execution import execution_of
 from task_status_worker.failure import TaskFailed
 from task_status_worker.redis_client import takes_no_writes
 from task_status_worker.registry import kit_of
@@ -25,20 +25,20 @@ class GuardedBackend:
     app: Any
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **options: Any) -> Any:
-        """Store, but not that a run starts which may not: it would stand over how the task really ended.
+        """Store a result, except STARTED for a denied start, which would overwrite the end of the task.
 
-        Celery stores STARTED before the task could object (celery/app/trace.py, build_tracer).
+        Celery stores STARTED before any code of the task runs (celery/app/trace.py, build_tracer).
         """
-        run = run_of(options.get("request"))
-        if state == states.STARTED and run is not None and run.refusal is not None:
+        execution = execution_of(options.get("request"))
+        if state == states.STARTED and execution is not None and execution.denial is not None:
             return result
         return super().store_result(task_id, result, state, *args, **options)  # type: ignore[misc]  # the backend's
 
     def mark_as_revoked(self, task_id: str, reason: str = "", request: Any = None, **options: Any) -> None:
-        """Store that a task is revoked, but not of one that runs or has run, for whoever does not know.
+        """Store that a task is revoked, unless its record says that it is running or has ended.
 
-        Celery's command `revoke` comes to every worker, without a request, and takes what has no stored state for a
-        task that waits (celery/worker/control.py, _revoke): with `ignore_result` also one that another worker runs.
+        Celery sends `revoke` to every worker, without a request. Each worker takes a task without a stored state for a
+        waiting one (celery/worker/control.py, _revoke), also one with `ignore_result` that another worker executes.
         """
         kit = kit_of(self.app)
         flags = kit.recorder.flags([task_id]) if request is None and kit is not None else None
@@ -47,10 +47,10 @@ class GuardedBackend:
         super().mark_as_revoked(task_id, reason, request, **options)  # type: ignore[misc]  # the backend's
 
     def encode_result(self, result: Any, state: str) -> Any:
-        """Complete what Celery could not read back, and store what `fail` was given beside its message."""
+        """Complete a meta that Celery could not read back, and add the code and details of `fail`."""
         encoded = super().encode_result(readable_meta(result, state), state)  # type: ignore[misc]  # the backend's
         if isinstance(result, TaskFailed) and isinstance(encoded, dict):
-            # Celery keeps type, arguments and module of an exception, and nothing else.
+            # Celery stores only type, arguments and module of an exception.
             encoded = {**encoded, **result.stored_fields()}
         return encoded
 
@@ -59,19 +59,19 @@ class GuardedKeyValueBackend(GuardedBackend):
     """Mix into a backend that reads the stored value before it writes, such as Redis."""
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
-        """Say whether it is worth another attempt: also where Redis takes no writes at present.
+        """Return whether to retry an error, which includes a Redis that rejects writes at present.
 
-        To Celery that is an error of the task: it does not run, and its FAILURE cannot be stored either.
+        Celery treats that as an error of the task: the task does not run, and its FAILURE cannot be stored either.
         """
         backend: Any = super()
         return takes_no_writes(exc) or bool(backend.exception_safe_to_retry(exc))
 
     def decode_result(self, payload: Any) -> Any:
-        """Read a stored value; one that cannot be read must not look like a Redis that is away.
+        """Decode a stored value; raise `UnreadableResult` where Celery would see a connection error.
 
-        To Celery a KeyError and an OSError are connection errors of Redis (kombu/transport/redis.py,
-        get_redis_error_classes), which a value without `status` and one with a broken bz2 body raise as well. With
-        `result_backend_always_retry` each read of it would go on for half an hour, in the main process too.
+        Celery treats KeyError and OSError as connection errors of Redis (kombu/transport/redis.py,
+        get_redis_error_classes). A value without `status` raises the one, a broken bz2 body the other. With
+        `result_backend_always_retry`, Celery would retry each read of it for half an hour, also in the main process.
         """
         backend: Any = super()
         try:
@@ -82,10 +82,10 @@ class GuardedKeyValueBackend(GuardedBackend):
             raise
 
     def _store_result(self, task_id: str, *args: Any, **kwargs: Any) -> Any:
-        """Store, and replace a value that cannot be read instead of losing the outcome.
+        """Store a result, and replace an unreadable value instead of losing the outcome.
 
-        Celery decodes the old value to see whether it is SUCCESS (KeyValueStoreBackend._store_result, celery#6090), so
-        a value that does not decode, whoever wrote it, makes every later store of the task fail.
+        Celery decodes the old value to check whether it is SUCCESS (KeyValueStoreBackend._store_result, celery#6090).
+        An unreadable value therefore makes every later store for the task fail.
         """
         backend: Any = super()
         try:
@@ -100,21 +100,21 @@ class GuardedKeyValueBackend(GuardedBackend):
     def _can_be_read(self, task_id: str) -> bool:
         backend: Any = super()
         try:
-            backend._get_task_meta_for(task_id)  # noqa: SLF001  # what _store_result reads with
+            backend._get_task_meta_for(task_id)  # noqa: SLF001  # the reader of _store_result
         except Exception as error:  # noqa: BLE001  # Celery's readers have no common exception
             return self._is_passing(error)
         return True
 
     def _is_passing(self, error: Exception) -> bool:
-        """Say whether the store failed, and not the stored value."""
+        """Return whether the store failed, rather than the stored value."""
         return self.exception_safe_to_retry(error)
 
 
 def guard_backend(backend: Any) -> Any:
-    """Make one result backend safe, in place; a second time changes nothing."""
+    """Make one result backend safe, in place; a second call changes nothing."""
     cls = type(backend)
     if not issubclass(cls, GuardedBackend):
         guard = GuardedKeyValueBackend if issubclass(cls, BaseKeyValueStoreBackend) else GuardedBackend
-        # Its own class stays below, so that what the user's backend overrides keeps working.
+        # The backend's own class stays below, so that a user's overrides keep working.
         backend.__class__ = type(cls.__name__, (guard, cls), {"__module__": cls.__module__, "__doc__": cls.__doc__})
     return backend

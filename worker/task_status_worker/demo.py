@@ -1,4 +1,4 @@
-"""The demo app: one task for each way in which a task can go. `celery -A task_status_worker.demo worker` runs it.
+"""The demo app, with one task for each way in which a task can end. Run: `celery -A task_status_worker.demo worker`.
 
 The only module of the worker kit that reads the environment: `TASK_STATUS_REDIS_URL`, for broker, results and records.
 """
@@ -20,7 +20,7 @@ _REDIS_URL = os.environ.get("TASK_STATUS_REDIS_URL", "redis://127.0.0.1:6379/0")
 
 app = Celery("task-status-demo", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(
-    # Of its own: an app that shares the Redis would find its tasks taken by a worker that knows none of them.
+    # Not Celery's default queue: a worker of another app on the same Redis would take these tasks without knowing them.
     task_default_queue="demo",
     broker_connection_retry_on_startup=True,
     broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 1, "health_check_interval": 15},
@@ -41,7 +41,7 @@ def add(x: float, y: float) -> float:
 
 @app.task(name="demo.count", bind=True)
 def count(self: Task, total: Count, interval: Seconds = 0.1) -> int:
-    """Count up to `total`, and say so the way most tasks do: state PROGRESS with `done` and `total`."""
+    """Count up to `total`, and report as many tasks do: state PROGRESS with `done` and `total`."""
     for done in range(1, total + 1):
         time.sleep(interval)
         self.update_state(state="PROGRESS", meta={"done": done, "total": total})
@@ -56,20 +56,20 @@ def fail(message: str) -> None:
 
 @app.task(name="demo.fail_with_details")
 def fail_with_details(message: str, details: dict[str, Any]) -> None:
-    """Fail with what the caller needs to know."""
+    """Fail with a code and details for the caller."""
     fail_task(message, code="demo", details=details)
 
 
 @app.task(name="demo.raw_failure", bind=True)
 def raw_failure(self: Task, custom: Any) -> None:
-    """Store a FAILURE that Celery's own reader cannot read, as many guides show it; the kit completes it."""
+    """Store a FAILURE as many guides show it, which Celery's own reader cannot read; the kit completes it."""
     self.update_state(state="FAILURE", meta={"custom": custom})
     raise Ignore
 
 
 @app.task(name="demo.raw_failure_fixed", bind=True)
 def raw_failure_fixed(self: Task, custom: Any) -> None:
-    """Store a FAILURE as the same guides correct it: with `exc_type`, and the traceback's lines as `exc_message`."""
+    """Store a FAILURE as corrected guides show it: with `exc_type`, and the traceback's lines as `exc_message`."""
     try:
         float("not a number")
     except ValueError as error:
@@ -95,13 +95,13 @@ def custom_final(self: Task, state: str, meta: Any) -> None:
 
 @app.task(name="demo.ignore")
 def ignore() -> None:
-    """End without a word."""
+    """End with `Ignore` and store nothing."""
     raise Ignore
 
 
 @app.task(name="demo.reject", bind=True, acks_late=True)
 def reject(self: Task, requeue: bool = False) -> str:
-    """Refuse the message; with `requeue` put it back once, and accept it the second time."""
+    """Reject the message; with `requeue` put it back into the queue once, and succeed the second time."""
     if requeue and self.request.delivery_info.get("redelivered"):
         return "accepted"
     raise Reject("the demo rejects it", requeue=requeue)
@@ -109,7 +109,7 @@ def reject(self: Task, requeue: bool = False) -> str:
 
 @app.task(name="demo.flaky", bind=True, max_retries=100)
 def flaky(self: Task, fail_times: Annotated[int, Meta(ge=0, le=100)]) -> int:
-    """Fail so many times, a second apart, then return how many attempts it took."""
+    """Fail `fail_times` times, one second apart, then return the number of attempts."""
     if self.request.retries < fail_times:
         error = ConnectionError(f"attempt {self.request.retries + 1} failed")
         raise self.retry(exc=error, countdown=1)
@@ -118,14 +118,14 @@ def flaky(self: Task, fail_times: Annotated[int, Meta(ge=0, le=100)]) -> int:
 
 @app.task(name="demo.sleep")
 def sleep(seconds: Seconds) -> float:
-    """Sleep, and say nothing meanwhile."""
+    """Sleep without a progress report."""
     time.sleep(seconds)
     return seconds
 
 
 @app.task(name="demo.checkpointed")
 def checkpointed(total: Count) -> int:
-    """Work in steps of a tenth of a second, and stop at the next one when canceled."""
+    """Work in steps of 0.1 s, and stop at the next step when canceled."""
     for done in range(total):
         report(done, total, message=f"step {done + 1} of {total}", stage="working")
         time.sleep(0.1)
@@ -135,31 +135,31 @@ def checkpointed(total: Count) -> int:
 
 @app.task(name="demo.unserializable")
 def unserializable() -> object:
-    """Return what JSON cannot hold."""
+    """Return a value that JSON cannot hold."""
     return object()
 
 
 @app.task(name="demo.no_result", ignore_result=True)
 def no_result() -> str:
-    """Return what nobody stores."""
-    return "nobody reads this"
+    """Return a value that Celery does not store."""
+    return "not stored"
 
 
 @app.task(name="demo.replace_self", bind=True)
 def replace_self(self: Task) -> Any:
-    """Let another task run under the same id."""
+    """Replace itself by another task under the same id."""
     return self.replace(add.s(20, 22))
 
 
 @app.task(name="demo.crash")
 def crash() -> None:
-    """Kill the process that runs it."""
+    """Kill the process that executes it."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @app.task(name="demo.tree")
 def tree(width: Annotated[int, Meta(ge=1, le=1_000)]) -> str:
-    """Start a group of `width` tasks and one that adds up their results; give the id of that last one."""
+    """Start a group of `width` tasks and a task that adds up their results; return the id of the latter."""
     return str(chord(add.s(number, number) for number in range(width))(total.s()).id)
 
 

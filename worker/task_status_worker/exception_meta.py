@@ -1,4 +1,4 @@
-"""What Celery's own reader can read back: any meta of FAILURE, RETRY or REVOKED made into one it can. Pure.
+"""Completes metas of FAILURE, RETRY and REVOKED so that Celery's own reader can read them back. Pure.
 
 `AsyncResult.state` and `.result` turn the meta of these states into an exception and raise where it does not name one
 (celery/backends/base.py, exception_to_python). Worse, a worker reads the old value before it writes a new one, so a
@@ -12,25 +12,25 @@ from typing import Any, Final, TypeGuard
 #: the states whose meta Celery reads as an exception (celery.states.EXCEPTION_STATES)
 _EXCEPTION_STATES: Final = frozenset({"FAILURE", "RETRY", "REVOKED"})
 
-#: exc_type and exc_module of what does not name an exception; real classes, so that a reader gets one of them
+#: exc_type and exc_module for a meta that names no exception; real classes, so that a reader gets an instance of one
 _DEFAULT_EXCEPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "FAILURE": ("TaskFailed", "task_status_worker.failure"),
     "RETRY": ("Retry", "celery.exceptions"),
     "REVOKED": ("TaskRevokedError", "celery.exceptions"),
 }
 
-#: where people put the text of a failure, best first
+#: common keys for the text of a failure, best first
 _MESSAGE_KEYS: Final = ("exc_message", "message", "error", "detail", "reason", "msg", "description")
 
 _MISSING: Final = object()
 
 
 def readable_meta(meta: Any, state: str | None) -> Any:
-    """Complete a meta so that every Celery reader can read it; custom keys stay, and what is readable is untouched."""
+    """Complete a meta so that every Celery reader can read it. A readable meta and custom keys stay unchanged."""
     if state not in _EXCEPTION_STATES or isinstance(meta, BaseException):
         return meta
     if state == "RETRY" and not meta:
-        return meta  # what Celery itself stores for a retry without an exception, and reads as None
+        return meta  # Celery stores this for a retry without an exception, and reads it as None
     if not isinstance(meta, Mapping):
         return _exception_meta(state, _messages(meta))
     if _names_an_exception(meta):
@@ -38,13 +38,13 @@ def readable_meta(meta: Any, state: str | None) -> Any:
     completed = {**meta, **_exception_meta(state, _messages_of_mapping(meta, state))}
     exc_type = meta.get("exc_type")
     if _names_a_type(exc_type):
-        # It names a type, in a module where that is no exception: keep the name, let Celery make up a class for it.
+        # The named type is no exception of its module: keep the name, without module Celery creates a class for it.
         completed.update(exc_type=exc_type, exc_module=None)
     return completed
 
 
 def _names_a_type(exc_type: object) -> TypeGuard[str]:
-    """Say whether Celery can make up an exception class of that name."""
+    """Return whether Celery can create an exception class of that name."""
     if not isinstance(exc_type, str) or not exc_type:
         return False
     try:
@@ -60,7 +60,7 @@ def _exception_meta(state: str, messages: list[str]) -> dict[str, Any]:
 
 
 def _names_an_exception(meta: Mapping[Any, Any]) -> bool:
-    """Follow `exception_to_python`: a name that is found must be an exception class, any other is made one."""
+    """Apply the rule of `exception_to_python`: an existing name must be an exception class, any other becomes one."""
     exc_type, exc_module = meta.get("exc_type"), meta.get("exc_module")
     if not _names_a_type(exc_type) or not isinstance(exc_module, str | None):
         return False

@@ -1,47 +1,47 @@
-"""The run: what the kit remembers of one execution, kept on Celery's request from its start to its last note."""
+"""The execution: one start of a task by a worker, kept on Celery's request until its last note."""
 
 import uuid
 from typing import Any, Final
 
-from task_status_worker.record.model import Note, Refusal
+from task_status_worker.record.model import Denial, Note
 
-#: on `task.request`; Celery copies it along where a custom `__call__` pushes a request of its own
-_ATTRIBUTE: Final = "task_status_run"
+#: attribute of `task.request`; Celery copies it if a custom `__call__` pushes its own request
+_ATTRIBUTE: Final = "task_status_execution"
 
 
-class Run:
-    """Remember one execution of a task. Written by the one thread that runs it."""
+class Execution:
+    """The state of one execution. Only the thread that executes the task writes it."""
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
-        #: names this execution in a record, so that a note that is written twice is counted once
+        #: identifies this execution in the record, so that a note that is written twice is counted once
         self.token = uuid.uuid4().hex
         #: the last Celery state that the task stored itself
         self.stored_state: str | None = None
-        #: the meta it stored with it
+        #: the meta stored with that state
         self.stored_meta: Any = None
-        #: the last custom meta of a state that is not final, also one that was not written for want of time
+        #: the last custom meta of a state that is not final, including one that the rate limit of `report` skipped
         self.custom_meta: Any = None
-        #: when progress was last written, in seconds by a monotonic clock
+        #: when progress was last written, in seconds of a monotonic clock
         self.reported_at: float | None = None
-        #: what it asks its record before it starts, until that has answered
-        self.question: Note | None = None
-        #: why it may not start, as the record said
-        self.refusal: Refusal | None = None
-        #: it was to be retried with other arguments than it was called with
+        #: the note that requests the start; None once the record has answered
+        self.start_note: Note | None = None
+        #: why the record denies the start; None if it does not
+        self.denial: Denial | None = None
+        #: the task requested a retry with other arguments than its own
         self.call_changed = False
-        #: another task runs under this id now; what becomes of this run is of no interest
+        #: another task has taken over this id, so the end of this execution is not recorded
         self.replaced = False
 
 
-def start_run(request: Any) -> Run:
-    """Begin to remember the execution that Celery has just made the request of."""
-    run = Run(request.id)
-    setattr(request, _ATTRIBUTE, run)
-    return run
+def start_execution(request: Any) -> Execution:
+    """Attach a new execution to the request that Celery has just created."""
+    execution = Execution(request.id)
+    setattr(request, _ATTRIBUTE, execution)
+    return execution
 
 
-def run_of(request: Any) -> Run | None:
-    """Give the run of a request; None for a request that no worker with the kit executes."""
-    run = getattr(request, _ATTRIBUTE, None)
-    return run if isinstance(run, Run) else None
+def execution_of(request: Any) -> Execution | None:
+    """Return the execution of a request; None if no worker with the kit executes it."""
+    execution = getattr(request, _ATTRIBUTE, None)
+    return execution if isinstance(execution, Execution) else None

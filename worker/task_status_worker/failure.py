@@ -1,4 +1,4 @@
-"""How a task says that it failed or that it ended in a state of its own, and what a record keeps of a failure."""
+"""`fail` and `finish` for the authors of tasks, and the failure that a record keeps."""
 
 import traceback
 from typing import Any, Final, NoReturn
@@ -14,19 +14,18 @@ _MAX_NAME_CHARS: Final = 200
 _MAX_MESSAGE_CHARS: Final = 2_000
 _MAX_TRACEBACK_CHARS: Final = 8_000
 
-#: what Celery stores itself; a task that ends in one of these by hand would be misread by every reader
+#: states that Celery stores itself; every reader would misread a task that stores one of them by hand
 _CELERY_STATES: Final = frozenset({*states.ALL_STATES, states.REJECTED, states.IGNORED})
 
 
-#: what Celery keeps of an exception
+#: the keys of an exception in Celery's meta
 _CELERY_KEYS: Final = frozenset({"exc_type", "exc_message", "exc_module"})
 
 
 class TaskFailed(Exception):
-    """A task says that it failed.
+    """The failure of a task, with a code and details for its caller.
 
-    Celery readers get it back from `AsyncResult.result` with its message; `code` and `details` are custom keys of the
-    stored meta.
+    Celery's `AsyncResult.result` returns it with its message; `code` and `details` are custom keys of the stored meta.
     """
 
     def __init__(
@@ -38,29 +37,29 @@ class TaskFailed(Exception):
         self.exc_type = exc_type
 
     def stored_fields(self) -> dict[str, Any]:
-        """Give what the stored meta carries beside Celery's own keys, and the type under which it is stored."""
+        """Return the fields of the stored meta beside Celery's own keys, and the type if it is set."""
         fields: dict[str, Any] = self.custom_fields()
         if self.exc_type is not None:
-            # No module: readers make up a class of this name, and never look one up.
+            # Without a module, readers create a class of this name instead of importing one.
             fields.update(exc_type=self.exc_type, exc_module=None)
         return fields
 
     def custom_fields(self) -> dict[str, Any]:
-        """Give code and details, as far as there are any."""
+        """Return code and details, without those that are None."""
         fields = {"code": self.code, "details": self.details}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 def fail(message: str, *, code: str | None = None, details: Any = None, exc_type: str | None = None) -> NoReturn:
-    """End the task as failed, with what its caller needs to know.
+    """End the task as failed, with a message, code and details for its caller.
 
-    It is an exception like any other, so links, chords, chains, events and `on_failure` see the failure too, which
-    `update_state("FAILURE")` followed by `raise Ignore()` hides from them. It is not retried by `autoretry_for`.
+    Raises an ordinary exception, so links, chords, chains, events and `on_failure` see the failure;
+    `update_state("FAILURE")` followed by `raise Ignore()` hides it from them. `autoretry_for` does not retry it.
 
     Args:
-        message: what went wrong, for people
-        code: what went wrong, for programs
-        details: anything more; what JSON cannot hold is stored as text
+        message: the cause, for people
+        code: the cause, for programs
+        details: more data; values that JSON cannot hold are stored as text
         exc_type: the name under which the failure is stored instead of `TaskFailed`
 
     Raises:
@@ -70,7 +69,7 @@ def fail(message: str, *, code: str | None = None, details: Any = None, exc_type
 
 
 def _plain(details: Any) -> Any:
-    """Make details what JSON can hold, at once: what cannot be stored must not replace this failure by another one."""
+    """Convert details to JSON values now: an error while storing them would replace this failure by another one."""
     try:
         return msgspec.to_builtins(details, str_keys=True, enc_hook=shown)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -81,12 +80,12 @@ def _plain(details: Any) -> Any:
 def finish(state: str, meta: Any = None) -> NoReturn:
     """End the task in a state of its own, such as `PARTIAL`, with `meta` as the last word.
 
-    What `update_state` and `raise Ignore()` do, with the end noted: without it nobody can tell that the task is over.
-    Celery's links, chains and chords do not go on after it.
+    Does the same as `update_state` and `raise Ignore()`, and records the state, so that readers know that the task has
+    ended. Celery's links, chains and chords do not continue after it.
 
     Raises:
-        ValueError: for a state that Celery stores itself
-        celery.exceptions.Ignore: always else
+        ValueError: `state` is one that Celery stores itself
+        celery.exceptions.Ignore: always otherwise
     """
     if not state or state in _CELERY_STATES:
         raise ValueError(f"{state!r} is Celery's own state: return, raise or call fail() to end a task in it")
@@ -97,7 +96,7 @@ def finish(state: str, meta: Any = None) -> NoReturn:
 
 
 def failure_of(error: BaseException, *, with_traceback: bool = True) -> RecordedFailure:
-    """Give what a record keeps of an exception."""
+    """Return the failure that a record keeps of an exception."""
     lines = traceback.format_exception(error) if with_traceback and error.__traceback__ is not None else None
     return bounded(
         RecordedFailure(
@@ -111,7 +110,7 @@ def failure_of(error: BaseException, *, with_traceback: bool = True) -> Recorded
 
 
 def failure_in_meta(meta: Any) -> RecordedFailure | None:
-    """Give what a record keeps of the meta of a failure that the task stored itself, after the guard completed it."""
+    """Return the failure that a record keeps of a meta that the task stored itself, completed by `readable_meta`."""
     if not isinstance(meta, dict):
         return None
     message = meta.get("exc_message")
@@ -127,7 +126,7 @@ def failure_in_meta(meta: Any) -> RecordedFailure | None:
 
 
 def bounded(failure: RecordedFailure) -> RecordedFailure:
-    """Cut texts, so that the packed failure fits into a field; the traceback goes first, then the details."""
+    """Shorten texts so that the packed failure fits into a field; drop the traceback first, then the details."""
     cut = RecordedFailure(
         type=_cut(failure.type, _MAX_NAME_CHARS),
         module=_cut(failure.module, _MAX_NAME_CHARS),
@@ -151,12 +150,12 @@ def _packed_bytes(failure: RecordedFailure) -> int:
 
 def _text_of(error: BaseException) -> str:
     if isinstance(error, KeyError) and len(error.args) == 1 and isinstance(error.args[0], str):
-        return error.args[0]  # its own text is the repr of that
+        return error.args[0]  # str() of a KeyError is the repr of its argument
     return shown(error)
 
 
 def _cut(text: str | None, max_chars: int) -> str | None:
-    """Keep the start, without what UTF-8 cannot carry."""
+    """Keep the start of a text, and replace characters that UTF-8 cannot encode."""
     if text is None:
         return None
     shown = text if len(text) <= max_chars else text[: max_chars - 1] + "…"
@@ -164,7 +163,7 @@ def _cut(text: str | None, max_chars: int) -> str | None:
 
 
 def _cut_start(text: str | None, max_chars: int) -> str | None:
-    """Keep the end, which is where a traceback says what happened."""
+    """Keep the end of a text: a traceback names its exception there."""
     if text is None:
         return None
     shown = text if len(text) <= max_chars else "…" + text[1 - max_chars :]

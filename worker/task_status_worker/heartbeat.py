@@ -1,4 +1,4 @@
-"""The heartbeat: this worker instance is alive, and these are its task types. A thread of its main process."""
+"""The heartbeat of a worker instance, and the announcement of its task types. A thread of its main process."""
 
 import logging
 import threading
@@ -10,23 +10,23 @@ from celery import signals
 
 from task_status_worker.recorder import Recorder, StatusEvent
 from task_status_worker.registry import Kit, kit_of
-from task_status_worker.task_types import announcements, serving
+from task_status_worker.task_types import announcements, consumer
 from task_status_worker.termination import terminate_canceled
 
 logger = logging.getLogger(__name__)
 
-#: seconds between two signs of life
+#: seconds between two heartbeats
 BEAT_SECONDS: Final = 5.0
 
-#: ... and to the next attempt, where Redis has not taken one
+#: seconds until the next attempt if Redis did not accept a heartbeat
 RETRY_SECONDS: Final = 1.0
 
-#: how many beats lie between two announcements of the task types: a minute
+#: heartbeats between two announcements of the task types: one minute
 _BEATS_PER_ANNOUNCEMENT: Final = 12
 
 
 class Heartbeat:
-    """Beat in a thread of its own, so that a solo pool's long task does not silence the worker."""
+    """A thread that sends heartbeats, also while a long task blocks the main thread of a solo pool."""
 
     def __init__(
         self,
@@ -48,32 +48,37 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._beat_until_stopped, name="task-status-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat, at once."""
+        """Start the thread; it sends the first heartbeat at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop the thread after its current heartbeat."""
         self._stopped.set()
 
     def _beat_until_stopped(self) -> None:
         beats = 0
         while True:
-            # First of all: nothing else may keep a worker that is alive from saying so.
-            seen = self._recorder.see_worker(self._instance)
-            if seen:
-                _try(self._terminate)
-                if seen is StatusEvent.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
-                    _try(self._announce)
-                beats += 1
-            if self._stopped.wait(self._beat_seconds if seen else self._retry_seconds):
+            sent = StatusEvent.NO
+            try:
+                # First of all: a duty that fails or takes long must not make a live worker look dead.
+                sent = self._recorder.see_worker(self._instance)
+                if sent:
+                    _attempt(self._terminate)
+                    if sent is StatusEvent.NEW or beats % _BEATS_PER_ANNOUNCEMENT == 0:
+                        _attempt(self._announce)
+                    beats += 1
+            except Exception:
+                # An error ends this thread otherwise, and its worker would be reported as lost.
+                logger.exception("Cannot send the heartbeat of worker instance %s; trying again", self._instance)
+            if self._stopped.wait(self._beat_seconds if sent else self._retry_seconds):
                 return
 
 
-def _try(duty: Callable[[], None]) -> None:
+def _attempt(duty: Callable[[], None]) -> None:
     try:
         duty()
     except Exception:
-        logger.exception("a heartbeat of task-status failed in part")
+        logger.exception("A part of the task-status heartbeat failed; the next heartbeat tries it again")
 
 
 #: by consumer's app: the heartbeat of the worker that runs in this process
@@ -88,7 +93,7 @@ def on_worker_init(sender: Any, **_: Any) -> None:
 
 
 def on_worker_ready(sender: Any, **_: Any) -> None:
-    """Start the heartbeat of a worker; `sender` is its consumer. Celery says so again after each reconnect."""
+    """Start the heartbeat of a worker; `sender` is its consumer. Celery repeats the signal after each reconnect."""
     kit = kit_of(sender.app)
     if kit is None or kit.instance is None or sender.app in _RUNNING:
         return
@@ -103,10 +108,10 @@ def on_worker_ready(sender: Any, **_: Any) -> None:
 
 
 def _announce(app: Any, kit: Kit) -> None:
-    """Say which task types there are, and which of them this worker instance serves."""
+    """Announce the task types, and which of them this worker instance consumes."""
     kit.recorder.announce(lambda now: announcements(app, now=now))
     if kit.instance is not None:
-        kit.recorder.serve(kit.instance, lambda now: serving(app, now=now))
+        kit.recorder.announce_consumer(kit.instance, lambda now: consumer(app, now=now))
 
 
 def on_worker_shutdown(sender: Any, **_: Any) -> None:
@@ -117,7 +122,7 @@ def on_worker_shutdown(sender: Any, **_: Any) -> None:
 
 
 def connect() -> None:
-    """Connect the receivers; a second time changes nothing."""
+    """Connect the receivers; a second call changes nothing."""
     signals.worker_init.connect(on_worker_init, weak=False)
     signals.worker_ready.connect(on_worker_ready, weak=False)
     signals.worker_shutdown.connect(on_worker_shutdown, weak=False)

@@ -1,9 +1,11 @@
 """`install(app)`: the composition root of the worker kit, the only module that knows all others."""
 
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+import celery
 from celery import signals
 from celery.exceptions import ImproperlyConfigured
 from celery.utils.imports import symbol_by_name
@@ -19,20 +21,23 @@ from task_status_worker.registry import Kit, kit_of, remember
 from task_status_worker.request import StatusRequest
 from task_status_worker.task import StatusTask
 
-#: what a status needs to be true, where the app does not say otherwise
+#: the oldest Celery that the kit supports; `dependencies` in worker/pyproject.toml has the same bound
+MIN_CELERY: Final = (5, 5)
+
+#: settings that a true status needs, unless the app sets them itself
 SETTINGS: Final[Mapping[str, Any]] = {
     "task_track_started": True,
-    # A result that cannot be stored at once is stored later; else a task that succeeded is stored as FAILURE with a
-    # ConnectionError (celery#8588). Half an hour or so, with a backoff of up to 2 s instead of 10, so that results are
-    # there soon after Redis is.
+    # Celery retries a result that it cannot store. Without this a task that succeeded is stored as FAILURE with a
+    # ConnectionError (celery#8588). It retries for about half an hour, with a backoff of up to 2 s instead of 10 s, so
+    # that results are stored soon after Redis is back.
     "result_backend_always_retry": True,
     "result_backend_max_retries": 1_800,
     "result_backend_max_sleep_between_retries_ms": 2_000,
-    # Seconds. Celery waits 120 for an answer, and for a connection for ever.
+    # Seconds. Celery's defaults are 120 for an answer, and no limit for a connection.
     "redis_socket_timeout": 5.0,
     "redis_socket_connect_timeout": 1.0,
     "redis_backend_health_check_interval": 15,
-    # One backend per process and not one per thread or greenlet, which each keep their connections.
+    # One backend per process. Celery's default is one per thread or greenlet, each with its own connections.
     "result_backend_thread_safe": True,
 }
 
@@ -46,29 +51,31 @@ def install(
     retention: Retention = _DEFAULT_RETENTION,
     delivery_limit: int = 5,
 ) -> None:
-    """Make an app's workers tell what happens to its tasks. Call it once the app is configured; twice is harmless.
+    """Make the workers of an app record the facts of its tasks.
 
-    Settings that the app makes itself are left alone. Tasks may exist already, or come later.
+    Call it after the app is configured; a second call changes nothing. It keeps every setting that the app has set.
+    Tasks may be registered before or after the call.
 
     Args:
         app: the `celery.Celery` app
-        record_url: the Redis of the records; the app's Redis result backend, else its Redis broker, unless given
+        record_url: the Redis of the records; None uses the app's Redis result backend, or else its Redis broker
         retention: how long records are kept
-        delivery_limit: how often an attempt may be started whose message is delivered again and again, as with
-            `task_reject_on_worker_lost`, before the task ends as failed; 0 for any number of times
+        delivery_limit: how many starts one attempt may have if the broker keeps redelivering its message, as with
+            `task_reject_on_worker_lost`, before the task ends as failed; 0 means unlimited
 
     Raises:
-        celery.exceptions.ImproperlyConfigured: if there is no Redis to keep records in
+        celery.exceptions.ImproperlyConfigured: there is no Redis to keep records in, or Celery is too old
     """
     if kit_of(app) is not None:
         return
+    require_celery(celery.__version__)
     url = record_url or _redis_url_of(app)
     options = app.conf.result_backend_transport_options or {}
     client_of_process = _client_factory(url, options.get("master_name"))
     recorder = Recorder(client_of_process, keys=Keys.under(options.get("global_keyprefix")), retention=retention)
     remember(app, Kit(recorder=recorder, delivery_limit=delivery_limit))
 
-    # Again whenever the app reads its configuration anew, which drops what was set before.
+    # Repeated when the app reloads its configuration, which drops the settings made here.
     app.on_after_configure.connect(_configure_sender, weak=False)
     tracks_started = not app.conf.value_set_for("task_track_started")
     _configure(app)
@@ -84,13 +91,32 @@ def install(
     signals.worker_init.connect(_prepare_worker, weak=False)
 
 
+def require_celery(version: str) -> None:
+    """Refuse a Celery that is older than `MIN_CELERY`.
+
+    pip checks the bound, but not for a kit on `PYTHONPATH` or a Celery that was downgraded later. The kit relies on
+    internals of Celery, so an older one would fail later, in a running worker, without naming the cause.
+
+    Raises:
+        celery.exceptions.ImproperlyConfigured: Celery is too old
+    """
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found is None or (int(found[1]), int(found[2])) >= MIN_CELERY:
+        return
+    oldest = ".".join(map(str, MIN_CELERY))
+    raise ImproperlyConfigured(
+        f"task-status-worker needs Celery {oldest} or later and found {version}: "
+        f"upgrade it (pip install 'celery>={oldest}'), or remove install(app) from this app"
+    )
+
+
 def _redis_url_of(app: Any) -> str:
     for url in (app.conf.result_backend, app.conf.broker_url):
         if isinstance(url, str) and is_redis_url(url):
             return url
     raise ImproperlyConfigured(
-        "install(app) found neither a Redis result backend nor a Redis broker to keep records in: "
-        "configure the app first, or say where with install(app, record_url='redis://...')"
+        "install(app) found neither a Redis result backend nor a Redis broker for the records: "
+        "configure the app before the call, or pass install(app, record_url='redis://...')"
     )
 
 
@@ -98,7 +124,7 @@ def _client_factory(url: str, sentinel_master: str | None) -> Any:
     def connect() -> RedisRecordClient:
         return RedisRecordClient(url, sentinel_master=sentinel_master)
 
-    connect()  # opens no connection, but refuses a URL that it cannot use
+    connect()  # opens no connection, but raises for an invalid URL
     return connect
 
 
@@ -113,10 +139,10 @@ def _configure_sender(sender: Any, **_: Any) -> None:
 
 
 def _guard_backends(app: Any) -> None:
-    """Make the app's result backend safe, and every one that it makes later: one per thread if it is told so."""
-    make = app._get_backend  # noqa: SLF001  # the one place where Celery makes a backend
+    """Make the app's result backend safe, and each one that it creates later, for example one per thread."""
+    make = app._get_backend  # noqa: SLF001  # the only place where Celery creates a backend
     app._get_backend = lambda: guard_backend(make())  # noqa: SLF001  # as above
-    present = app._backend  # noqa: SLF001  # `app.backend` would make one, before the app may be configured to the end
+    present = app._backend  # noqa: SLF001  # `app.backend` would create one before the app is fully configured
     if present is not None:
         guard_backend(present)
 
@@ -126,7 +152,7 @@ def _adopt_tasks_of_sender(sender: Any, **_: Any) -> None:
 
 
 def _adopt_tasks(app: Any) -> None:
-    """Put the kit's Task class in front of each task's own, in place: others hold references to the task."""
+    """Put the kit's Task class before each task's own, in place: other code holds references to the task."""
     for task in app.tasks.values():
         if not isinstance(task, StatusTask):
             task.__class__ = _with_status(type(task))
@@ -136,9 +162,9 @@ def _adopt_tasks(app: Any) -> None:
 
 
 def _own_backend_of(task: Any) -> Any:
-    """Find the backend that a task was given for itself; asking for `task.backend` would make the app's."""
+    """Return the backend that is set on the task itself; `task.backend` would create the app's."""
     given = inspect.getattr_static(task, "backend")
-    return task._backend if isinstance(given, property) else given  # noqa: SLF001  # where that property keeps it
+    return task._backend if isinstance(given, property) else given  # noqa: SLF001  # the value behind that property
 
 
 def _with_status(cls: Any) -> Any:
@@ -153,14 +179,14 @@ def _with_status(cls: Any) -> Any:
 
 
 def _track_started(app: Any) -> None:
-    """Let tasks that were bound already follow the setting: Celery copies it to them when it binds them."""
+    """Apply `task_track_started` to tasks that are already bound: Celery copies it only when it binds them."""
     for task in app.tasks.values():
         if not task.track_started:
             task.track_started = True
 
 
 def _prepare_worker(sender: Any, **_: Any) -> None:
-    """Put the kit's Request class in front of each task's own, and adopt the tasks that came late."""
+    """Put the kit's Request class before each task's own, and adopt tasks that were registered late."""
     app = sender.app
     if kit_of(app) is None:
         return

@@ -1,4 +1,4 @@
-"""How a task says how far it is, and learns that it is to stop."""
+"""`report`: progress from within a task, and the way a running task learns of a cancel."""
 
 import time
 from typing import Any, Final
@@ -6,22 +6,22 @@ from typing import Any, Final
 from celery import current_app
 from celery.exceptions import Ignore
 
-from task_status_worker.execution import Run, run_of
+from task_status_worker.execution import Execution, execution_of
 from task_status_worker.record.model import Note
 from task_status_worker.registry import kit_of
 
 #: the Celery state under which progress is stored
 PROGRESS: Final = "PROGRESS"
 
-#: seconds between two writes of one run; a loop may report as often as it likes
+#: seconds between two writes of one execution; reports in between are not written
 MIN_INTERVAL_SECONDS: Final = 0.2
 
 
 class TaskCanceled(Ignore):
-    """A cancel was asked for, and the task is to stop.
+    """The task was canceled and must stop.
 
-    Raised by `report`. Clean up and let it pass: the task is then stored and recorded as REVOKED. One that swallows it
-    goes on, and meets it again at its next report.
+    Raised by `report`. Clean up and re-raise it: the task is then stored and recorded as REVOKED. A task that catches
+    it continues, and its next report raises it again.
     """
 
 
@@ -33,57 +33,57 @@ def report(
     stage: str | None = None,
     **custom: Any,
 ) -> None:
-    """Say how far the task is. Cheap in a loop: at most one write in 0.2 s, and the first and the last always pass.
+    """Report the progress of the task: at most one write per 0.2 s, so it is cheap in a loop.
 
-    Stored as Celery state PROGRESS with a meta of those keys that are given, and in the record; what comes too soon
-    to be written is still in the task's last note. Nothing happens outside a task that a worker with the kit runs, so
-    that a function which reports can be called anywhere.
+    The first and the last report are always written. The progress is stored as Celery state PROGRESS with a meta of the
+    given keys, and in the record. A report that comes too soon is still part of the task's last note. Outside a task of
+    a worker with the kit this function does nothing, so that a function that reports can be called anywhere.
 
     Args:
         current: units done
-        total: units in all; `current >= total` is the last report and always passes
-        message: what the task is doing, for people
+        total: total units; `current >= total` is the last report and is always written
+        message: the current activity, for people
         stage: the step or phase it is in
         custom: more keys of the meta, as the result serializer can store them
 
     Raises:
-        TaskCanceled: if a cancel was asked for
+        TaskCanceled: a cancel is recorded
     """
     task = current_app.current_worker_task
-    run = run_of(task.request) if task is not None else None
-    if run is None:
+    execution = execution_of(task.request) if task is not None else None
+    if execution is None:
         return
     known = {"current": current, "total": total, "message": message, "stage": stage}
     meta = {name: value for name, value in known.items() if value is not None} | custom
-    run.custom_meta = meta
+    execution.custom_meta = meta
     now = time.monotonic()
-    if not is_due(run.reported_at, now, is_last=current is not None and total is not None and current >= total):
+    if not is_due(execution.reported_at, now, is_last=current is not None and total is not None and current >= total):
         return
-    run.reported_at = now
-    _write(task, run, meta)
+    execution.reported_at = now
+    _write(task, execution, meta)
 
 
 def is_due(reported_at: float | None, now: float, *, is_last: bool) -> bool:
-    """Say whether a report is to be written at `now`, in seconds of the clock that gave `reported_at`."""
+    """Return whether to write a report at `now`; both times are seconds of the same clock."""
     return is_last or reported_at is None or now - reported_at >= MIN_INTERVAL_SECONDS
 
 
-def _write(task: Any, run: Run, meta: dict[str, Any]) -> None:
+def _write(task: Any, execution: Execution, meta: dict[str, Any]) -> None:
     kit = kit_of(task.app)
     if kit is None:
         return
     noted = kit.recorder.note(
         Note(
-            task_id=run.task_id,
+            task_id=execution.task_id,
             generation=task.request.replaced_task_nesting or 0,
             attempt=task.request.retries or 0,
-            run=run.token,
+            run=execution.token,
             progress=meta,
         )
     )
     if noted is None:
-        # Redis is away. Celery would wait for it, for as long as it waits for a result; progress is not worth that.
+        # Redis is unreachable. `update_state` would wait for it as long as for a result; skip the progress instead.
         return
     if noted.cancel_requested:
-        raise TaskCanceled("a cancel was asked for")
+        raise TaskCanceled("the task was canceled")
     task.update_state(state=PROGRESS, meta=meta)

@@ -1,10 +1,10 @@
 """The recorder: writes notes to Redis, and never makes a task fail or wait.
 
 Rule 1: a note is one round trip, bounded by short timeouts and never retried in place.
-Rule 2: what cannot be written goes into a bounded buffer; from then on nothing touches Redis but the flusher, so a dead
-Redis costs a process one timeout and not one per note.
-Rule 3: the notes of a process are written in the order in which they were taken, each with its age.
-Rule 4: a question is asked at once or not at all. Without an answer, tasks run.
+Rule 2: a note that cannot be written goes into a bounded buffer. From then on only the flusher uses Redis, so that an
+unreachable Redis costs a process one timeout instead of one per note.
+Rule 3: the notes of a process are written in the order in which they were made, each with its age.
+Rule 4: a start request is sent at once or not at all. Without an answer the task starts.
 """
 
 import contextlib
@@ -20,31 +20,31 @@ from typing import Final, Protocol
 import msgspec
 
 from task_status_worker.record.codec import note_call
-from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
+from task_status_worker.record.keys import CONSUMER_SECONDS, SEEN_SECONDS, Keys, Retention
 from task_status_worker.record.model import Note, Noted
 
 logger = logging.getLogger(__name__)
 
-#: notes that one process keeps while Redis is away; the oldest go first
+#: notes that one process keeps while Redis is unreachable; the oldest are dropped first
 BUFFER_LIMIT: Final = 1_000
 
 #: seconds between two attempts to write the buffer
 FLUSH_INTERVAL_SECONDS: Final = 0.5
 
-#: for how many seconds a Redis that did not answer a question is not asked another one
-_SILENCE_SECONDS: Final = 1.0
+#: seconds without further requests for flags after Redis did not answer one
+_PAUSE_SECONDS: Final = 1.0
 
 
 class Unreachable(Exception):
-    """Redis does not answer, or takes no writes at present: worth another attempt."""
+    """Redis does not answer or rejects writes at present: the same call may succeed later."""
 
 
 class Refused(Exception):
-    """Redis will not write this, now or later."""
+    """Redis rejects this write, and will reject it again."""
 
 
 class Flags(msgspec.Struct, frozen=True):
-    """Say what a worker asks of a record before and while it runs the task."""
+    """The facts of a record that a worker reads before and while it executes the task."""
 
     #: the task is running
     running: bool = False
@@ -52,66 +52,66 @@ class Flags(msgspec.Struct, frozen=True):
     final: bool = False
     #: a cancel is recorded
     cancel_requested: bool = False
-    #: ... that is to kill a run
+    #: the cancel must kill a running execution
     terminate: bool = False
 
 
 class RecordClient(Protocol):
-    """What the kit asks of Redis. Each call may raise `Unreachable` or `Refused`, and nothing else."""
+    """The Redis of the recorder. Each call may raise `Unreachable` or `Refused`."""
 
-    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
+    def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
         ...
 
     def flags(self, keys: Sequence[str]) -> list[Flags]:
-        """Read the flags of some records, in their order; what cannot be read raises none."""
+        """Return the flags of some records, in their order; an unreadable record has none."""
         ...
 
     def see_worker(self, key: str, instance: str) -> bool:
-        """Write that a worker instance is there, and drop those that were not seen for a day; true if it is new."""
+        """Store a heartbeat, and delete instances without one for a day; return whether the instance is new."""
         ...
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
-        """Write the entries for the present second by Redis's clock, and drop those not refreshed for so long."""
+        """Store entries with the time of the Redis clock, and delete those older than `keep_seconds`."""
         ...
 
 
 class StatusEvent(enum.IntEnum):
-    """Say whether Redis took the sign of life of a worker instance."""
+    """The answer of Redis to a heartbeat."""
 
     NO = 0
     AGAIN = 1
-    #: the first, or Redis has lost what it knew
+    #: the first heartbeat of the instance, or the first after Redis has lost its data
     NEW = 2
 
 
 class _Taken(msgspec.Struct, frozen=True):
-    """Hold a note until it can be written."""
+    """A note that waits to be written."""
 
     note: Note
-    #: seconds by the recorder's clock
+    #: when it was made, in seconds of the recorder's clock
     at: float
 
 
 class _Process:
-    """The recorder's state in one process; a forked child gets its own, for the parent's locks may be held."""
+    """The recorder's state in one process; a forked child gets its own, because the parent's locks may be held."""
 
     def __init__(self, client: RecordClient) -> None:
         self.pid = os.getpid()
         self.client = client
-        #: guards all that follows
+        #: guards the fields below
         self.lock = threading.Lock()
         self.buffer: deque[_Taken] = deque()
         self.dropped = 0
-        #: until when Redis is not asked anything, in seconds by the recorder's clock
-        self.silent_until = float("-inf")
+        #: no requests for flags before this time, in seconds of the recorder's clock
+        self.paused_until = float("-inf")
         self.flusher: threading.Thread | None = None
-        #: held by the one who writes the buffer
+        #: held by the thread that writes the buffer
         self.flushing = threading.Lock()
 
 
 class Recorder:
-    """Write notes for one Celery app. Safe in threads, greenlets and after a fork; raises nothing."""
+    """The writer of notes for one Celery app. Safe in threads, greenlets and after a fork; never raises."""
 
     def __init__(
         self,
@@ -134,13 +134,13 @@ class Recorder:
 
     @property
     def buffered(self) -> int:
-        """Count the notes of this process that wait for Redis."""
+        """The number of notes of this process that wait for Redis."""
         return len(self._here().buffer)
 
     def ask(self, note: Note, *, insists: bool = False) -> Noted | None:
-        """Write a note now and give the answer; None if Redis does not take it, and then it is not kept.
+        """Write a note now and return the answer; None if Redis did not accept it. The note is not kept.
 
-        A Redis that is known to be away is not tried, unless the caller insists.
+        While notes are buffered, Redis is known to be unreachable: then it is only tried if `insists` is set.
         """
         here = self._here()
         if here.buffer and not insists:
@@ -148,11 +148,11 @@ class Recorder:
         try:
             return self._write(here, _Taken(note, self._clock()))
         except (Unreachable, Refused) as error:
-            logger.warning("Redis does not say whether task %s may start: %s", note.task_id, error)
+            logger.warning("Redis did not answer whether task %s may start; starting it: %s", note.task_id, error)
             return None
 
     def note(self, note: Note) -> Noted | None:
-        """Write a note now, or keep it for later; None when it is kept or refused."""
+        """Write a note now or buffer it; return None if it was buffered or rejected."""
         here = self._here()
         taken = _Taken(note, self._clock())
         with here.lock:
@@ -164,20 +164,20 @@ class Recorder:
         except Unreachable as error:
             with here.lock:
                 if not here.buffer:
-                    logger.warning("Redis does not take the records of tasks, keeping them for later: %s", error)
+                    logger.warning("Redis does not accept the records of tasks; buffering them: %s", error)
                 self._keep(here, taken)
         except Refused:
             logger.exception("Redis refused to record %s of task %s", note.fact, note.task_id)
         return None
 
     def keep(self, note: Note) -> None:
-        """Keep a note for later that Redis has just not taken."""
+        """Buffer a note that Redis has just not accepted."""
         here = self._here()
         with here.lock:
             self._keep(here, _Taken(note, self._clock()))
 
     def flush(self) -> bool:
-        """Write what is kept, oldest first, until Redis fails; true if nothing is left."""
+        """Write the buffered notes, oldest first, until Redis fails; return whether the buffer is empty."""
         here = self._here()
         with here.flushing:
             while True:
@@ -192,42 +192,42 @@ class Recorder:
                 except Refused:
                     logger.exception("Redis refused to record %s of task %s", taken.note.fact, taken.note.task_id)
                 with here.lock:
-                    # A note that is written stays in the buffer until then, so that later ones queue behind it.
+                    # Only now, so that later notes queue behind this one while it is written.
                     if here.buffer[0] is taken:
                         here.buffer.popleft()
                     if not here.buffer:
-                        logger.info("Redis takes the records of tasks again; %d were lost", here.dropped)
+                        logger.info("Redis accepts the records of tasks again; %d were lost", here.dropped)
                         here.dropped = 0
 
     def flags(self, task_ids: Sequence[str]) -> list[Flags] | None:
-        """Read the flags of some tasks, in their order; None if Redis does not answer, or has not just now."""
+        """Return the flags of some tasks, in their order; None if Redis does not answer or did not a moment ago."""
         here = self._here()
-        if here.buffer or self._clock() < here.silent_until:
+        if here.buffer or self._clock() < here.paused_until:
             return None
         try:
             return here.client.flags([self.keys.record(task_id) for task_id in task_ids])
         except (Unreachable, Refused) as error:
-            here.silent_until = self._clock() + _SILENCE_SECONDS
-            logger.warning("Redis does not tell which tasks are canceled or have ended, running them: %s", error)
+            here.paused_until = self._clock() + _PAUSE_SECONDS
+            logger.warning("Redis did not answer which tasks are canceled or have ended; running them: %s", error)
             return None
 
     def see_worker(self, instance: str) -> StatusEvent:
-        """Write that a worker instance is there."""
+        """Send a heartbeat of a worker instance."""
         try:
             return StatusEvent.NEW if self._here().client.see_worker(self.keys.workers, instance) else StatusEvent.AGAIN
         except (Unreachable, Refused):
             return StatusEvent.NO
 
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
-        """Write the task types that a worker knows, if Redis answers."""
+        """Announce the task types that a worker knows, if Redis answers."""
         with contextlib.suppress(Unreachable, Refused):
             self._here().client.announce(self.keys.task_types, entries_at, keep_seconds=SEEN_SECONDS)
 
-    def serve(self, instance: str, serving_at: Callable[[int], bytes]) -> None:
-        """Write what a worker instance serves, if Redis answers."""
+    def announce_consumer(self, instance: str, entry_at: Callable[[int], bytes]) -> None:
+        """Announce which task types and queues a worker instance consumes, if Redis answers."""
         with contextlib.suppress(Unreachable, Refused):
             self._here().client.announce(
-                self.keys.serving, lambda now: {instance: serving_at(now)}, keep_seconds=SERVING_SECONDS
+                self.keys.consumers, lambda now: {instance: entry_at(now)}, keep_seconds=CONSUMER_SECONDS
             )
 
     def _here(self) -> _Process:
@@ -235,7 +235,7 @@ class Recorder:
         if process is not None and process.pid == os.getpid():
             return process
         if process is not None:
-            # Just forked: the lock of the parent may have been held by a thread that does not exist here.
+            # Just forked: a thread of the parent, which does not exist here, may have held the lock.
             self._starting = threading.Lock()
         with self._starting:
             if self._process is None or self._process.pid != os.getpid():
@@ -244,11 +244,15 @@ class Recorder:
 
     def _write(self, here: _Process, taken: _Taken) -> Noted:
         age_seconds = self._clock() - taken.at
-        keys, args = note_call(taken.note, keys=self.keys, retention=self.retention, age_seconds=age_seconds)
+        try:
+            keys, args = note_call(taken.note, keys=self.keys, retention=self.retention, age_seconds=age_seconds)
+        except UnicodeError as error:
+            # A task id from a message may hold half a surrogate pair. Retrying would block all notes behind it.
+            raise Refused(error) from error
         return here.client.note(keys, args)
 
     def _keep(self, here: _Process, taken: _Taken) -> None:
-        """Keep a note for later and see that someone will write it; the caller holds the lock."""
+        """Buffer a note and make sure that a flusher runs; the caller holds the lock."""
         if len(here.buffer) >= self._buffer_limit:
             here.buffer.popleft()
             here.dropped += 1
@@ -257,14 +261,18 @@ class Recorder:
             here.flusher = threading.Thread(
                 target=self._flush_until_empty, args=(here,), name="task-status-flush", daemon=True
             )
-            # The interpreter may be on its way out; then `flush` at shutdown is the last attempt.
+            # At interpreter shutdown no thread can start; then `flush` at shutdown is the last attempt.
             with contextlib.suppress(RuntimeError):
                 here.flusher.start()
 
     def _flush_until_empty(self, here: _Process) -> None:
         while True:
             time.sleep(self._flush_interval_seconds)
-            self.flush()
+            try:
+                self.flush()
+            except Exception:
+                # An error ends this thread for the life of the process otherwise, and nothing else writes the buffer.
+                logger.exception("Cannot write the buffered records of tasks; trying again")
             with here.lock:
                 if not here.buffer:
                     here.flusher = None

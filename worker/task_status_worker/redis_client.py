@@ -1,4 +1,4 @@
-"""The recorder's Redis: short timeouts, no retries, every error one of two."""
+"""The recorder's Redis client: short timeouts, no retries, and two kinds of errors."""
 
 import contextlib
 import re
@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
+from task_status_worker.record.announcement import Announced
 from task_status_worker.record.codec import NOTE_SCRIPT, unpack_answer
 from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import SEEN_SECONDS
@@ -25,41 +26,36 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARG
 return added
 """
 
-#: Redis answered, and takes no writes: it is full, or has become a replica
+#: Redis answers but rejects writes: its memory is full, or it has become a replica
 _PASSING_ERRORS: Final = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
-#: these two, or it cannot save to its disk, or has lost the replicas that it must have; as redis-py quotes it from a
-#: command, from one of a pipeline, and before Redis 7 from a script
+#: the same, a failed save to disk, or too few replicas; in the texts of redis-py for a command, for one of a pipeline,
+#: and for a script before Redis 7
 _PASSING: Final = re.compile(r"(?:^|caused error: |: -)(?:OOM|READONLY|MISCONF|NOREPLICAS) ")
 
 
 def takes_no_writes(error: Exception) -> bool:
-    """Say whether Redis takes no writes at present, whatever they are, and may take the same one later."""
+    """Return whether Redis rejects all writes at present and may accept the same one later."""
     if isinstance(error, _PASSING_ERRORS):
         return True
     return isinstance(error, redis.ResponseError) and _PASSING.search(str(error)) is not None
 
 
-class _Announced(msgspec.Struct):
-    #: seconds since the epoch, by Redis's clock
-    announced_at: int = 0
-
-
 class RedisRecordClient:
-    """Speak to one Redis for a recorder. Opens no connection until it is used."""
+    """A connection of a recorder to one Redis. Connects on first use."""
 
     def __init__(self, url: str, *, sentinel_master: str | None = None) -> None:
         self._redis = connect(url, timeout_seconds=TIMEOUT_SECONDS, sentinel_master=sentinel_master)
         self._note = self._redis.register_script(NOTE_SCRIPT)
         self._see_worker = self._redis.register_script(_SEE_WORKER_SCRIPT)
 
-    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
+    def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
         with _two_errors():
             answer = self._note(keys=keys, args=args)
         return unpack_answer(answer)
 
     def flags(self, keys: Sequence[str]) -> list[Flags]:
-        """Read the flags of some records, in their order; what cannot be read raises none."""
+        """Return the flags of some records, in their order; an unreadable record has none."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.hmget(key, "fact", "final", "cancel_requested", "terminate")
@@ -69,12 +65,12 @@ class RedisRecordClient:
         return [_flags_of(answer) if isinstance(answer, list) else Flags() for answer in answers]
 
     def see_worker(self, key: str, instance: str) -> bool:
-        """Write that a worker instance is there, by Redis's clock, and drop those that were not seen for a day."""
+        """Store a heartbeat by the Redis clock, and delete instances without one for a day."""
         with _two_errors():
             return bool(self._see_worker(keys=[key], args=[instance, SEEN_SECONDS]))
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
-        """Write the entries for the present second by Redis's clock, and drop those not refreshed for so long."""
+        """Store entries with the time of the Redis clock, and delete those older than `keep_seconds`."""
         client: Any = self._redis  # redis-py types every command as sync or async
         with _two_errors():
             now = client.time()[0]
@@ -93,7 +89,7 @@ def _flags_of(stored: list[bytes | None]) -> Flags:
 
 def _is_older(stored: bytes, at: int) -> bool:
     try:
-        return msgspec.json.decode(stored, type=_Announced).announced_at < at
+        return msgspec.json.decode(stored, type=Announced).announced_at < at
     except msgspec.MsgspecError:
         return True
 

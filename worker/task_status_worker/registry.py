@@ -1,4 +1,4 @@
-"""The kit of each Celery app: what `install` made for it, found again by whoever sees one of its tasks."""
+"""The kit of each Celery app, so that signals and tasks can find it by their app."""
 
 import secrets
 import weakref
@@ -8,43 +8,43 @@ import msgspec
 
 from task_status_worker.recorder import Recorder
 
-#: Celery's own chores; everything else that has an id may be asked for
+#: Celery's own periodic tasks, which are not recorded
 _UNRECORDED: Final = frozenset({"celery.backend_cleanup", "celery.chord_unlock"})
 
 
 class Kit(msgspec.Struct, eq=False):
-    """Hold what the kit knows of one Celery app."""
+    """The kit of one Celery app."""
 
     recorder: Recorder
-    #: how often an attempt may be started before one that is delivered again is refused; 0: any number
+    #: starts of one attempt after which a redelivered message is denied; 0 means unlimited
     delivery_limit: int = 0
-    #: the worker instance that this process belongs to; None where no worker runs
+    #: the worker instance of this process; None if no worker runs in it
     instance: str | None = None
 
     def begin_instance(self, hostname: str) -> None:
-        """Name the worker instance that starts in this process; the processes that it forks take the name along."""
+        """Name the worker instance that starts in this process; the processes it forks inherit the name."""
         self.instance = f"{hostname}/{secrets.token_hex(4)}"
 
 
-#: weak, so that an app that is thrown away takes its kit along
+#: weak, so that a kit is deleted with its app
 _KITS: weakref.WeakKeyDictionary[Any, Kit] = weakref.WeakKeyDictionary()
 
 
 def remember(app: Any, kit: Kit) -> None:
-    """Make a kit the one of an app."""
+    """Register the kit of an app."""
     _KITS[app] = kit
 
 
 def kit_of(app: Any) -> Kit | None:
-    """Find the kit of an app; None where it is not installed, so that two apps in one process keep apart."""
+    """Return the kit of an app; None if it is not installed in this app, even if it is in another one."""
     return _KITS.get(app)
 
 
 def kit_that_records(app: Any, task_name: str | None) -> Kit | None:
-    """Find the kit of an app if it keeps records of tasks of this name."""
+    """Return the kit of an app if it records tasks of this name; None otherwise."""
     return None if task_name in _UNRECORDED else kit_of(app)
 
 
 def all_kits() -> list[Kit]:
-    """List the kits of this process."""
+    """Return the kits of this process."""
     return list(_KITS.values())

@@ -1,9 +1,9 @@
-"""Celery signal -> fact: the table is at the end.
+"""Turns Celery signals into facts; the table is at the end.
 
-A task that runs is seen by the process that runs it: task_prerun, task_retry and task_postrun, which Celery sends after
-it has stored the outcome (celery/app/trace.py, build_tracer). What that process does not live to see, the worker's main
-process does: task_revoked, and task_failure for a lost process or a hard time limit. A task_postrun with state None
-means that the outcome could not be stored, and task_failure follows, or that the task left by SystemExit.
+The process that executes a task gets task_prerun, task_retry and task_postrun, which Celery sends after it has stored
+the outcome (celery/app/trace.py, build_tracer). The worker's main process gets task_revoked, and task_failure if the
+executing process was lost or killed by a hard time limit. A task_postrun with state None means that the outcome could
+not be stored, and task_failure follows, or that the task ended with SystemExit.
 """
 
 import sys
@@ -16,38 +16,38 @@ from celery import signals, states
 from celery.app.task import Context
 from celery.exceptions import Reject
 
-from task_status_worker.execution import Run, run_of, start_run
+from task_status_worker.execution import Execution, execution_of, start_execution
 from task_status_worker.failure import failure_in_meta, failure_of
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record.model import Fact, Note, RecordedFailure, Refusal, StartRequest
+from task_status_worker.record.model import Denial, Fact, Note, RecordedFailure, StartRequest
 from task_status_worker.registry import all_kits, kit_of, kit_that_records
 from task_status_worker.start_check import ask
 
-#: on the request of the main process, once its failure is noted
+#: attribute of a request in the main process, set once its failure is noted
 _NOTED: Final = "task_status_noted"
 
 
 def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
-    """Note a fact about the attempt that a request (celery.app.task.Context) is for."""
+    """Note a fact about the attempt of a request (celery.app.task.Context)."""
     kit = kit_that_records(app, request.get("task"))
     if kit is not None:
         kit.recorder.note(_note_of(request, fact, **fields))
 
 
 def _note_of(request: Any, fact: Fact, **fields: Any) -> Note:
-    run = run_of(request)
+    execution = execution_of(request)
     return Note(
         task_id=request.id,
         fact=fact,
         generation=request.replaced_task_nesting or 0,
         attempt=request.retries or 0,
-        run=run.token if run is not None else None,
+        run=execution.token if execution is not None else None,
         **fields,
     )
 
 
 def _description(request: Any) -> dict[str, Any]:
-    """Say what a request tells about its task."""
+    """Return the fields of a note that describe the task of a request."""
     return {
         "name": request.get("task"),
         "queue": (request.delivery_info or {}).get("routing_key"),
@@ -65,7 +65,7 @@ def on_received(sender: Any, request: Any, **_: Any) -> None:
     """Note that a worker holds the message; `request` is a celery.worker.request.Request."""
     context = Context(request.request_dict)
     if context.retries:
-        # Its retry was noted when the attempt before ended, with the time of the next, and holds until that starts.
+        # RETRYING was noted when the previous attempt ended, and holds until this one starts.
         return
     _note(
         sender.app,
@@ -83,28 +83,28 @@ def on_revoked(sender: Any, request: Any, expired: bool, **_: Any) -> None:
 
 
 def on_failure(sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
-    """Note the failure of a run whose process cannot note it: it is lost, or was killed by a hard time limit."""
+    """Note the failure of an execution whose process was lost, or killed by a hard time limit."""
     request = sender.request
-    if run_of(request) is not None or request.id != task_id:
-        return  # in the process that runs it: task_postrun follows
+    if execution_of(request) is not None or request.id != task_id:
+        return  # this is the executing process: task_postrun follows
     if isinstance(exception, Reject):
-        return  # task_postrun has said so; the main process repeats it since Celery 5.7 (celery#10369)
+        return  # noted by task_postrun; the main process repeats the signal since Celery 5.7 (celery#10369)
     if vars(request).get(_NOTED):
-        return  # a process that is killed for its time limit is lost as well, and Celery sends the signal for both
+        return  # Celery sends the signal twice for a hard time limit: for the limit, and for the lost process
     setattr(request, _NOTED, True)
     failure = failure_of(exception, with_traceback=False)
     _note(sender.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure, result_stored=True)
 
 
 def on_unknown(sender: Any, message: Any, name: str, id: str, **_: Any) -> None:  # noqa: A002  # Celery's name
-    """Note that this worker knows no task of that name, which ends it: the message is gone."""
+    """Note that this worker knows no task of that name; the task has ended, because its message is dropped."""
     request = Context(message.headers, id=id, task=name)
     failure = RecordedFailure(type="NotRegistered", module="celery.exceptions", message=name)
     _note(sender.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure, **_description(request))
 
 
 def on_invalid(sender: Any, message: Any, exc: Exception | None, **_: Any) -> None:
-    """Note that a message was thrown away because the worker could make no task of it; Celery stores nothing."""
+    """Note that the worker dropped an invalid message; Celery stores nothing for it."""
     if exc is None or "id" not in message.headers or "task" not in message.headers:
         return
     if message.headers["task"] not in sender.app.tasks:
@@ -113,36 +113,36 @@ def on_invalid(sender: Any, message: Any, exc: Exception | None, **_: Any) -> No
     _note(sender.app, request, Fact.REJECTED, failure=failure_of(exc, with_traceback=False), **_description(request))
 
 
-# In the process that runs the task.
+# In the process that executes the task.
 
 
 def on_prerun(sender: Any, task: Any, **_: Any) -> None:
-    """Note that a run starts, if it may; `StatusTask.before_start` ends one that may not."""
+    """Request the start of an execution and note it; `StatusTask.before_start` ends a denied one."""
     request, kit = task.request, kit_of(sender.app)
     if request.is_eager or kit is None:
         return
-    run = start_run(request)
+    execution = start_execution(request)
     if kit_that_records(sender.app, task.name) is None:
         return
     redelivered = (request.delivery_info or {}).get("redelivered")
-    run.question = _note_of(
+    execution.start_note = _note_of(
         request,
         Fact.STARTED,
-        asks=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
+        start_request=StartRequest(redelivered=bool(redelivered), delivery_limit=kit.delivery_limit),
         worker=request.hostname,
         instance=kit.instance,
         **_description(request),
     )
-    ask(kit.recorder, run)
+    ask(kit.recorder, execution)
 
 
 def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
-    """Note that an attempt ended and another one will follow, if one will."""
+    """Note that an attempt ended and another one follows, unless the worker was shut down."""
     if reason is None:
         _note_cut_off(sender, request)
         return
-    run = run_of(request)
-    # Celery stores nothing for a retry without `exc=`, also where it was called for an exception.
+    execution = execution_of(request)
+    # Without `exc=` Celery stores no exception, even if the task retried because of one.
     cause = reason.exc or reason.__cause__ or reason.__context__
     _note(
         sender.app,
@@ -150,49 +150,51 @@ def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         Fact.RETRYING,
         next_retry_at=_time_of(reason.when),
         failure=failure_of(cause) if cause is not None else None,
-        progress=run.custom_meta if run is not None else None,
-        call_changed=(run is not None and run.call_changed) or None,
+        progress=execution.custom_meta if execution is not None else None,
+        call_changed=(execution is not None and execution.call_changed) or None,
     )
 
 
 def _note_cut_off(task: Any, request: Any) -> None:
-    """Note what becomes of a run that the main process killed because it shuts down or lost its broker.
+    """Note the end of an execution that the main process killed because it shuts down or lost its broker.
 
-    Celery calls both a retry (celery/worker/request.py, _announce_cancelled). A message that is not acknowledged yet
-    goes back into its queue; one that is, is gone.
+    Celery signals a retry for both (celery/worker/request.py, _announce_cancelled). An unacknowledged message returns
+    to its queue; an acknowledged one is lost.
     """
     if task.acks_late:
         _note(task.app, request, Fact.REQUEUED)
         return
-    message = "The worker shut down while it ran the task; nobody will run it again."
+    message = (
+        "The worker shut down while it executed the task. No worker will execute it again: submit it again if needed."
+    )
     failure = RecordedFailure(type="WorkerLostError", module="billiard.exceptions", message=message)
     _note(task.app, request, Fact.FINISHED, outcome=states.FAILURE, failure=failure)
 
 
 def _time_of(when: Any) -> datetime | None:
-    """Turn the `when` of a Retry, a time or seconds from now, into a time."""
+    """Return the time of a Retry, whose `when` is a time or a number of seconds from now."""
     if isinstance(when, datetime):
         return when
     return datetime.now(UTC) + timedelta(seconds=when) if when is not None else None
 
 
 def on_postrun(sender: Any, task: Any, retval: Any, state: str | None, **_: Any) -> None:
-    """Note how a run ended."""
-    run = run_of(task.request)
+    """Note how an execution ended."""
+    execution = execution_of(task.request)
     if state is None:
         state, retval = _left_by_exit(task)
     ending = _ENDINGS.get(state or "")
-    if run is None or ending is None or run.replaced or run.refusal in _NOT_OURS_TO_END:
+    if execution is None or ending is None or execution.replaced or execution.denial in _NOT_OURS_TO_END:
         return
-    fact, fields = ending(task, run, retval)
-    _note(sender.app, task.request, fact, progress=run.custom_meta, **fields)
+    fact, fields = ending(task, execution, retval)
+    _note(sender.app, task.request, fact, progress=execution.custom_meta, **fields)
 
 
 def _left_by_exit(task: Any) -> tuple[str | None, BaseException | None]:
-    """Say what becomes of a task that called `sys.exit()`, where no one else will.
+    """Return the end of a task that called `sys.exit()`, if no other signal follows.
 
-    With a pool of processes the main process sees one die and says so. The other pools forget the task
-    (celery/concurrency/base.py, apply_target), and its message too unless that is acknowledged late.
+    With a pool of processes the main process sees the process exit and sends task_failure. The other pools drop the
+    task (celery/concurrency/base.py, apply_target), and also its message unless it is acknowledged late.
     """
     error = sys.exc_info()[1]  # Celery sends the signal from a `finally`
     if isinstance(error, SystemExit) and current_process().name == "MainProcess" and not task.acks_late:
@@ -203,11 +205,11 @@ def _left_by_exit(task: Any) -> tuple[str | None, BaseException | None]:
 _Ending = tuple[Fact, dict[str, Any]]
 
 
-def _succeeded(task: Any, _run: Run, _retval: Any) -> _Ending:
+def _succeeded(task: Any, _execution: Execution, _retval: Any) -> _Ending:
     return Fact.FINISHED, {"outcome": states.SUCCESS, "result_stored": _stores_result(task)}
 
 
-def _failed(task: Any, _run: Run, error: BaseException) -> _Ending:
+def _failed(task: Any, _execution: Execution, error: BaseException) -> _Ending:
     return Fact.FINISHED, {
         "outcome": states.FAILURE,
         "failure": failure_of(error),
@@ -215,19 +217,19 @@ def _failed(task: Any, _run: Run, error: BaseException) -> _Ending:
     }
 
 
-def _ignored(task: Any, run: Run, error: BaseException) -> _Ending:
+def _ignored(task: Any, execution: Execution, error: BaseException) -> _Ending:
     if isinstance(error, TaskCanceled):
-        # Celery stores nothing after Ignore; a chord this task is part of must learn of its end as well.
+        # Celery stores nothing after Ignore, but a chord of which this task is a part must see its end.
         task.backend.mark_as_revoked(
-            run.task_id, reason="canceled", request=task.request, store_result=_stores_result(task)
+            execution.task_id, reason="canceled", request=task.request, store_result=_stores_result(task)
         )
         return Fact.REVOKED, {"outcome": states.REVOKED}
-    failure = failure_in_meta(run.stored_meta) if run.stored_state in states.EXCEPTION_STATES else None
-    return Fact.IGNORED, {"outcome": run.stored_state, "failure": failure}
+    failure = failure_in_meta(execution.stored_meta) if execution.stored_state in states.EXCEPTION_STATES else None
+    return Fact.IGNORED, {"outcome": execution.stored_state, "failure": failure}
 
 
-def _rejected(task: Any, _run: Run, error: Any) -> _Ending:
-    # Celery puts back nothing that was acknowledged before it started (celery/worker/request.py, reject).
+def _rejected(task: Any, _execution: Execution, error: Any) -> _Ending:
+    # Celery requeues no message that was acknowledged before the start (celery/worker/request.py, reject).
     if error.requeue and task.acks_late:
         return Fact.REQUEUED, {}
     reason = RecordedFailure(type="Reject", module="celery.exceptions", message=str(error.reason))
@@ -235,13 +237,13 @@ def _rejected(task: Any, _run: Run, error: Any) -> _Ending:
 
 
 def _stores_result(task: Any) -> bool:
-    """Say whether Celery stores what this run returns: the message may say otherwise than the task."""
+    """Return whether Celery stores the return value: the message may override the setting of the task."""
     asked = vars(task.request).get("ignore_result")
     return not (task.ignore_result if asked is None else asked)
 
 
-#: the state of task_postrun; RETRY was noted by task_retry
-_ENDINGS: Final[dict[str, Callable[[Any, Run, Any], _Ending]]] = {
+#: by the state of task_postrun; task_retry has noted RETRY
+_ENDINGS: Final[dict[str, Callable[[Any, Execution, Any], _Ending]]] = {
     states.SUCCESS: _succeeded,
     states.FAILURE: _failed,
     states.IGNORED: _ignored,
@@ -249,12 +251,12 @@ _ENDINGS: Final[dict[str, Callable[[Any, Run, Any], _Ending]]] = {
 }
 
 
-#: somebody else says, or has said, how the task ends
-_NOT_OURS_TO_END: Final = frozenset({Refusal.ENDED, Refusal.COPY})
+#: denials after which this execution does not record the end of the task: another one does or has done so
+_NOT_OURS_TO_END: Final = frozenset({Denial.ENDED, Denial.DUPLICATE})
 
 
 def on_process_end(**_: Any) -> None:
-    """Write what is still kept: a process that goes down takes its buffer along."""
+    """Write the buffered notes, which would be lost with the process."""
     for kit in all_kits():
         kit.recorder.flush()
 
@@ -275,6 +277,6 @@ _RECEIVERS: Final = (
 
 
 def connect() -> None:
-    """Connect every receiver; a second time changes nothing, and apps without a kit are left alone."""
+    """Connect every receiver; a second call changes nothing. Receivers ignore apps without a kit."""
     for signal, receiver in _RECEIVERS:
         signal.connect(receiver, weak=False)

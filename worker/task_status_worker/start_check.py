@@ -1,54 +1,54 @@
-"""The gate: a run asks its record whether it may start, and ends where the task's own code would have begun if not."""
+"""The start check: an execution asks its record for permission, and ends before the task's code if it is denied."""
 
 import msgspec
 from celery.exceptions import Ignore
 
-from task_status_worker.execution import Run
+from task_status_worker.execution import Execution
 from task_status_worker.progress import TaskCanceled
-from task_status_worker.record.model import Refusal
+from task_status_worker.record.model import Denial
 from task_status_worker.recorder import Recorder
 
 
 class NothingToDo(Ignore):
-    """The task has ended, or another run has this attempt: the message is acknowledged, and nothing is stored."""
+    """The task has ended or another execution has this attempt: acknowledge the message and store nothing."""
 
 
 class DeliveryLimitReached(Exception):
-    """The task's message was delivered again and again, and no run has lived to say how it ended."""
+    """The message was redelivered up to the delivery limit, and no execution has ended."""
 
 
-def ask(recorder: Recorder, run: Run, *, insists: bool = False) -> None:
-    """Ask the record whether a run may start; the question stays open if Redis does not answer."""
-    if run.question is None:
+def ask(recorder: Recorder, execution: Execution, *, insists: bool = False) -> None:
+    """Ask the record for permission to start; `start_note` stays set if Redis does not answer."""
+    if execution.start_note is None:
         return
-    noted = recorder.ask(run.question, insists=insists)
+    noted = recorder.ask(execution.start_note, insists=insists)
     if noted is not None:
-        run.question, run.refusal = None, noted.refusal
+        execution.start_note, execution.denial = None, noted.denial
 
 
-def enter(recorder: Recorder, run: Run) -> None:
-    """Let a run begin, unless its record refuses it. Without an answer it begins, and the record is told later.
+def enter(recorder: Recorder, execution: Execution) -> None:
+    """Let an execution begin unless its record denies it. Without an answer it begins, and is recorded later.
 
     Raises:
         TaskCanceled: a cancel is recorded; the task ends as REVOKED
         DeliveryLimitReached: the task ends as FAILURE
-        NothingToDo: somebody else says, or has said, how it ends
+        NothingToDo: the task has ended, or another execution records its end
     """
-    # Since the first time Celery has stored STARTED, for which it waits for as long as Redis is away.
-    ask(recorder, run, insists=True)
-    if run.question is not None:
-        recorder.keep(msgspec.structs.replace(run.question, asks=None))
-        run.question = None
-    match run.refusal:
+    # Asked again: since the first time Celery has stored STARTED, for which it waits until Redis is back.
+    ask(recorder, execution, insists=True)
+    if execution.start_note is not None:
+        recorder.keep(msgspec.structs.replace(execution.start_note, start_request=None))
+        execution.start_note = None
+    match execution.denial:
         case None:
             return
-        case Refusal.CANCELED:
-            raise TaskCanceled("a cancel was asked for before it started")
-        case Refusal.DELIVERY_LIMIT:
+        case Denial.CANCELED:
+            raise TaskCanceled("the task was canceled before it started")
+        case Denial.DELIVERY_LIMIT:
             raise DeliveryLimitReached(
-                "No run of the task has ended: each time the worker was lost, and its message was delivered again."
+                "No execution has ended: each time the worker was lost and the broker redelivered the message."
             )
-        case Refusal.ENDED:
+        case Denial.ENDED:
             raise NothingToDo("the task has ended")
-        case Refusal.COPY:
-            raise NothingToDo("another run has this attempt of the task")
+        case Denial.DUPLICATE:
+            raise NothingToDo("another execution has this attempt of the task")

@@ -1,4 +1,4 @@
-"""What a worker says about its task types: name, doc, queue, and the arguments as JSON Schema from the signature."""
+"""Announcements of task types: name, doc, queue, and the arguments as JSON Schema from the signature."""
 
 import inspect
 import logging
@@ -10,40 +10,22 @@ from typing import Any, Final
 
 import msgspec
 
+from task_status_worker.record.announcement import Consumer, TaskType
+
 logger = logging.getLogger(__name__)
 
-#: `*args` and `**kwargs`: no parameters of their own
+#: `*args` and `**kwargs`, which are not named parameters
 _VAR_KINDS: Final = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 
-#: characters of a docstring, and bytes of a schema, that are announced; every service reads them every few seconds
+#: limits in characters of a docstring and bytes of a schema, because each service reads them every few seconds
 MAX_DOC: Final = 8_192
 MAX_SCHEMA_BYTES: Final = 65_536
 
 _NULL: Final[dict[str, Any]] = {"type": "null"}
 
 
-class Announcement(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe one task type."""
-
-    name: str
-    doc: str | None
-    #: where Celery sends it unless told otherwise
-    queue: str
-    ignore_result: bool
-    #: JSON Schema of an object: one property per parameter
-    arguments: dict[str, Any]
-    #: parameters that may be given by position, in their order
-    positional: list[str]
-    #: how many of these, from the first, may be given by position only
-    positional_only: int
-    #: JSON Schema of each further one by position; it may refer to the `$defs` of `arguments`; false: none is taken
-    var_positional: dict[str, Any] | bool
-    #: seconds since the epoch, by Redis's clock
-    announced_at: int
-
-
 def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
-    """Describe each task type of an app, packed, by name; not Celery's own."""
+    """Return the announcement of each task type of an app as JSON, by name; Celery's own are skipped."""
     packed = {}
     for name, task in app.tasks.items():
         if name.startswith("celery."):
@@ -51,47 +33,38 @@ def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
         try:
             packed[name] = msgspec.json.encode(announcement(app, task, now=now))
         except Exception:
-            # One that cannot be described must not hide the others.
-            logger.exception("task-status cannot announce the task type %s", name)
+            # A task type that cannot be described must not hide the others.
+            logger.exception("Cannot announce the task type %s to task-status; skipping it", name)
     return packed
 
 
-def announcement(app: Any, task: Any, *, now: int) -> Announcement:
-    """Describe one task type."""
+def announcement(app: Any, task: Any, *, now: int) -> TaskType:
+    """Return the announcement of one task type."""
     signature = describe_arguments(task.run)
     doc = inspect.cleandoc(inspect.unwrap(task.run).__doc__ or task.__doc__ or "")
-    return Announcement(
+    return TaskType(
         name=task.name,
         doc=doc[:MAX_DOC] or None,
         queue=_queue_of(app, task),
         ignore_result=bool(task.ignore_result),
-        arguments=signature.arguments,
+        arguments=msgspec.Raw(msgspec.json.encode(signature.arguments)),
         positional=signature.positional,
         positional_only=signature.positional_only,
-        var_positional=signature.var_positional,
+        var_positional=msgspec.Raw(msgspec.json.encode(signature.var_positional)),
         announced_at=now,
     )
 
 
-class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what one worker instance does: it runs a task type that it knows if it reads the queue where that goes."""
-
-    task_types: list[str]
-    queues: list[str]
-    #: seconds since the epoch, by Redis's clock
-    announced_at: int
-
-
-def serving(app: Any, *, now: int) -> bytes:
-    """Say, packed, which task types a worker of this app knows and which queues it reads."""
+def consumer(app: Any, *, now: int) -> bytes:
+    """Return as JSON which task types a worker of this app knows and which queues it reads."""
     names = sorted(name for name in app.tasks if not name.startswith("celery."))
-    # What the worker was told with -Q, and by remote control since (celery/app/amqp.py, Queues.consume_from).
+    # The queues of option -Q, and later changes by remote control (celery/app/amqp.py, Queues.consume_from).
     queues = sorted(app.amqp.queues.consume_from)
-    return msgspec.json.encode(Serving(task_types=names, queues=queues, announced_at=now))
+    return msgspec.json.encode(Consumer(task_types=names, queues=queues, announced_at=now))
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """Describe what a function takes; the fields are those of `Announcement`."""
+    """The parameters of a function, as the fields of `TaskType` but not yet encoded."""
 
     arguments: dict[str, Any]
     positional: list[str]
@@ -100,10 +73,10 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_arguments(function: Any) -> Signature:
-    """Describe what a function takes.
+    """Return the parameters of a function as JSON Schema.
 
-    A hint that says nothing to JSON Schema, or cannot be resolved, allows anything; so do all where their schema would
-    be too long to be announced.
+    A hint without a JSON Schema, or one that cannot be resolved, allows anything. If the schema of all parameters
+    exceeds `MAX_SCHEMA_BYTES`, each of them allows anything.
     """
     parameters = list(inspect.signature(function).parameters.values())
     named = [parameter for parameter in parameters if parameter.kind not in _VAR_KINDS]
@@ -133,7 +106,7 @@ def describe_arguments(function: Any) -> Signature:
 
 
 def _or_true(schema: dict[str, Any] | None) -> dict[str, Any] | bool:
-    """Write a schema that allows anything as `true`, and one that is not there as `false`."""
+    """Return `true` for a schema that allows anything, and `false` for a missing one."""
     return False if schema is None else schema or True
 
 
@@ -142,32 +115,32 @@ def _schema_of_parameter(function: Any, parameter: inspect.Parameter, definition
     if parameter.default is parameter.empty:
         return schema
     if parameter.default is None and schema and _NULL not in schema.get("anyOf", [schema]):
-        # `x: int = None`, as many write it, takes None.
+        # `x: int = None`, which is common, accepts None.
         schema = {"anyOf": [schema, _NULL]}
     return schema | _default_of(parameter)
 
 
 def _hint_of(function: Any, parameter: inspect.Parameter) -> Any:
-    """Resolve one hint by itself, so that one that cannot be resolved does not take the others along."""
+    """Resolve one hint alone, so that an unresolvable hint does not affect the others."""
     if parameter.annotation is parameter.empty:
         return Any
     holder = types.SimpleNamespace(__annotations__={parameter.name: parameter.annotation})
     names = getattr(inspect.unwrap(function), "__globals__", {})
     try:
         return typing.get_type_hints(holder, globalns=names, include_extras=True)[parameter.name]
-    except Exception:  # noqa: BLE001  # a hint is code of the author's, evaluated
+    except Exception:  # noqa: BLE001  # evaluating a hint runs code of the task's author
         return Any
 
 
 def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Give the JSON Schema of one hint, and add what it refers to; anything goes where there is none."""
+    """Return the JSON Schema of one hint and add its definitions; the empty schema if there is none."""
     for describe in (_msgspec_schema, _pydantic_schema):
         try:
             schema, needed = describe(hint)
-        except Exception:  # noqa: BLE001, S112  # either library, and the author's own classes, raise what they like
+        except Exception:  # noqa: BLE001, S112  # both libraries and the author's classes may raise any error
             continue
         if any(definitions.get(name, needed[name]) != needed[name] for name in needed):
-            continue  # two classes of one name, or one class as each library sees it
+            continue  # two classes with one name, or one class described by both libraries
         definitions.update(needed)
         return schema
     return {}
@@ -179,7 +152,7 @@ def _msgspec_schema(hint: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _pydantic_schema(hint: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    # A hint that is a pydantic model has imported pydantic; the kit does not need it.
+    # A pydantic model as hint means that pydantic is imported; the kit does not depend on it.
     schema = sys.modules["pydantic"].TypeAdapter(hint).json_schema(ref_template="#/$defs/{model}")
     return schema, schema.pop("$defs", {})
 
@@ -192,11 +165,11 @@ def _default_of(parameter: inspect.Parameter) -> dict[str, Any]:
 
 
 def _queue_of(app: Any, task: Any) -> str:
-    """Ask the app's routes where a task of this type goes."""
+    """Return the queue to which the app's routes send a task of this type."""
     default = app.conf.task_default_queue
     try:
         options = {"queue": task.queue} if getattr(task, "queue", None) else {}
         queue = app.amqp.router.route(options, task.name, task_type=task).get("queue", default)
-    except Exception:  # noqa: BLE001  # a router is code of the user's
+    except Exception:  # noqa: BLE001  # a router is code of the user
         queue = default
     return str(getattr(queue, "name", queue))

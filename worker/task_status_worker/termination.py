@@ -1,4 +1,4 @@
-"""Kill the runs of this worker whose cancel says so, if Celery's own command to do it was lost."""
+"""Terminates executions of this worker whose cancel says so, in case Celery's own command was lost."""
 
 import logging
 from typing import Any
@@ -12,18 +12,18 @@ logger = logging.getLogger(__name__)
 
 
 def terminate_canceled(consumer: Any, recorder: Recorder) -> None:
-    """Ask for the flags of what this worker runs, in one trip, and have terminated what is to be.
+    """Terminate each execution of this worker whose cancel requests it; reads all flags in one trip.
 
-    May be called in any thread. Nothing happens on pools that cannot terminate: solo and threads.
+    Safe in any thread. Does nothing on pools that cannot terminate: solo and threads.
     """
     if not _can_terminate(consumer.pool):
         return
-    # A copy made at once: the main thread goes on adding and removing.
+    # A copy, because the main thread adds and removes requests meanwhile.
     active = [request for request in list(state.requests.values()) if request in state.active_requests]
     flags = recorder.flags([request.id for request in active]) if active else None
     for request, flag in zip(active, flags or (), strict=False):
         if flag.cancel_requested and flag.terminate and not flag.final:
-            # By the main loop, which alone may acknowledge messages.
+            # In the main loop, because only that may acknowledge messages.
             consumer.call_soon(_terminate, request, consumer.pool)
 
 
@@ -33,10 +33,10 @@ def _can_terminate(pool: Any) -> bool:
 
 def _terminate(request: Any, pool: Any) -> None:
     if request not in state.active_requests:
-        return  # it has ended meanwhile
-    logger.info("Terminating task %s[%s]: its cancel says so", request.name, request.id)
+        return  # has ended meanwhile
+    logger.info("Terminating task %s[%s]: its cancel requests it", request.name, request.id)
     try:
         request.terminate(pool)
     except Exception:
-        # The main loop would end with it.
-        logger.exception("task %s[%s] could not be terminated", request.name, request.id)
+        # An error would end the main loop.
+        logger.exception("Cannot terminate task %s[%s]; the next heartbeat tries again", request.name, request.id)

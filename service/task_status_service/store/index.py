@@ -1,4 +1,4 @@
-"""The index of records in Redis, which note.lua keeps: one page of it is read in one trip, by page.lua."""
+"""The index of records in Redis. note.lua writes it; page.lua reads one page of it in one round trip."""
 
 import importlib.resources
 from datetime import datetime
@@ -15,28 +15,28 @@ _PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("lua", "pa
 
 
 class Index:
-    """Find tasks by what their records say."""
+    """The tasks by state, name, owner and labels, as their records say."""
 
     def __init__(self, records: redis.Redis, *, keys: Keys) -> None:
         self._keys = keys
         self._page_script = records.register_script(_PAGE_SCRIPT)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
-        """Read the ids of one page in one trip, newest first. The cost is bounded whatever is stored.
+        """Return the ids of one page, newest first, in one trip. The cost is bounded whatever is stored.
 
-        The states are those that records alone say. By state, by name or by both the index is read; where labels
-        matter, or both state and name, so are the records of up to `MAX_LOOKED_AT` tasks: then a page may hold fewer
-        than `limit` and still have a next one.
+        The states are those of the records alone, without Celery's meta. The index answers a filter by state or by
+        name. For labels, or for state and name together, the script also reads up to `MAX_LOOKED_AT` records: then a
+        page may hold fewer than `limit` tasks although more follow.
 
         Raises:
-            redis.RedisError: it could not be read.
+            redis.RedisError: Redis did not answer.
         """
         states = wanted.states or (() if wanted.name else tuple(TaskState))
-        index = self._keys.index_of(wanted.owner)
-        keys = [f"{index}state:{state}" for state in states]
+        keys = [self._keys.index_by_state(state, wanted.owner) for state in states]
         if wanted.name:
-            keys.append(f"{index}name:{wanted.name}")
-        wish = PageQuery(
+            keys.append(self._keys.index_by_name(wanted.name, wanted.owner))
+        query = PageQuery(
+            records=self._keys.names.records,
             limit=limit,
             look_at=MAX_LOOKED_AT,
             states=list(wanted.states) or None,
@@ -47,7 +47,7 @@ class Index:
             at=str(after.at_ms) if after else None,
             id=after.task_id if after else None,
         )
-        at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(wish), self._keys.record("")])
+        at_ms, last_id, ids = self._page_script(keys=keys, args=[msgspec.json.encode(query)])
         return IndexPage(
             [task_id.decode("utf-8", "replace") for task_id in ids],
             Position(int(at_ms), last_id.decode("utf-8", "replace")) if at_ms else None,
@@ -55,8 +55,10 @@ class Index:
 
 
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What page.lua is asked; times in milliseconds as text, for Lua's numbers print as they like."""
+    """The argument of page.lua, as JSON. Times are milliseconds as text: Lua would print them in its own format."""
 
+    #: the start of every record's key
+    records: str
     limit: int
     look_at: int
     states: list[TaskState] | None = None
@@ -64,7 +66,7 @@ class PageQuery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] | None = None
     after: str | None = None
     before: str | None = None
-    #: the position after which the page begins
+    #: time and id of the task before the page
     at: str | None = None
     id: str | None = None
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import redis
 from task_status_worker.record.codec import NOTE_SCRIPT, note_call
 from task_status_worker.record.connection import connect
@@ -19,6 +20,7 @@ from task_status_service.store.errors import named_errors
 from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
+from task_status_service.store.script_heads import ForgetHead, ServingHead, SettleHead
 from task_status_service.store.server_info import warnings_of, weaknesses_of
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
@@ -172,18 +174,18 @@ class RedisStore:
 
         That is any other note, a sign of life of its worker within `silent_seconds`, or another result of Celery's.
         """
-        keys, args = note_call(note, keys=self._keys, retention=self._retention)
-        keys.append(self._keys.workers)
+        call = note_call(note, keys=self._keys, retention=self._retention)
+        keys = [*call.keys, self._keys.workers]
         if self._results is None:
             keys.append(self._keys.meta(note.task_id))
-        args += [
-            found.record.get(b"seq", b""),
-            found.record.get(b"instance", b""),
-            round(silent_seconds),
-            # Not for secrecy: it is what Redis's scripts have.
-            hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
-            MAX_STORED_BYTES,
-        ]
+        head = SettleHead(
+            silent_seconds=round(silent_seconds),
+            # Not for secrecy: Redis scripts have no other digest.
+            meta_sha1=hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
+            meta_bytes=MAX_STORED_BYTES,
+        )
+        seen = [found.record.get(b"seq", b""), found.record.get(b"instance", b"")]
+        args = [msgspec.json.encode(head), *seen, *call.args]
         with self._named_errors():
             return self._settle_script(keys=keys, args=args) is not None
 
@@ -194,12 +196,18 @@ class RedisStore:
         done, and can be forgotten again.
         """
         task_id = done.task_id
-        keys = [self._keys.record(task_id), self._keys.known(task_id), self._keys.call(task_id)]
+        keys = [
+            self._keys.index_by_expiry,
+            self._keys.record(task_id),
+            self._keys.known(task_id),
+            self._keys.call(task_id),
+        ]
         if self._results is None:
             keys.append(self._keys.meta(task_id))
+        head = ForgetHead(id=task_id, names=self._keys.names)
         with self._named_errors():
             is_forgotten = bool(
-                self._forget_script(keys=keys, args=[task_id, done.record.get(b"seq", b""), self._keys.index])
+                self._forget_script(keys=keys, args=[msgspec.json.encode(head), done.record.get(b"seq", b"")])
             )
             if is_forgotten and self._results is not None:
                 self._results.delete(self._keys.meta(task_id))
@@ -216,9 +224,10 @@ class RedisStore:
 
     def serving(self) -> Sequence[bytes]:
         """Read what each live worker instance serves, in one trip; of more than `MAX_INSTANCES` the newest."""
+        head = ServingHead(silent_seconds=round(STALLED_SECONDS), limit=MAX_INSTANCES)
         with self._named_errors():
             stored: list[bytes] = self._serving_script(
-                keys=[self._keys.workers, self._keys.serving], args=[round(STALLED_SECONDS), MAX_INSTANCES]
+                keys=[self._keys.workers, self._keys.consumers], args=[msgspec.json.encode(head)]
             )
         return stored
 

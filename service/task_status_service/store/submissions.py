@@ -1,4 +1,4 @@
-"""Redis again: claims, calls, and the recording of submissions, each in one round trip by one script."""
+"""Submissions in Redis: claims, calls and records, each written in one round trip by one script."""
 
 import importlib.resources
 from datetime import UTC, datetime
@@ -25,24 +25,65 @@ from task_status_service.use_cases.submission import (
 )
 
 _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
-#: one script, for what is claimed must be recorded: the prelude, and the one that all writers of records share
+#: one script, because a claimed task must also be recorded: a prelude, and the script that writes all records
 _SUBMIT_SCRIPT: Final = _SCRIPTS.joinpath("submit.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _END_LEASE_SCRIPT: Final = _SCRIPTS.joinpath("end_lease.lua").read_text(encoding="utf-8")
 
 _UNRECEIVED_SCRIPT: Final = _SCRIPTS.joinpath("unreceived.lua").read_text(encoding="utf-8")
 
-#: tasks that are looked at in one trip, in search of lost messages: a millisecond of Redis
+#: tasks that one search for lost messages reads: about 1 ms of Redis
 LOOKED_AT: Final = 500
 
 _encode = msgspec.json.Encoder().encode
 _decode_call = msgspec.json.Decoder(Call).decode
 
 
+class SubmitHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The first argument of submit.lua, as JSON; the call and the arguments of note.lua follow."""
+
+    #: the id of the submitted task, which also identifies the holder of the lease
+    holder: str
+    fingerprint: str
+    call_seconds: int
+    lease_seconds: int
+    claim_seconds: int
+    #: 0 means unlimited
+    queued_limit: int
+    #: the start of every record's key
+    records: str
+
+
+class EndLeaseHead(msgspec.Struct, frozen=True):
+    """The first argument of end_lease.lua, as JSON; the answer follows."""
+
+    holder: str
+
+
+class UnreceivedHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The argument of unreceived.lua, as JSON."""
+
+    #: the rank in the index at which the search begins
+    start: int
+    #: how many tasks it reads
+    count: int
+    #: how long ago the message was due
+    after_ms: int
+    #: the start of every record's key
+    records: str
+
+
 class RedisSubmissionStore:
-    """Keep submissions beside the records."""
+    """The submissions, kept beside the records."""
 
     def __init__(self, records: redis.Redis, *, keys: Keys, retention: Retention, queued_per_owner: int = 0) -> None:
-        """Take how many tasks of one owner may be queued; 0: any number, as for those that nobody owns."""
+        """Take the connection, and the queue limit.
+
+        Args:
+            records: the Redis of the records
+            keys: the names of its keys
+            retention: how long records are kept
+            queued_per_owner: how many tasks of one owner may be queued; 0 means unlimited, as for tasks without owner
+        """
         self._queued_per_owner = queued_per_owner
         # redis-py types every command as sync or async.
         self._records: Any = records
@@ -55,30 +96,31 @@ class RedisSubmissionStore:
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
         """Claim the key, record the task and keep its call, all or nothing.
 
-        Leases are by the Redis clock. A call is kept as long as a record that nothing more is noted in.
+        Leases expire by the Redis clock. A call is kept as long as a record without further notes.
 
         Raises:
-            TooManyQueued: its owner has as many tasks queued as it may have.
+            TooManyQueued: the owner has reached its limit of queued tasks.
         """
-        keys, args = note_call(submitted, keys=self._keys, retention=self._retention)
-        index = self._keys.index_of(submitted.owner)
-        counted = [f"{index}state:{state}" for state in (TaskState.QUEUED, TaskState.CANCELING)]
-        keys += [self._keys.call(submitted.task_id), *counted]
+        note = note_call(submitted, keys=self._keys, retention=self._retention)
+        counted = (TaskState.QUEUED, TaskState.CANCELING)
+        keys = [
+            *note.keys,
+            self._keys.call(submitted.task_id),
+            *(self._keys.index_by_state(state, submitted.owner) for state in counted),
+        ]
         if claim:
             keys.append(self._keys.claim(claim.owner, claim.key))
-        # In the order in which the script takes them off, from the end.
-        ours = (
-            submitted.task_id,
-            _encode(call),
-            self._call_seconds(submitted.scheduled_for),
-            claim.fingerprint if claim else "",
-            LEASE_SECONDS,
-            CLAIM_SECONDS,
-            self._queued_per_owner if submitted.owner is not None else 0,
-            self._keys.record(""),
+        head = SubmitHead(
+            holder=submitted.task_id,
+            fingerprint=claim.fingerprint if claim else "",
+            call_seconds=self._call_seconds(submitted.scheduled_for),
+            lease_seconds=LEASE_SECONDS,
+            claim_seconds=CLAIM_SECONDS,
+            queued_limit=self._queued_per_owner if submitted.owner is not None else 0,
+            records=self._keys.names.records,
         )
         with named_errors():
-            found = self._submit_script(keys=keys, args=[*args, *reversed(ours)])
+            found = self._submit_script(keys=keys, args=[_encode(head), _encode(call), *note.args])
         if found[0] == b"full":
             raise TooManyQueued
         if found[0] == b"interrupted":
@@ -92,36 +134,40 @@ class RedisSubmissionStore:
         return self._retention.record_seconds + max(0, round(waits_seconds))
 
     def claimed(self, claim: Claim) -> Claimed | None:
-        """Read what is kept of a key; None if it was not claimed."""
+        """Return the claim of a key; None if nobody has claimed it."""
         with named_errors():
             fingerprint, answer = self._records.hmget(self._keys.claim(claim.owner, claim.key), "fingerprint", "answer")
         return Claimed(fingerprint == claim.fingerprint.encode(), answer) if fingerprint else None
 
     def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
-        """End a lease that a submission with the task id `holder` was given."""
+        """End the lease that the submission with the task id `holder` holds, and store its answer if there is one."""
         with named_errors():
-            self._end_lease_script(keys=[self._keys.claim(claim.owner, claim.key)], args=[holder, answer or b""])
+            self._end_lease_script(
+                keys=[self._keys.claim(claim.owner, claim.key)], args=[_encode(EndLeaseHead(holder)), answer or b""]
+            )
 
     def unreceived(self, state: TaskState, *, start: int, after_seconds: float) -> tuple[int, list[Unreceived]]:
-        """Look at the next `LOOKED_AT` tasks of a state; give where to go on, and those that no worker has received.
+        """Search the next `LOOKED_AT` tasks of a state; return the next `start`, and the tasks no worker has received.
 
-        `start` is a rank in the index: while tasks come and go some are passed over, until the next time.
+        `start` is a rank in the index: while tasks come and go, one search skips a few, which the next one finds.
         """
-        keys, args = [f"{self._keys.index}state:{state}"], [start, LOOKED_AT, round(after_seconds * 1000)]
+        head = UnreceivedHead(
+            start=start, count=LOOKED_AT, after_ms=round(after_seconds * 1000), records=self._keys.names.records
+        )
         with named_errors():
-            next_start, *found = self._unreceived_script(keys=keys, args=[*args, self._keys.record("")])
+            next_start, *found = self._unreceived_script(keys=[self._keys.index_by_state(state)], args=[_encode(head)])
         ones = zip(found[::3], found[1::3], found[2::3], strict=True)
         return next_start, [
             Unreceived(task_id.decode(), queue.decode("utf-8", "replace"), retries) for task_id, queue, retries in ones
         ]
 
     def mark_resent(self, task_id: str, *, seconds: float) -> bool:
-        """Mark a task for so long; false if it is marked already."""
+        """Mark a task as resent for `seconds`; return False if it is marked already."""
         with named_errors():
             return bool(self._records.set(self._keys.resent(task_id), "", nx=True, px=round(seconds * 1000)))
 
     def call(self, task_id: str) -> Call | None:
-        """Read what a worker was asked to run; None if that is not kept, or not as this version keeps it."""
+        """Return the call of a task; None if it is not kept, or was written by an incompatible version."""
         with named_errors():
             stored = self._records.get(self._keys.call(task_id))
         try:

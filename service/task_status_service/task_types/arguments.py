@@ -11,10 +11,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
+from task_status_worker.record.announcement import TaskType
 
 from task_status_service.errors import Fault, InvalidArguments, json_pointer
 from task_status_service.task_types.bounded_schema import BoundedValidator, TooExpensive, errors_of
-from task_status_service.task_types.catalog import TaskType
 
 #: the most faults that one answer lists
 MAX_FAULTS: Final = 20

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from task_status_worker.record.announcement import Consumer, TaskType
 from task_status_worker.record.keys import SEEN_SECONDS
 
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
@@ -49,40 +50,12 @@ class TaskNames(msgspec.Struct, frozen=True):
         return name in self.exact or name.startswith(self.prefixes)
 
 
-class TaskType(msgspec.Struct, frozen=True):
-    """Describe one task type: the registered name and its signature."""
-
-    name: str
-    doc: str | None = None
-    #: where it is sent unless the submission says otherwise; None: the default queue
-    queue: str | None = None
-    #: JSON Schema of its arguments by name; `true` takes anything
-    arguments: msgspec.Raw = msgspec.Raw(b"true")
-    #: the names that may also be given by position, in their order
-    positional: list[str] = []
-    #: how many of these, from the first, may be given by position only
-    positional_only: int = 0
-    #: JSON Schema of each further one by position; it may refer to the `$defs` of `arguments`; `false`: none is taken
-    var_positional: msgspec.Raw = msgspec.Raw(b"true")
-    #: its return value is not stored
-    ignore_result: bool = False
-    #: seconds since the epoch, by the Redis clock
-    announced_at: float = 0.0
-
-
 class AvailableTaskType(msgspec.Struct, frozen=True):
     """AvailableTaskType a task type: it may be submitted, and so many workers would run it."""
 
     task_type: TaskType
     #: live worker instances that know it and read the queue where it goes
     workers: int
-
-
-class _Serving(msgspec.Struct, frozen=True):
-    """Say what one worker instance does."""
-
-    task_types: list[str]
-    queues: list[str]
 
 
 class Catalog:
@@ -160,11 +133,11 @@ class Catalog:
             self._workers_fresh_until = self._clock() + FRESH_SECONDS
         return AvailableTaskType(task_type, self._workers[task_type.name, task_type.queue])
 
-    def _served(self) -> Iterator[_Serving]:
+    def _served(self) -> Iterator[Consumer]:
         """Read what the live worker instances serve; what cannot be read serves nothing."""
         for stored in self._read_serving():
             with contextlib.suppress(*_UNREADABLE):
-                yield msgspec.json.decode(stored, type=_Serving)
+                yield msgspec.json.decode(stored, type=Consumer)
 
     def _announced(self, name: str) -> TaskType | None:
         """Look a name up; one that is not there may have been announced a moment ago."""

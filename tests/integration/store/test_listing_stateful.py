@@ -1,4 +1,4 @@
-"""Walks through the list on a real Redis while tasks are submitted, change and expire: nothing is lost or doubled."""
+"""Walks through the list on a real Redis while tasks change: no task is missed or returned twice."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +45,7 @@ STATES = {
 
 
 class Listed(msgspec.Struct):
-    """What the model knows of one task."""
+    """The model of one task."""
 
     name: str
     labels: Mapping[str, str]
@@ -62,18 +62,18 @@ class Listed(msgspec.Struct):
 
 
 class Walk(msgspec.Struct):
-    """A walk from page to page that is under way."""
+    """A walk from page to page."""
 
     wanted: Filter
     limit: int
-    #: those that fitted when it began, and have fitted ever since
+    #: tasks that have fitted the filter since the walk began
     owed: set[str]
     seen: list[str] = []
     after: Position | None = None
 
 
 class Listing(RuleBasedStateMachine):
-    """Submissions, changes, ends of records and walks, in any order; one store and its model."""
+    """Submissions, changes, expiries and walks in any order, on one store and its model."""
 
     url: str
     walks = Bundle("walks")
@@ -117,22 +117,22 @@ class Listing(RuleBasedStateMachine):
             return
         if fact is not Fact.SUBMITTED and (fact is not Fact.STARTED or task.state is not TaskState.RETRYING):
             task.state = STATES[fact]
-        self._owe_what_still_fits()
+        self._drop_tasks_that_no_longer_fit()
 
     @rule(data=st.data())
     def expire(self, data: st.DataObject) -> None:
-        """Let a record expire, and the index drop it with the next note, as it would after its time."""
+        """Let a record expire, and the index drop it with the next note."""
         if not self.tasks:
             return
         task_id = data.draw(st.sampled_from(sorted(self.tasks)))
         task = self.tasks.pop(task_id)
         member = f"{task_id}\0{task.owner or ''}\0{task.name}"
         self.client.delete(Keys().record(task_id))
-        self.client.zadd(Keys().index + "expiry", {member: 1})
+        self.client.zadd(Keys().index_by_expiry, {member: 1})
         self.submit("demo.add", {"a": "1"}, "x", "m")
-        self._owe_what_still_fits()
+        self._drop_tasks_that_no_longer_fit()
 
-    def _owe_what_still_fits(self) -> None:
+    def _drop_tasks_that_no_longer_fit(self) -> None:
         for walk in self.under_way:
             walk.owed = {one for one in walk.owed if one in self.tasks and self.tasks[one].fits(walk.wanted)}
 
@@ -143,7 +143,7 @@ class Listing(RuleBasedStateMachine):
         return self._step(walk)
 
     @rule(walk=walks)
-    def go_on(self, walk: Walk) -> None:
+    def continue_walk(self, walk: Walk) -> None:
         if walk.after is not None:
             self._step(walk)
 
@@ -156,12 +156,12 @@ class Listing(RuleBasedStateMachine):
         page = self.store.page(walk.wanted, limit=walk.limit, after=walk.after)
         assert len(page.task_ids) <= walk.limit
         for task_id in page.task_ids:
-            assert self.tasks[task_id].fits(walk.wanted), "what is given fits now"
+            assert self.tasks[task_id].fits(walk.wanted), "every returned task fits now"
         walk.seen += page.task_ids
         walk.after = page.next
-        assert len(set(walk.seen)) == len(walk.seen), "no task is met twice"
+        assert len(set(walk.seen)) == len(walk.seen), "no task is returned twice"
         if walk.after is None:
-            assert walk.owed <= set(walk.seen), "no task that fitted all the while is missed"
+            assert walk.owed <= set(walk.seen), "no task that always fitted is missed"
             self.under_way.remove(walk)
         return walk
 
@@ -179,8 +179,8 @@ class Listing(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(300)
-def test_walks(redis_server: RedisServer) -> None:
-    """Whatever happens between two pages."""
+def test_a_walk_misses_nothing(redis_server: RedisServer) -> None:
+    """No change between two pages makes a walk miss a task or return it twice."""
     machine = type("ListingHere", (Listing,), {"url": redis_server.url})
     run_state_machine_as_test(
         machine,

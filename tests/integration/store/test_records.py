@@ -87,7 +87,7 @@ class ArrangedRedis:
 
     def serve(self, instance: str, serving: bytes) -> None:
         self.client.zadd(self.keys.workers, {instance: self.client.time()[0]})
-        self.client.hset(self.keys.serving, instance, serving)
+        self.client.hset(self.keys.consumers, instance, serving)
 
     def forget_record(self, task_id: str) -> None:
         self.client.delete(self.keys.record(task_id))

@@ -1,4 +1,4 @@
-"""What a submitter may expect of its store: the fake and Redis pass the same tests, alone and under a race."""
+"""The store of submissions: the fake and Redis pass the same tests, alone and under a race."""
 
 import threading
 import time
@@ -49,12 +49,12 @@ ANSWER = b'{"any": "answer"}'
 
 
 def note_of(task_id: str, **fields: Any) -> Note:
-    """Give the note of a submission."""
+    """Return the note of a submission."""
     return Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"}, **fields)
 
 
 class Arranged(Protocol):
-    """A store of submissions, and the hands of time."""
+    """A store of submissions whose time a test can move."""
 
     store: Any
 
@@ -64,7 +64,7 @@ class Arranged(Protocol):
 
 
 class ArrangedMemory:
-    """The fake."""
+    """The store in memory."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -81,7 +81,7 @@ class ArrangedMemory:
 
 
 class ArrangedRedis:
-    """The adapter, over a real Redis."""
+    """The store in a real Redis."""
 
     def __init__(self, url: str, keys: Keys) -> None:
         self.keys = keys
@@ -104,7 +104,7 @@ class ArrangedRedis:
 
 @pytest.fixture(params=["memory", "redis", "redis with a prefix"])
 def arranged(request: pytest.FixtureRequest) -> Iterator[Arranged]:
-    """Give each kind of store, empty."""
+    """Return each kind of store, empty."""
     if request.param == "memory":
         yield ArrangedMemory()
         return
@@ -116,7 +116,7 @@ def arranged(request: pytest.FixtureRequest) -> Iterator[Arranged]:
 
 
 def test_records(arranged: Arranged) -> None:
-    """A submission is recorded as any note is, and its call is kept."""
+    """A submission is recorded like any note, and its call is kept."""
     recorded = arranged.store.submit(note_of("t-1"), CALL, None)
 
     record = arranged.record("t-1")
@@ -128,7 +128,7 @@ def test_records(arranged: Arranged) -> None:
 
 
 def test_a_claim_is_leased(arranged: Arranged) -> None:
-    """While one request is at it, the same and any other with its key write nothing."""
+    """While one request holds the lease, every other request with its key writes nothing."""
     assert isinstance(arranged.store.submit(note_of("t-1"), CALL, CLAIM), Recorded)
 
     assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
@@ -139,7 +139,7 @@ def test_a_claim_is_leased(arranged: Arranged) -> None:
 
 
 def test_an_answer_stays(arranged: Arranged) -> None:
-    """What was answered is what every later request gets."""
+    """Every later request with the same key gets the stored answer."""
     arranged.store.submit(note_of("t-1"), CALL, CLAIM)
     arranged.store.end_lease(CLAIM, "t-1", ANSWER)
     arranged.end_all_leases()
@@ -150,8 +150,8 @@ def test_an_answer_stays(arranged: Arranged) -> None:
     assert arranged.record("t-2") is None
 
 
-def test_quota(arranged: Arranged) -> None:
-    """An owner has so many tasks queued, or to be canceled, and no more; what starts makes room. Others go on."""
+def test_an_owner_has_a_queue_limit(arranged: Arranged) -> None:
+    """An owner has a limit of queued and canceling tasks; a start makes room, and other owners are not affected."""
     for number in range(QUOTA):
         arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
     claim = msgspec.structs.replace(CLAIM, owner="a")
@@ -162,7 +162,7 @@ def test_quota(arranged: Arranged) -> None:
     for number in range(QUOTA + 2):
         arranged.store.submit(note_of(f"b-{number}", owner="b" if number < QUOTA else None), CALL, None)
 
-    # What was recorded is written again, by who goes on with it.
+    # The request that continues a recorded submission writes it again.
     arranged.store.submit(note_of("a-1", owner="a", send_unconfirmed=False), CALL, None)
     arranged.note(Note(task_id="a-1", cancel_requested=True))
     with pytest.raises(TooManyQueued):
@@ -171,8 +171,8 @@ def test_quota(arranged: Arranged) -> None:
     assert isinstance(arranged.store.submit(note_of("a-9", owner="a"), CALL, claim), Recorded)
 
 
-def test_replays_where_the_quota_is_used_up(arranged: Arranged) -> None:
-    """What was accepted stays so."""
+def test_an_accepted_submission_is_answered_above_the_queue_limit(arranged: Arranged) -> None:
+    """A submission that was accepted is answered again, even if the queue limit is reached."""
     claim = msgspec.structs.replace(CLAIM, owner="a")
     arranged.store.submit(note_of("a-0", owner="a"), CALL, claim)
     arranged.store.end_lease(claim, "a-0", ANSWER)
@@ -182,8 +182,8 @@ def test_replays_where_the_quota_is_used_up(arranged: Arranged) -> None:
     assert arranged.store.submit(note_of("a-9", owner="a"), CALL, claim) == Claimed(is_same=True, answer=ANSWER)
 
 
-def test_quota_of_what_has_expired(redis_url: str) -> None:
-    """Places of tasks that nobody ran and whose records are gone are found to be free, though nobody notes anything."""
+def test_expired_tasks_do_not_use_the_queue_limit(redis_url: str) -> None:
+    """Expired tasks that never started do not count against the queue limit, even without further notes."""
     arranged = ArrangedRedis(redis_url, Keys())
     for number in range(QUOTA):
         arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
@@ -194,8 +194,8 @@ def test_quota_of_what_has_expired(redis_url: str) -> None:
     arranged.records.close()
 
 
-def test_quota_under_a_race(arranged: Arranged) -> None:
-    """However many submit at once, no more pass than may."""
+def test_concurrent_submissions_keep_the_queue_limit(arranged: Arranged) -> None:
+    """Concurrent submissions cannot exceed the queue limit."""
     if isinstance(arranged, ArrangedMemory):
         pytest.skip("one thread")
 
@@ -212,7 +212,7 @@ def test_quota_under_a_race(arranged: Arranged) -> None:
 
 @pytest.mark.parametrize("ended", ["by itself", "after a failed send"])
 def test_a_lease_that_is_over(arranged: Arranged, ended: str) -> None:
-    """The next request goes on with the first one's task, under a lease of its own; another body is still refused."""
+    """After the lease the next request continues the first one's task with its own lease; another body is denied."""
     arranged.store.submit(note_of("t-1"), CALL, CLAIM)
     if ended == "by itself":
         arranged.end_all_leases()
@@ -229,7 +229,7 @@ def test_a_lease_that_is_over(arranged: Arranged, ended: str) -> None:
 
 
 def test_only_the_holder_ends_a_lease(arranged: Arranged) -> None:
-    """A request that was held up, and lost its lease, neither answers for nor frees the next one."""
+    """A slow request that has lost its lease neither answers for the next one nor ends its lease."""
     arranged.store.submit(note_of("t-1"), CALL, CLAIM)
     arranged.end_all_leases()
     arranged.store.submit(note_of("t-2"), CALL, CLAIM)
@@ -242,15 +242,15 @@ def test_only_the_holder_ends_a_lease(arranged: Arranged) -> None:
 
 
 def test_a_key_belongs_to_its_owner(arranged: Arranged) -> None:
-    """Two owners may use the same key, also where one's name ends in what the other's key begins with."""
+    """Two owners can use the same key, also if the end of one's name is the start of the other's key."""
     owned = [Claim(key=key, fingerprint="f", owner=owner) for owner, key in (("", "ab"), ("a", "b"), ("ab", ""))]
 
     for number, claim in enumerate(owned):
         assert isinstance(arranged.store.submit(note_of(f"t-{number}"), CALL, claim), Recorded)
 
 
-def test_resumes_what_is_not_confirmed(arranged: Arranged) -> None:
-    """A send that was not confirmed is noted, and so is one that was confirmed after it."""
+def test_an_unconfirmed_send_is_recorded(arranged: Arranged) -> None:
+    """An unconfirmed send is recorded, and so is a later one that is confirmed."""
     arranged.store.submit(note_of("t-1"), CALL, None)
     arranged.store.submit(note_of("t-1", send_unconfirmed=True), CALL, None)
     assert arranged.record("t-1").send_unconfirmed
@@ -259,7 +259,7 @@ def test_resumes_what_is_not_confirmed(arranged: Arranged) -> None:
 
 
 def test_unreceived(arranged: Arranged) -> None:
-    """What no worker has received for long enough is found by its state, with what it takes to send it again."""
+    """A task that no worker has received in time is found by its state, with the data to send it again."""
     arranged.store.submit(note_of("waiting", queue="sums"), CALL, None)
     arranged.store.submit(note_of("retrying", queue="sums"), CALL, None)
     arranged.store.submit(note_of("received", queue="sums"), CALL, None)
@@ -278,7 +278,7 @@ def test_unreceived(arranged: Arranged) -> None:
 
 @pytest.mark.parametrize("field", ["updated_at", "scheduled_for", "next_retry_at", "attempt"])
 def test_unreceived_beside_a_broken_record(redis_url: str, field: str) -> None:
-    """A record that somebody else has written into does not hide the tasks beside it."""
+    """A record with an invalid field does not hide other unreceived tasks."""
     arranged = ArrangedRedis(redis_url, Keys())
     for task_id in ("a-broken", "waiting"):
         arranged.store.submit(note_of(task_id, queue="sums"), CALL, None)
@@ -288,8 +288,8 @@ def test_unreceived_beside_a_broken_record(redis_url: str, field: str) -> None:
     assert Unreceived("waiting", "sums", 0) in found
 
 
-def test_unreceived_for_its_time(arranged: Arranged) -> None:
-    """What waits for its time is not missed before."""
+def test_a_scheduled_task_is_not_unreceived_before_it_is_due(arranged: Arranged) -> None:
+    """A scheduled task is not reported as unreceived before it is due."""
     soon = datetime.now(UTC) + timedelta(hours=1)
     arranged.store.submit(note_of("t-1", queue="sums", scheduled_for=soon), CALL, None)
 
@@ -297,13 +297,13 @@ def test_unreceived_for_its_time(arranged: Arranged) -> None:
 
 
 def test_a_mark_expires(arranged: Arranged) -> None:
-    """Whoever is first sends; nobody else does for a while."""
+    """Only the first caller can mark a task as resent, until the mark expires."""
     assert [arranged.store.mark_resent("t-1", seconds=60) for _ in range(2)] == [True, False]
     assert arranged.store.mark_resent("t-2", seconds=60)
 
 
-def test_looks_at_all_in_turn(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part at a time, from where it was, and from the beginning when there are no more."""
+def test_each_search_continues_the_last_one(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search continues where the last one ended, and starts again at the end of the index."""
     monkeypatch.setattr(submissions, "LOOKED_AT", 2)
     arranged = ArrangedRedis(redis_url, Keys())
     for number in range(5):
@@ -328,7 +328,7 @@ STEPS = st.lists(
 
 
 def outcomes(arranged: Arranged, steps: list[tuple[Any, ...]]) -> list[object]:
-    """Take steps, and give what each request was told, without times."""
+    """Take steps, and return the answer to each request without its times."""
     told: list[object] = []
     for number, (step, *rest) in enumerate(steps):
         if step == "lapse":
@@ -347,8 +347,8 @@ def outcomes(arranged: Arranged, steps: list[tuple[Any, ...]]) -> list[object]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
-def test_any_steps(redis_server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
-    """Whatever is asked, sent, lost and delayed, and in which order: the script does what the model does."""
+def test_the_store_does_what_its_model_says(redis_server: RedisServer, steps: list[tuple[Any, ...]]) -> None:
+    """In any order of requests, sends, losses and delays, the script does the same as its model."""
     real = ArrangedRedis(redis_server.url, Keys())
     real.client.flushall()
 
@@ -357,7 +357,7 @@ def test_any_steps(redis_server: RedisServer, steps: list[tuple[Any, ...]]) -> N
 
 
 def test_round_trips(redis_url: str) -> None:
-    """Each use is one round trip."""
+    """Each call is one round trip."""
     client = counting_client(redis_url)
     store = RedisSubmissionStore(client, keys=Keys(), retention=Retention())
     store.submit(note_of("t-0"), CALL, None)  # connects, and loads the scripts
@@ -377,7 +377,7 @@ def test_round_trips(redis_url: str) -> None:
 
 
 def test_what_is_in_redis(redis_url: str) -> None:
-    """A key is hashed, a claim lives a day, and a call as long as the record that it belongs to."""
+    """Redis holds only a hash of a key, a claim expires after a day, and a call expires with its record."""
     arranged = ArrangedRedis(redis_url, Keys())
     client = arranged.client
     hostile = Claim(key="*?[a]\\{}%00", fingerprint="f")
@@ -397,7 +397,7 @@ def test_what_is_in_redis(redis_url: str) -> None:
 
 
 class RealParts:
-    """A submitter over a real Redis, with a broker that remembers."""
+    """A submitter over a real Redis, with a broker in memory."""
 
     def __init__(self, url: str) -> None:
         client = connect_to(url, sentinel_master="")
@@ -414,7 +414,7 @@ class RealParts:
         )
 
     def insist(self, key: str) -> Accepted:
-        """Ask as a patient client does, until there is an answer."""
+        """Submit and retry, as a patient client does, until there is an answer."""
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -426,14 +426,14 @@ class RealParts:
 
 @pytest.fixture
 def real(redis_url: str) -> Iterator[RealParts]:
-    """Give a submitter over a real Redis."""
+    """Return a submitter over a real Redis."""
     parts = RealParts(redis_url)
     yield parts
     parts.store.close()
 
 
-def test_race(real: RealParts) -> None:
-    """Sixty-four at once with the same keys: one task for each key, sent once, and one answer for all."""
+def test_concurrent_requests_with_one_key_are_one_task(real: RealParts) -> None:
+    """Of 64 concurrent requests with a few keys, each key has one task, one message and one answer."""
     keys = [f"order-{number}" for number in range(10)]
     together = threading.Barrier(64)
 
@@ -452,14 +452,14 @@ def test_race(real: RealParts) -> None:
 
 
 def test_race_with_a_broker_that_fails(real: RealParts) -> None:
-    """Sends that fail now and then: still one task for each key, whose message is sent at least once."""
+    """With a broker that fails at times, each key has one task, whose message is sent at least once."""
     sends, count, lock = real.broker.send, iter(range(1_000_000)), threading.Lock()
 
     def send(task_id: str, submission: Submission, *, queue: str) -> None:
         with lock:
             number = next(count)
         if number % 3 != 2:
-            if number % 3 == 1:  # it arrives, and is not confirmed
+            if number % 3 == 1:  # the message arrives, but its send is not confirmed
                 sends(task_id, submission, queue=queue)
             raise BrokerUnavailable
         sends(task_id, submission, queue=queue)
@@ -474,7 +474,7 @@ def test_race_with_a_broker_that_fails(real: RealParts) -> None:
 
 
 def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
-    """The steps by hand: it is claimed and recorded, and nobody sends it; after its lease the next request does."""
+    """A task that was recorded but not sent before a crash is sent by the next request after the lease."""
     submission, claim = Submission(name="demo.add", args=[1]), Claim(key="order-1", fingerprint="f")
     real.submissions.submit(note_of("t-1", queue="celery"), Call(name="demo.add", args=[1]), claim)
     with pytest.raises(IdempotencyInFlight):

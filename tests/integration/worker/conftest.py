@@ -21,7 +21,7 @@ from task_status_worker.record.keys import Keys
 from task_status_worker.record.model import Note, Record
 from task_status_worker.registry import kit_of
 
-#: Celery calls what redis-py calls deprecated, and leaves sockets to the garbage collector
+#: Celery uses deprecated calls of redis-py, and leaves sockets to the garbage collector
 CELERYS_OWN_WARNINGS = [
     pytest.mark.filterwarnings("ignore:Call to deprecated setex"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket"),
@@ -31,7 +31,7 @@ _names = itertools.count()
 
 
 class Bench:
-    """One app with the kit on one empty Redis, and what it leaves there."""
+    """One app with the kit on one empty Redis, and access to its records."""
 
     def __init__(self, url: str, client: redis.Redis) -> None:
         self.client: Any = client
@@ -40,7 +40,7 @@ class Bench:
         self.app.conf.update(broker_connection_retry_on_startup=True, worker_hijack_root_logger=False)
 
     def close(self) -> None:
-        """Close what Celery would leave to the garbage collector, which might run in somebody else's test."""
+        """Close sockets that Celery leaves to the garbage collector, which could run in another test."""
         self.app.close()
         kombu.pools.reset()
         if hasattr(self.app.backend, "client"):
@@ -56,7 +56,7 @@ class Bench:
 
     @contextlib.contextmanager
     def working(self, pool: str = "solo", *, concurrency: int = 1) -> Iterator[Any]:
-        """Run a worker in this process; give it."""
+        """Run a worker in this process and yield it."""
         root = logging.getLogger()
         level, handlers = root.level, list(root.handlers)
         try:
@@ -65,7 +65,7 @@ class Bench:
             ) as worker:
                 yield worker
         finally:
-            # A worker makes the process's logging its own.
+            # A worker changes the logging of the process.
             root.setLevel(level)
             root.handlers[:] = handlers
 
@@ -77,7 +77,7 @@ class Bench:
         return None if stored is None else msgspec.json.decode(stored)
 
     def wait(self, task_id: str, holds: Callable[[Record], object] = lambda record: record.final) -> Record:
-        """Wait until something holds for the record; by default until the task is over."""
+        """Wait until a condition holds for the record; by default until the task has ended."""
 
         def look() -> Record | None:
             record = self.record(task_id)
@@ -92,7 +92,7 @@ class Bench:
         self.recorder.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate))
 
     def run(self, task: Any, *args: Any, **options: Any) -> tuple[str, Record]:
-        """Send a task, and give its id and its record when it is over."""
+        """Send a task; return its id and its record after its end."""
         task_id = task.apply_async(args, **options).id
         return task_id, self.wait(task_id)
 
@@ -105,7 +105,7 @@ class Bench:
 
 @pytest.fixture
 def bench(redis_url: str) -> Iterator[Bench]:
-    """Give an app that has no kit yet."""
+    """Return an app without the kit."""
     with redis.Redis.from_url(redis_url) as client:
         bench = Bench(redis_url, client)
         yield bench

@@ -1,4 +1,4 @@
-"""A broker that does not hear an acknowledgement does not stop the worker that sent it."""
+"""A failed acknowledgement does not block the worker."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from task_status_worker.request import StatusRequest
 
 
 class SomeRequest(StatusRequest, Request):
-    """As the worker makes it."""
+    """A request of the worker, with the kit's class before Celery's."""
 
 
 def run() -> None:
@@ -19,8 +19,8 @@ def run() -> None:
 
 
 @pytest.mark.parametrize("act", [SomeRequest.acknowledge, lambda request: request.reject(requeue=True)])
-def test_frees_its_place(tmp_path: Path, act: Callable[[SomeRequest], None]) -> None:
-    """With Redis killed in between, the worker may take the next message as soon as there is one."""
+def test_a_failed_acknowledgement_frees_the_prefetch_slot(tmp_path: Path, act: Callable[[SomeRequest], None]) -> None:
+    """With Redis killed before the acknowledgement, the prefetch slot is free for the next message."""
     with running_redis(tmp_path) as server:
         app = Celery(broker=server.url, set_as_current=False)
         app.conf.broker_transport_options = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
@@ -42,5 +42,5 @@ def test_frees_its_place(tmp_path: Path, act: Callable[[SomeRequest], None]) -> 
 
             assert not message.acknowledged
             assert channel.qos.can_consume()
-            # Else kombu waits for a Redis to give them back to.
+            # Otherwise kombu waits for Redis to return them.
             channel.qos._delivered.clear()  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""The guarded result backend on a real Redis: what is stored can be read, and nothing stops a store."""
+"""The safe result backend on a real Redis: every value can be read, and no value blocks a store."""
 
 import pickle
 import threading
@@ -21,7 +21,7 @@ pytestmark = CELERYS_OWN_WARNINGS
 
 @pytest.fixture
 def backend(bench: Bench) -> Any:
-    """Give the backend of an app with the kit."""
+    """Return the backend of an app with the kit."""
     bench.install()
     return bench.app.backend
 
@@ -43,15 +43,15 @@ POISON = {
 
 @pytest.mark.parametrize("poison", POISON)
 def test_a_poisoned_key_no_longer_loses_the_outcome(backend: Any, bench: Bench, poison: str) -> None:
-    """Whoever wrote it: what the worker has to say replaces what nobody can read."""
+    """The outcome of a task replaces an unreadable value."""
     bench.client.set(bench.keys.meta("t"), POISON[poison])
     backend.store_result("t", 42, "SUCCESS")
     assert (bench.meta("t")["status"], bench.meta("t")["result"]) == ("SUCCESS", 42)
 
 
 @pytest.mark.parametrize("poison", ["no status", "a cut bz2 body"])
-def test_what_cannot_be_read_is_not_an_outage(backend: Any, bench: Bench, poison: str) -> None:
-    """Celery takes the errors of these for a Redis that is away, and would read them again for half an hour."""
+def test_an_unreadable_value_is_not_an_outage(backend: Any, bench: Bench, poison: str) -> None:
+    """An unreadable value raises at once; Celery would take its error for an outage and retry for half an hour."""
     bench.client.set(bench.keys.meta("t"), POISON[poison])
     with pytest.raises(UnreadableResult):
         backend.get_task_meta("t")
@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_not_an_outage(backend: Any, bench: Bench, poison
 
 @pytest.mark.parametrize("command", [("LPUSH", "x"), ("SADD", "x"), ("HSET", "a", "x")])
 def test_a_key_of_another_type_is_replaced(backend: Any, bench: Bench, command: tuple[str, ...]) -> None:
-    """Celery would fail with WRONGTYPE for as long as the key lives."""
+    """A key of another type is replaced; Celery would fail with WRONGTYPE until the key expires."""
     name, *args = command
     bench.client.execute_command(name, bench.keys.meta("t"), *args)
     backend.store_result("t", ValueError("boom"), "FAILURE")
@@ -67,7 +67,7 @@ def test_a_key_of_another_type_is_replaced(backend: Any, bench: Bench, command: 
 
 
 def test_success_stays_final(backend: Any, bench: Bench) -> None:
-    """What Celery does with a value it can read is left as it is."""
+    """A readable value is handled as Celery does."""
     backend.store_result("t", 42, "SUCCESS")
     backend.store_result("t", ValueError("late"), "FAILURE")
     assert bench.meta("t")["result"] == 42
@@ -77,7 +77,7 @@ def test_success_stays_final(backend: Any, bench: Bench) -> None:
     ("fact", "stores"), [(None, True), (Fact.RECEIVED, True), (Fact.STARTED, False), (Fact.FINISHED, False)]
 )
 def test_a_revoke_that_comes_to_another_worker(bench: Bench, fact: Fact | None, stores: bool) -> None:
-    """Celery takes a task without a stored state for one that waits; the record knows that it runs, or has run."""
+    """A revoke is not stored by another worker for a task that runs or has run, as its record says."""
     bench.install()
     if fact is not None:
         bench.recorder.note(Note(task_id="t", fact=fact))
@@ -90,13 +90,13 @@ def test_a_revoke_that_comes_to_another_worker(bench: Bench, fact: Fact | None, 
 
 
 class Panel(NamedTuple):
-    """What Celery's remote control knows of its worker."""
+    """The state of a worker that Celery's remote control uses."""
 
     app: Celery
 
 
 def test_a_store_that_fails_by_itself_still_fails(backend: Any, bench: Bench) -> None:
-    """Nothing is deleted because the new value could not be stored."""
+    """An error of the new value is raised, and the old value is not deleted."""
     backend.store_result("t", {"done": 1}, "PROGRESS")
     with pytest.raises(EncodeError):
         backend.store_result("t", object(), "SUCCESS")
@@ -104,7 +104,7 @@ def test_a_store_that_fails_by_itself_still_fails(backend: Any, bench: Bench) ->
 
 
 def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
-    """The store fails as Celery's does, after as many attempts as it is told to make."""
+    """With Redis unreachable a store fails as Celery's does, after the configured retries."""
     bench.app.conf.update(result_backend="redis://127.0.0.1:1/0", result_backend_max_retries=0)
     bench.app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
     bench.install()
@@ -121,10 +121,10 @@ def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
     ],
     ids=["full", "read-only", "alone"],
 )
-def test_a_redis_that_takes_no_writes_is_waited_for(
+def test_a_store_waits_while_redis_rejects_writes(
     backend: Any, bench: Bench, refuse: tuple[str, ...], accept: tuple[str, ...]
 ) -> None:
-    """What is to be stored is stored when it takes them again; to Celery it would be an error of the task."""
+    """A result waits until Redis accepts writes again; Celery alone would treat that as an error of the task."""
     backend.store_result("t", {"done": 1}, "PROGRESS")
     bench.client.execute_command(*refuse)
     storing = threading.Thread(target=backend.store_result, args=("t", 42, "SUCCESS"))
@@ -140,7 +140,7 @@ def test_a_redis_that_takes_no_writes_is_waited_for(
 
 
 def test_every_writer_is_guarded(backend: Any, bench: Bench) -> None:
-    """Not only `update_state`: the backend is where all writes pass."""
+    """Every writer stores readable metas, not only `update_state`."""
     backend.store_result("t", {"custom": "disk full"}, "FAILURE")
     assert bench.meta("t")["result"] == {
         "custom": "disk full",
@@ -152,8 +152,8 @@ def test_every_writer_is_guarded(backend: Any, bench: Bench) -> None:
     assert bench.app.AsyncResult("t").state == "FAILURE"
 
 
-def test_what_fail_was_given_is_stored(backend: Any, bench: Bench) -> None:
-    """Code and details stand beside Celery's own keys; the type may have a name of its own."""
+def test_stores_the_fields_of_fail(backend: Any, bench: Bench) -> None:
+    """The stored meta has the code, the details and the type of `fail` beside Celery's own keys."""
     backend.store_result("t", TaskFailed("no", code="c", details={"a": 1}), "FAILURE")
     assert bench.meta("t")["result"] == {
         "exc_type": "TaskFailed",
@@ -167,7 +167,7 @@ def test_what_fail_was_given_is_stored(backend: Any, bench: Bench) -> None:
 
 
 def test_one_backend_that_exists_and_those_to_come(bench: Bench) -> None:
-    """Also where an app is told to keep one per thread."""
+    """The present backend is safe, and so is each later one if an app has one per thread."""
     bench.app.conf.result_backend_thread_safe = False
     before = bench.app.backend
     bench.install()
@@ -178,7 +178,7 @@ def test_one_backend_that_exists_and_those_to_come(bench: Bench) -> None:
 
 
 def test_a_task_with_a_backend_of_its_own(bench: Bench) -> None:
-    """It is guarded as well."""
+    """The backend of a single task is made safe too."""
     own = Celery(backend=bench.app.conf.result_backend, set_as_current=False).backend
 
     @bench.app.task(backend=own, shared=False)
@@ -190,7 +190,7 @@ def test_a_task_with_a_backend_of_its_own(bench: Bench) -> None:
 
 
 def test_other_backends_are_guarded_too(redis_url: str) -> None:
-    """A backend that does not read before it writes needs no repair."""
+    """A backend that does not read before it writes is safe without the retry of stores."""
     app = Celery(broker=redis_url, backend="rpc://", set_as_current=False)
     install(app)
     assert isinstance(app.backend, GuardedBackend)

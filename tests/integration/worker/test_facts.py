@@ -1,4 +1,4 @@
-"""What the kit notes of each way in which a task can go, in pools that run tasks in the worker's own process."""
+"""The recorded facts of each way in which a task can end, in pools within the worker's own process."""
 
 import sys
 import threading
@@ -22,7 +22,7 @@ from .conftest import CELERYS_OWN_WARNINGS, Bench
 
 pytestmark = CELERYS_OWN_WARNINGS
 
-#: lets a running task go on
+#: lets a running task continue
 go_on = threading.Event()
 
 
@@ -35,7 +35,7 @@ class BadText(Exception):
 
 
 def declare(app: Any) -> dict[str, Any]:  # noqa: C901, PLR0915  # a list of small tasks
-    """Declare one task for each way."""
+    """Declare one task for each way in which a task can end."""
 
     def task(**options: Any) -> Any:
         return app.task(shared=False, **options)
@@ -172,7 +172,7 @@ def running(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterat
 
 
 def test_success(running: Running) -> None:
-    """Everything about a task that returns."""
+    """A task that returns has a complete record."""
     expires = datetime.now(UTC) + timedelta(hours=1)
     task_id, record = running.run("add", 1, 2, expires=expires)
     assert (record.fact, record.outcome, record.executions, record.seq) == (Fact.FINISHED, "SUCCESS", 1, 3)
@@ -184,7 +184,7 @@ def test_success(running: Running) -> None:
 
 
 def test_an_exception(running: Running) -> None:
-    """Its own name, which Celery loses where pickle cannot rebuild it."""
+    """A failure keeps the name of its exception, which Celery loses if pickle cannot rebuild it."""
     task_id, record = running.run("unpicklable")
     assert (record.outcome, record.failure.type, record.failure.module) == ("FAILURE", "BadText", BadText.__module__)
     assert "BadText: 1" in record.failure.traceback
@@ -192,7 +192,7 @@ def test_an_exception(running: Running) -> None:
 
 
 def test_fail(running: Running) -> None:
-    """Final at once, also where every exception is retried; readable by all."""
+    """`fail` is final at once, also if every exception is retried, and each reader can read it."""
     task_id, record = running.run("failing")
     assert (record.outcome, record.attempt, record.executions) == ("FAILURE", 0, 1)
     assert (record.failure.type, record.failure.message) == ("NoStock", "no stock")
@@ -203,14 +203,14 @@ def test_fail(running: Running) -> None:
 
 
 def test_finish(running: Running) -> None:
-    """A state of its own, and over."""
+    """`finish` ends a task in its own state."""
     task_id, record = running.run("finishing")
     assert (record.fact, record.outcome, record.progress) == (Fact.IGNORED, "PARTIAL", {"rows": 3})
     assert running.bench.meta(task_id)["status"] == "PARTIAL"
 
 
 def test_a_raw_failure(running: Running) -> None:
-    """The guides' way: readable, with its custom key, and the last progress is not lost."""
+    """A FAILURE stored by hand before Ignore is readable, with its custom key and the last progress."""
     task_id, record = running.run("raw_failure")
     assert (record.fact, record.outcome, record.progress) == (Fact.IGNORED, "FAILURE", {"done": 1})
     assert (record.failure.message, record.failure.details) == ("disk full", {"custom": "disk full"})
@@ -219,7 +219,7 @@ def test_a_raw_failure(running: Running) -> None:
 
 @pytest.mark.parametrize(("raises", "outcome"), [(False, "SUCCESS"), (True, "FAILURE")])
 def test_a_poisoned_key(running: Running, raises: bool, outcome: str) -> None:
-    """Also written past the guard, it does not lose how the task really ended."""
+    """An unreadable meta written past the kit does not hide the real end of the task."""
     task_id, record = running.run("poisoned", raises)
     meta = running.bench.meta(task_id)
     assert (record.fact, record.outcome, meta["status"]) == (Fact.FINISHED, outcome, outcome)
@@ -227,39 +227,39 @@ def test_a_poisoned_key(running: Running, raises: bool, outcome: str) -> None:
 
 
 def test_progress_outlives_the_end(running: Running) -> None:
-    """As it was stored, whatever the task does to the dict later."""
+    """A custom meta is recorded as it was stored, whatever the task does to the dict later."""
     _, record = running.run("progressing")
     assert (record.outcome, record.progress) == ("SUCCESS", {"done": 1})
 
 
 def test_ignore(running: Running) -> None:
-    """It ended, and did not say how."""
+    """A task that raises Ignore has ended without an outcome."""
     _, record = running.run("ignoring")
     assert (record.fact, record.outcome, record.failure) == (Fact.IGNORED, None, None)
 
 
 def test_reject(running: Running) -> None:
-    """Refused for good, once."""
+    """A rejected task is final."""
     _, record = running.run("rejecting")
     assert (record.fact, record.failure.type, record.failure.message) == (Fact.REJECTED, "Reject", "no good")
     assert record.late == 0
 
 
 def test_reject_with_requeue(running: Running) -> None:
-    """It goes back, and runs again."""
+    """A task that is rejected with requeue runs again."""
     _, record = running.run("requeuing")
     assert (record.fact, record.outcome, record.requeues, record.executions) == (Fact.FINISHED, "SUCCESS", 1, 2)
 
 
 def test_requeue_of_an_acknowledged_message(running: Running) -> None:
-    """Celery does nothing for it: the message is gone, so the task is refused for good."""
+    """A requeue after an early acknowledgement is final: Celery ignores it, and the message is gone."""
     _, record = running.run("requeuing_too_late")
     assert record.fact is Fact.REJECTED
 
 
 @pytest.mark.parametrize("gives_exception", [True, False])
 def test_retry(running: Running, gives_exception: bool) -> None:
-    """Between two attempts it says why and when the next is due; also where Celery knows neither."""
+    """Between two attempts the record has the cause and the time of the next one, also without `exc=`."""
     task_id = running.tasks["retrying"].delay(1.0, gives_exception).id
     record = running.bench.wait(task_id, lambda record: record.fact is Fact.RETRYING)
     assert record.failure is not None
@@ -277,7 +277,7 @@ def test_retry(running: Running, gives_exception: bool) -> None:
 
 
 def test_retry_at_a_time(running: Running) -> None:
-    """The next attempt may be given as a time as well."""
+    """The time of the next attempt may be a datetime."""
     eta = datetime.now(UTC) + timedelta(seconds=0.5)
     task_id = running.tasks["retrying_at"].delay(eta.isoformat()).id
     record = running.bench.wait(task_id, lambda record: record.fact is Fact.RETRYING)
@@ -295,7 +295,7 @@ def test_replace(running: Running, name: str) -> None:
 
 
 def test_cancel_at_a_checkpoint(running: Running) -> None:
-    """The next report of a task that is to stop ends it, readable by all, and nothing overwrites it."""
+    """The next report of a canceled task ends it; its end is readable and is not overwritten."""
     go_on.clear()
     task_id = running.tasks["checkpointed"].delay().id
     running.bench.wait(task_id, lambda record: record.progress is not None)
@@ -309,41 +309,41 @@ def test_cancel_at_a_checkpoint(running: Running) -> None:
 
 
 def test_reports_are_throttled(running: Running) -> None:
-    """A thousand reports are a few writes, and the last value is known all the same."""
+    """A thousand reports are only a few writes, and the last value is recorded."""
     _, record = running.run("chatty")
     assert record.progress == {"current": 999}
     assert record.seq < 20
 
 
-def test_what_cannot_be_stored(running: Running) -> None:
-    """Celery makes a failure of it, and so it is one."""
+def test_a_result_that_cannot_be_stored_is_a_failure(running: Running) -> None:
+    """A result that cannot be stored is recorded as a failure, as Celery stores it."""
     _, record = running.run("unserializable")
     assert (record.outcome, record.failure.type) == ("FAILURE", "EncodeError")
 
 
 @pytest.mark.parametrize(("raises", "outcome"), [(False, "SUCCESS"), (True, "FAILURE")])
 def test_ignore_result(running: Running, raises: bool, outcome: str) -> None:
-    """Celery stores nothing; the record says how it ended."""
+    """With `ignore_result` Celery stores nothing, and the record has the end."""
     task_id, record = running.run("unread", raises)
     assert (record.outcome, record.result_stored) == (outcome, False)
     assert running.bench.meta(task_id) is None
 
 
 def test_ignore_result_by_the_message(running: Running) -> None:
-    """The sender may say so, too."""
+    """The sender can set `ignore_result` for one message."""
     _, record = running.run("add", 1, 2, ignore_result=True)
     assert (record.outcome, record.result_stored) == ("SUCCESS", False)
 
 
 def test_expired(running: Running) -> None:
-    """Never started."""
+    """A task that expires in the queue never starts."""
     _, record = running.run("add", 1, 2, expires=-1)
     assert (record.fact, record.outcome, record.executions) == (Fact.REVOKED, "EXPIRED", 0)
     assert record.name == running.tasks["add"].name
 
 
 def test_scheduled(running: Running) -> None:
-    """The record says when it is due."""
+    """The record of a scheduled task has its time."""
     eta = datetime.now(UTC) + timedelta(seconds=0.5)
     _, record = running.run("add", 1, 2, eta=eta)
     assert abs(record.scheduled_for - eta) < timedelta(milliseconds=2)
@@ -351,7 +351,7 @@ def test_scheduled(running: Running) -> None:
 
 
 def test_an_unknown_task(running: Running) -> None:
-    """No worker knows the name: failed, and over."""
+    """A task that no worker knows has failed."""
     task_id = running.bench.app.send_task("no.such.task").id
     record = running.bench.wait(task_id)
     assert (record.fact, record.outcome, record.name) == (Fact.FINISHED, "FAILURE", "no.such.task")
@@ -359,8 +359,8 @@ def test_an_unknown_task(running: Running) -> None:
     assert (record.failure.type, record.failure.message) == ("NotRegistered", "no.such.task")
 
 
-def test_a_message_that_makes_no_task(running: Running) -> None:
-    """Celery throws it away without a word; the record has one."""
+def test_an_invalid_message_is_rejected(running: Running) -> None:
+    """Celery drops an invalid message silently; the record says that it was rejected."""
     task_id = running.bench.app.send_task(running.tasks["add"].name, (1, 2), headers={"eta": "never"}).id
     record = running.bench.wait(task_id)
     assert (record.fact, record.executions) == (Fact.REJECTED, 0)
@@ -369,17 +369,17 @@ def test_a_message_that_makes_no_task(running: Running) -> None:
 
 
 def test_eager_tasks_leave_no_record(running: Running) -> None:
-    """Nobody has submitted them."""
+    """A task that is called eagerly is not recorded, because it was never submitted."""
     task_id = running.tasks["add"].apply((1, 2)).id
     assert running.bench.record(task_id) is None
 
 
-# What only a pool of processes does, sent as its main process sends it.
+# Signals that only the main process of a pool of processes sends.
 
 
 @pytest.fixture
 def idle(bench: Bench) -> Running:
-    """Give an app without a worker."""
+    """Return an app without a worker."""
     bench.install()
     tasks = declare(bench.app)
     bench.app.finalize()
@@ -391,7 +391,7 @@ def idle(bench: Bench) -> Running:
     [(WorkerLostError("signal 9"), "WorkerLostError"), (TimeLimitExceeded(1), "TimeLimitExceeded")],
 )
 def test_a_process_that_is_gone(idle: Running, error: Exception, type_name: str) -> None:
-    """Its main process says so, and says it once, for the attempt that was lost."""
+    """The main process records a lost process once, for the attempt that was lost."""
     task = idle.bench.app.tasks[idle.tasks["add"].name]
     context = Context({"id": "t", "task": task.name, "retries": 2})
     task.request_stack.push(context)
@@ -409,7 +409,7 @@ def test_a_process_that_is_gone(idle: Running, error: Exception, type_name: str)
 
 @pytest.mark.parametrize(("name", "fact"), [("add", Fact.FINISHED), ("requeuing", Fact.REQUEUED)])
 def test_a_worker_that_shuts_down(idle: Running, name: str, fact: Fact) -> None:
-    """A message that was acknowledged is gone, and nobody retries it, whatever Celery stores; another one goes back."""
+    """At a shutdown an acknowledged message is lost and the task has failed; another one is requeued."""
     task = idle.bench.app.tasks[idle.tasks[name].name]
     signals.task_retry.send(sender=task, request=Context({"id": "t", "task": task.name}), einfo=None)
     record = idle.bench.record("t")
@@ -418,15 +418,15 @@ def test_a_worker_that_shuts_down(idle: Running, name: str, fact: Fact) -> None:
     assert (record.failure is None) == (fact is Fact.REQUEUED)
 
 
-def test_chores_leave_no_record(idle: Running) -> None:
-    """Nobody asks for Celery's own."""
+def test_periodic_tasks_of_celery_leave_no_record(idle: Running) -> None:
+    """Celery's periodic tasks are not recorded."""
     request = Context({"id": "t", "task": "celery.chord_unlock"})
     signals.task_retry.send(sender=idle.bench.app.tasks["celery.chord_unlock"], request=request, einfo=None)
     assert idle.bench.record("t") is None
 
 
-def test_a_message_without_an_id_is_nobodys(idle: Running) -> None:
-    """And one of an unknown task has been told of already."""
+def test_a_message_without_a_task_is_not_recorded(idle: Running) -> None:
+    """A rejected message without an id, or of an unknown task, is not recorded by this signal."""
     for headers in ({}, {"id": "t", "task": "no.such.task"}):
         message = type("Message", (), {"headers": headers})
         signals.task_rejected.send(sender=Consumer(idle.bench.app), message=message, exc=ValueError("bad"))
@@ -440,7 +440,7 @@ class Consumer(NamedTuple):
 
 
 class SomeRequest(Request):
-    """Celery's, without a message."""
+    """Celery's Request, without a message."""
 
     def __init__(self, task: Any, context: Context) -> None:
         self._task = task
@@ -456,11 +456,11 @@ class SomeRequest(Request):
 
 
 class SomeStatusRequest(StatusRequest, SomeRequest):
-    """As the worker makes it."""
+    """A request of the worker, with the kit's class before Celery's."""
 
 
 def test_a_time_limit_says_which_attempt(idle: Running) -> None:
-    """The receivers of its signal see the request, and nobody after them does."""
+    """Only the receivers of the failure signal see the request."""
     task = idle.bench.app.tasks[idle.tasks["add"].name]
     context = Context({"id": "t", "retries": 3})
     request = SomeStatusRequest(task, context)
@@ -470,7 +470,7 @@ def test_a_time_limit_says_which_attempt(idle: Running) -> None:
 
 
 def test_exit_in_a_task(idle: Running) -> None:
-    """Where no process dies of it, nobody else would tell; `acks_late` brings the message back."""
+    """`sys.exit()` in a pool without processes is recorded as a failure; with `acks_late` the message returns."""
     for name in ("add", "requeuing"):
         task = idle.bench.app.tasks[idle.tasks[name].name]
         task.request_stack.push(Context({"id": name, "task": task.name}))
@@ -489,5 +489,5 @@ def test_exit_in_a_task(idle: Running) -> None:
 
 
 def test_a_cancel_is_an_ignore() -> None:
-    """So that Celery stores nothing over it."""
+    """TaskCanceled is an Ignore, so that Celery stores nothing over the end of the task."""
     assert issubclass(TaskCanceled, Ignore)

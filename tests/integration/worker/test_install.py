@@ -1,4 +1,4 @@
-"""`install` on apps of every kind: it takes nothing away, and works whenever it comes."""
+"""`install` on apps of every kind, called at any time."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ pytestmark = CELERYS_OWN_WARNINGS
 
 
 class UserTask(Task):
-    """What a project has for itself."""
+    """A task class of a project."""
 
     retries_seen = 0
 
@@ -32,11 +32,11 @@ class UserTask(Task):
 
 
 class UserRequest(Request):
-    """And for its requests."""
+    """A request class of a project."""
 
 
 def test_settings_are_made(bench: Bench) -> None:
-    """All of them, and again when the app reads its configuration anew."""
+    """All settings are made, and made again when the app reloads its configuration."""
     bench.install()
     assert {name: bench.app.conf[name] for name in SETTINGS} == dict(SETTINGS)
     bench.app.config_from_object({"task_default_queue": "other"})
@@ -45,7 +45,7 @@ def test_settings_are_made(bench: Bench) -> None:
 
 
 def test_the_users_own_settings_stand(bench: Bench) -> None:
-    """Also where they are the same as Celery's defaults."""
+    """Settings of the user stay, also those that equal Celery's defaults."""
     mine = {"task_track_started": False, "result_backend_always_retry": False, "redis_socket_timeout": 120.0}
     bench.app.conf.update(mine)
 
@@ -94,7 +94,7 @@ def test_tasks_that_exist_keep_their_own(bench: Bench) -> None:
 
 
 def test_tasks_that_come_later(bench: Bench) -> None:
-    """Before the app is finalized, and after."""
+    """Tasks that are registered after `install` have the kit, before and after the app is finalized."""
     bench.install()
 
     @bench.app.task(base=UserTask, shared=False)
@@ -120,8 +120,8 @@ def test_tasks_that_come_later(bench: Bench) -> None:
         assert issubclass(later.Request, UserRequest)
 
 
-def test_twice_is_harmless(bench: Bench) -> None:
-    """One kit, and each fact is noted once."""
+def test_a_second_call_changes_nothing(bench: Bench) -> None:
+    """A second call adds no second kit, and each fact is noted once."""
     bench.install()
     kit = kit_of(bench.app)
     bench.install()
@@ -136,7 +136,7 @@ def test_twice_is_harmless(bench: Bench) -> None:
 
 
 def test_an_app_without_the_kit_is_left_alone(bench: Bench, redis_url: str) -> None:
-    """Two apps in one process keep apart."""
+    """An app without the kit is unchanged, beside one with the kit in the same process."""
     bench.install()
     plain = Bench(redis_url, bench.client)
 
@@ -153,7 +153,7 @@ def test_an_app_without_the_kit_is_left_alone(bench: Bench, redis_url: str) -> N
 
 
 def test_keys_stand_under_the_users_prefix(bench: Bench) -> None:
-    """As Celery joins it, so that the service finds them beside Celery's."""
+    """The prefix is joined as Celery joins it, so that the service finds records beside Celery's metas."""
     bench.app.conf.result_backend_transport_options = {"global_keyprefix": "shop"}
     bench.keys = Keys.under("shop")
     bench.install()
@@ -169,7 +169,7 @@ def test_keys_stand_under_the_users_prefix(bench: Bench) -> None:
 
 
 def test_where_records_go(redis_url: str) -> None:
-    """The argument, else the result backend, else the broker; else a clear word."""
+    """Records go to the Redis of the argument, result backend or broker, in this order; else `install` raises."""
     with_broker = Celery(broker=redis_url, backend="rpc://", set_as_current=False)
     install(with_broker)
     assert kit_of(with_broker) is not None
@@ -187,7 +187,7 @@ def test_where_records_go(redis_url: str) -> None:
 
 
 def test_the_kit_goes_with_its_app(redis_url: str) -> None:
-    """An app that is thrown away takes its kit along."""
+    """A kit is deleted with its app."""
     app: Any = Celery(broker=redis_url, set_as_current=False)
     install(app)
     assert kit_of(app) is not None

@@ -1,52 +1,165 @@
-"""The recorder on a real Redis, there and away."""
+"""The record client: the fake and the one for Redis pass the same tests; then outages of a real Redis."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import pytest
 import redis
+from support.record_client import FakeClient
 from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.connection import connect, is_redis_url
-from task_status_worker.record.keys import SEEN_SECONDS, SERVING_SECONDS, Keys, Retention
-from task_status_worker.record.model import Fact, Note
-from task_status_worker.recorder import Flags, Recorder, Refused, StatusEvent, Unreachable
+from task_status_worker.record.keys import CONSUMER_SECONDS, SEEN_SECONDS, Keys, Retention
+from task_status_worker.record.model import Denial, Fact, Note, Record, StartRequest
+from task_status_worker.recorder import Flags, RecordClient, Recorder, Refused, StatusEvent, Unreachable
 from task_status_worker.redis_client import RedisRecordClient
 
 KEYS = Keys("kit:")
 
 
 def recorder_for(url: str, **options: Any) -> Recorder:
-    """Make a recorder as `install` does."""
+    """Return a recorder as `install` makes it."""
     return Recorder(lambda: RedisRecordClient(url), keys=KEYS, retention=Retention(), **options)
 
 
 def started(task_id: str) -> Note:
-    """Make a note."""
+    """Return the note of a start."""
     return Note(task_id=task_id, fact=Fact.STARTED, run="1", worker="w@h")
 
 
-def test_a_note_reaches_the_record(redis_url: str, redis_server: RedisServer) -> None:
-    """And the answer tells of a cancel."""
-    recorder = recorder_for(redis_url)
+class ArrangedClient(Protocol):
+    """A record client, and direct access to its store."""
+
+    client: RecordClient
+
+    @property
+    def now(self) -> float: ...
+    def record(self, task_id: str) -> Record | None: ...
+    def put_text(self, key: str) -> None: ...
+    def lose_scripts(self) -> None: ...
+    def put_seen(self, instance: str, at: float) -> None: ...
+    def seen(self) -> dict[str, float]: ...
+    def put_entry(self, key: str, name: str, entry: bytes) -> None: ...
+    def entries(self, key: str) -> dict[str, bytes]: ...
+
+
+class ArrangedFake:
+    """The client in memory."""
+
+    def __init__(self) -> None:
+        self.client = FakeClient()
+        self.client.now = 1_800_000_000.5
+
+    @property
+    def now(self) -> float:
+        return self.client.now
+
+    def record(self, task_id: str) -> Record | None:
+        return unpack(self.client.records.get(KEYS.record(task_id)) or {})
+
+    def put_text(self, key: str) -> None:
+        self.client.records[key] = None
+
+    def lose_scripts(self) -> None:
+        pass
+
+    def put_seen(self, instance: str, at: float) -> None:
+        self.client.sorted_sets.setdefault(KEYS.workers, {})[instance] = at
+
+    def seen(self) -> dict[str, float]:
+        return dict(self.client.sorted_sets[KEYS.workers])
+
+    def put_entry(self, key: str, name: str, entry: bytes) -> None:
+        self.client.hashes.setdefault(key, {})[name] = entry
+
+    def entries(self, key: str) -> dict[str, bytes]:
+        return dict(self.client.hashes[key])
+
+
+class ArrangedRedis:
+    """The client for Redis, with a real one."""
+
+    def __init__(self, url: str, redis_: Any) -> None:
+        self.client = RedisRecordClient(url)
+        self._redis = redis_
+
+    @property
+    def now(self) -> float:
+        return float(self._redis.time()[0])
+
+    def record(self, task_id: str) -> Record | None:
+        return unpack(self._redis.hgetall(KEYS.record(task_id)))
+
+    def put_text(self, key: str) -> None:
+        self._redis.set(key, "mine")
+
+    def lose_scripts(self) -> None:
+        self._redis.script_flush()
+
+    def put_seen(self, instance: str, at: float) -> None:
+        self._redis.zadd(KEYS.workers, {instance: at})
+
+    def seen(self) -> dict[str, float]:
+        return {name.decode(): at for name, at in self._redis.zrange(KEYS.workers, 0, -1, withscores=True)}
+
+    def put_entry(self, key: str, name: str, entry: bytes) -> None:
+        self._redis.hset(key, name, entry)
+
+    def entries(self, key: str) -> dict[str, bytes]:
+        return {name.decode(): entry for name, entry in self._redis.hgetall(key).items()}
+
+
+@pytest.fixture(params=["fake", "redis"])
+def arranged(request: pytest.FixtureRequest) -> Iterator[ArrangedClient]:
+    """Return each kind of client, with an empty store."""
+    if request.param == "fake":
+        yield ArrangedFake()
+        return
+    url = request.getfixturevalue("redis_url")
+    with redis.Redis.from_url(url) as client:
+        yield ArrangedRedis(url, client)
+
+
+def recorder_with(arranged: ArrangedClient) -> Recorder:
+    """Return a recorder that writes to a client."""
+    return Recorder(lambda: arranged.client, keys=KEYS, retention=Retention())
+
+
+def entry(at: float) -> bytes:
+    """Return an announcement of a time."""
+    return msgspec.json.encode({"announced_at": int(at)})
+
+
+def test_a_note_reaches_the_record(arranged: ArrangedClient) -> None:
+    """A note is written, and its answer says whether a cancel is requested."""
+    recorder = recorder_with(arranged)
     noted = recorder.note(started("t"))
     assert noted is not None
     assert (noted.cancel_requested, noted.final) == (False, False)
-    with redis_server.client() as client:
-        record = unpack(client.hgetall(KEYS.record("t")))  # type: ignore[arg-type]  # redis-py types it as sync or async
-        assert record is not None
-        assert (record.fact, record.worker) == (Fact.STARTED, "w@h")
-        recorder.note(Note(task_id="t", cancel_requested=True))
-        client.script_flush()
+    record = arranged.record("t")
+    assert record is not None
+    assert (record.fact, record.worker) == (Fact.STARTED, "w@h")
+    recorder.note(Note(task_id="t", cancel_requested=True))
+    arranged.lose_scripts()
     noted = recorder.note(Note(task_id="t", fact=Fact.FINISHED, outcome="SUCCESS"))
     assert noted is not None
-    assert (noted.cancel_requested, noted.final) == (True, True), "also after Redis has forgotten the script"
+    assert (noted.cancel_requested, noted.final) == (True, True), "also after Redis has lost the script"
+
+
+def test_a_start_is_denied_by_the_record(arranged: ArrangedClient) -> None:
+    """A requested start of an attempt that another execution has started is a duplicate delivery."""
+    recorder = recorder_with(arranged)
+    for run, denial in (("1", None), ("2", Denial.DUPLICATE)):
+        noted = recorder.ask(msgspec.structs.replace(started("t"), run=run, start_request=StartRequest()))
+        assert noted is not None
+        assert noted.denial is denial
 
 
 def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
-    """Nothing is lost or changes its place, the times are those of when it happened, and no task waits for it."""
+    """After an outage all notes are written in order, with their original times, and no task has waited."""
     with running_redis(tmp_path, durable=True) as server:
         recorder = recorder_for(server.url, flush_interval_seconds=0.05)
         recorder.note(Note(task_id="t", fact=Fact.SUBMITTED))
@@ -71,7 +184,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url: str) -> None:
-    """A Redis that accepts and does not answer is given up soon, and then left alone."""
+    """A Redis that accepts connections but does not answer costs one timeout; then notes are buffered."""
     recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
     recorder.note(started("before"))
     with redis_server.client() as client:
@@ -84,22 +197,21 @@ def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url:
         assert client.exists(KEYS.record("19"))
 
 
-def test_a_record_of_another_type_is_refused(redis_server: RedisServer, redis_url: str) -> None:
-    """Somebody else's key never stops what waits behind it."""
-    with redis_server.client() as client:
-        client.set(KEYS.record("bad"), "mine")
-        recorder = recorder_for(redis_url)
-        assert recorder.note(started("bad")) is None
-        assert recorder.buffered == 0
-        with pytest.raises(Refused):
-            RedisRecordClient(redis_url).see_worker(KEYS.record("bad"), "w@h")
+def test_a_record_of_another_type_is_refused(arranged: ArrangedClient) -> None:
+    """A note for a key of another type is dropped, so that it never blocks the notes behind it."""
+    arranged.put_text(KEYS.record("bad"))
+    recorder = recorder_with(arranged)
+    assert recorder.note(started("bad")) is None
+    assert recorder.buffered == 0
+    with pytest.raises(Refused):
+        arranged.client.see_worker(KEYS.record("bad"), "w@h")
 
 
 @pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
-def test_a_redis_that_takes_no_writes_is_worth_another_attempt(
+def test_buffers_while_redis_rejects_writes(
     redis_server: RedisServer, redis_url: str, setting: str, hinders: int, usual: int
 ) -> None:
-    """It answers, but is full, or has lost its replicas: the note is kept."""
+    """A note is buffered if Redis rejects writes because its memory is full or its replicas are lost."""
     with redis_server.client() as client:
         recorder = recorder_for(redis_url, flush_interval_seconds=3_600)
         client.config_set(setting, hinders)
@@ -112,12 +224,12 @@ def test_a_redis_that_takes_no_writes_is_worth_another_attempt(
         assert client.exists(KEYS.record("t"))
 
 
-def test_a_redis_that_cannot_save_is_worth_another_attempt(tmp_path: Path) -> None:
-    """Its disk is full, or gone: it takes no writes until somebody has mended that, and then the note."""
+def test_buffers_while_redis_cannot_save(tmp_path: Path) -> None:
+    """A note is buffered while Redis rejects writes because it cannot save to its disk."""
     with running_redis(tmp_path) as server, server.client() as client:
         recorder = recorder_for(server.url, flush_interval_seconds=3_600)
         client.config_set("save", "3600 1")
-        (tmp_path / "dump.rdb").mkdir()  # in the place of the file
+        (tmp_path / "dump.rdb").mkdir()  # blocks the file of that name
         client.bgsave()
         wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", what="Redis to fail")
 
@@ -128,15 +240,14 @@ def test_a_redis_that_cannot_save_is_worth_another_attempt(tmp_path: Path) -> No
         assert client.exists(KEYS.record("t"))
 
 
-def test_flags(redis_server: RedisServer, redis_url: str) -> None:
-    """Of each record in turn; what is no record, or of another type, raises none."""
-    recorder = recorder_for(redis_url)
+def test_flags(arranged: ArrangedClient) -> None:
+    """Flags come in the order of the tasks; a missing record, or a key of another type, has none."""
+    recorder = recorder_with(arranged)
     recorder.note(Note(task_id="canceled", cancel_requested=True))
     recorder.note(Note(task_id="killed", cancel_requested=True, terminate=True))
     recorder.note(Note(task_id="runs", fact=Fact.STARTED))
     recorder.note(Note(task_id="ended", fact=Fact.FINISHED))
-    with redis_server.client() as client:
-        client.set(KEYS.record("bad"), "mine")
+    arranged.put_text(KEYS.record("bad"))
     assert recorder.flags(["never was", "canceled", "bad", "killed", "runs", "ended"]) == [
         Flags(),
         Flags(cancel_requested=True),
@@ -147,51 +258,43 @@ def test_flags(redis_server: RedisServer, redis_url: str) -> None:
     ]
 
 
-def test_workers_are_seen_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
-    """By Redis's clock, for a day."""
-    with redis_server.client() as client:
-        now = float(client.time()[0])  # type: ignore[index]  # redis-py types it as sync or async
-        client.zadd(KEYS.workers, {"gone": now - SEEN_SECONDS - 5, "quiet": now - 100})
-        recorder = recorder_for(redis_url)
-        scores = []
-        for _ in range(5):
-            assert recorder.see_worker("w@h/1") is not StatusEvent.NO
-            assert recorder.see_worker("w@h/1") is StatusEvent.AGAIN
-            seen: Any = dict(client.zrange(KEYS.workers, 0, -1, withscores=True))
-            assert set(seen) == {b"quiet", b"w@h/1"}
-            scores.append(seen[b"w@h/1"])
-        assert scores == sorted(set(scores)), "to less than a second"
-        assert all(abs(score - now) < 5 for score in scores)
+def test_workers_are_seen_and_forgotten(arranged: ArrangedClient) -> None:
+    """Heartbeats are stored by the Redis clock with fractions of a second, and forgotten after a day."""
+    now = arranged.now
+    arranged.put_seen("gone", now - SEEN_SECONDS - 5)
+    arranged.put_seen("quiet", now - 100)
+    recorder = recorder_with(arranged)
+    scores = []
+    for _ in range(5):
+        assert recorder.see_worker("w@h/1") is not StatusEvent.NO
+        assert recorder.see_worker("w@h/1") is StatusEvent.AGAIN
+        seen = arranged.seen()
+        assert set(seen) == {"quiet", "w@h/1"}
+        scores.append(seen["w@h/1"])
+    assert scores == sorted(set(scores)), "to less than a second"
+    assert all(abs(score - now) < 5 for score in scores)
 
 
-def test_task_types_are_announced_and_forgotten(redis_server: RedisServer, redis_url: str) -> None:
-    """What nobody has announced for a day, or cannot be read, goes; what others announced stays."""
-    with redis_server.client() as client:
-        now = int(client.time()[0])  # type: ignore[index]  # as above
-
-        def entry(at: int) -> bytes:
-            return msgspec.json.encode({"announced_at": at})
-
-        client.hset(
-            KEYS.task_types,
-            mapping={"old": entry(now - SEEN_SECONDS - 5), "bad": b"{", "others": entry(now - 100)},
-        )
-        recorder = recorder_for(redis_url)
-        recorder.announce(lambda at: {"mine": entry(at)})
-        recorder.announce(lambda _: {})
-        stored: Any = client.hgetall(KEYS.task_types)
-        assert set(stored) == {b"others", b"mine"}
-        assert abs(msgspec.json.decode(stored[b"mine"])["announced_at"] - now) < 5
+def test_task_types_are_announced_and_forgotten(arranged: ArrangedClient) -> None:
+    """An announcement that is unreadable, or older than a day, is deleted; those of other workers stay."""
+    now = arranged.now
+    for name, stored in (("old", entry(now - SEEN_SECONDS - 5)), ("bad", b"{"), ("others", entry(now - 100))):
+        arranged.put_entry(KEYS.task_types, name, stored)
+    recorder = recorder_with(arranged)
+    recorder.announce(lambda at: {"mine": entry(at)})
+    recorder.announce(lambda _: {})
+    stored_entries = arranged.entries(KEYS.task_types)
+    assert set(stored_entries) == {"others", "mine"}
+    assert abs(msgspec.json.decode(stored_entries["mine"])["announced_at"] - now) < 5
 
 
-def test_what_instances_serve_is_kept_for_minutes(redis_server: RedisServer, redis_url: str) -> None:
-    """Each start of a worker is another instance, so those that are gone are soon forgotten."""
-    with redis_server.client() as client:
-        now = int(client.time()[0])  # type: ignore[index]  # as above
-        for name, at in (("gone", now - SERVING_SECONDS - 5), ("quiet", now - 100)):
-            client.hset(KEYS.serving, name, msgspec.json.encode({"announced_at": at}))
-        recorder_for(redis_url).serve("w@h/1", lambda at: msgspec.json.encode({"announced_at": at}))
-        assert set(client.hkeys(KEYS.serving)) == {b"quiet", b"w@h/1"}  # type: ignore[arg-type]  # as above
+def test_consumers_are_kept_for_minutes(arranged: ArrangedClient) -> None:
+    """Each start of a worker is a new instance, so the entries of ended instances are deleted soon."""
+    now = arranged.now
+    for name, at in (("gone", now - CONSUMER_SECONDS - 5), ("quiet", now - 100)):
+        arranged.put_entry(KEYS.consumers, name, entry(at))
+    recorder_with(arranged).announce_consumer("w@h/1", entry)
+    assert set(arranged.entries(KEYS.consumers)) == {"quiet", "w@h/1"}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +311,7 @@ def test_what_instances_serve_is_kept_for_minutes(redis_server: RedisServer, red
     ],
 )
 def test_every_way_to_name_a_redis(url: str) -> None:
-    """Celery's ways to write it are understood, and one that is away is said to be, at once."""
+    """Every URL format of Celery is supported, and an unreachable Redis raises soon."""
     assert is_redis_url(url)
     client = RedisRecordClient(url.format(port=free_port()), sentinel_master="mymaster")
     begun = time.monotonic()
@@ -218,28 +321,28 @@ def test_every_way_to_name_a_redis(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["amqp://localhost", "rpc://", "db+sqlite:///x", "nonsense"])
-def test_what_is_no_redis_is_refused(url: str) -> None:
-    """Before anything depends on it."""
+def test_rejects_a_url_that_is_not_redis(url: str) -> None:
+    """A URL that is not Redis raises when the client is made."""
     assert not is_redis_url(url)
     with pytest.raises(ValueError, match="not a Redis URL"):
         RedisRecordClient(url)
 
 
 def test_a_sentinel_needs_the_masters_name() -> None:
-    """It cannot be guessed."""
+    """A Sentinel URL without the name of a master raises."""
     with pytest.raises(ValueError, match="master_name"):
         RedisRecordClient("sentinel://127.0.0.1:26379")
 
 
 def test_the_urls_own_settings_come_first() -> None:
-    """A user who sets a timeout in the URL means it."""
+    """A timeout in the URL takes precedence over the default."""
     client: Any = RedisRecordClient("redis://127.0.0.1:1/0?socket_timeout=7")
     assert client._redis.get_connection_kwargs()["socket_timeout"] == 7  # noqa: SLF001  # what the URL has set
     assert isinstance(client._redis, redis.Redis)  # noqa: SLF001  # as above
 
 
-def test_what_is_escaped_in_a_url_is_not_in_the_password() -> None:
-    """A URL can hold any password, of Sentinel's master too."""
+def test_decodes_an_escaped_password() -> None:
+    """An escaped password in a URL is decoded, also for a Sentinel master."""
     for url in ("redis://u%40x:p%2Fw@127.0.0.1:1/3", "sentinel://u%40x:p%2Fw@127.0.0.1:1/3"):
         options = connect(url, timeout_seconds=1, sentinel_master="m").get_connection_kwargs()
         assert (options["username"], options["password"], options["db"]) == ("u@x", "p/w", 3)

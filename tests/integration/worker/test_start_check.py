@@ -1,4 +1,4 @@
-"""The gate: what may not start does not, whatever stood in the queue; in the main process and in the one that runs."""
+"""The start check: a denied task does not start, in the main process and in the one that executes it."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from .conftest import CELERYS_OWN_WARNINGS, Bench
 
 pytestmark = CELERYS_OWN_WARNINGS
 
-#: lets a running task go on
+#: lets a running task continue
 go_on = threading.Event()
 
 
 class Gated:
-    """An app whose tasks say in Redis what they really did."""
+    """An app whose tasks record in Redis that they were executed."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -28,7 +28,7 @@ class Gated:
         gated = self
 
         class Custom(Task):
-            """A task class of the user's."""
+            """A task class of a user."""
 
             def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
                 gated.before_start_of.append(task_id)
@@ -60,14 +60,14 @@ class Gated:
         return [task_id.decode() for task_id in self.bench.client.lrange("ran", 0, -1)]
 
     def is_at_rest(self) -> bool:
-        """Say whether every message is acknowledged."""
+        """Return whether every message is acknowledged."""
         return not self.bench.client.exists("celery", "unacked")
 
     def note(self, task_id: str, fact: Fact | None = None, **fields: Any) -> None:
         self.bench.recorder.note(Note(task_id=task_id, fact=fact, **fields))
 
     def run_in_child(self, task_id: str, *, redelivered: bool = False, **request: Any) -> None:
-        """Run `work` as a process of the pool does, past the main process."""
+        """Execute `work` as a process of the pool does, without the check of the main process."""
         task = self.bench.app.tasks[self.work.name]
         info = {"redelivered": redelivered, "routing_key": "celery"}
         headers = {"id": task_id, "task": task.name, "delivery_info": info, "hostname": "w@h", "is_eager": False}
@@ -76,7 +76,7 @@ class Gated:
 
 @pytest.fixture
 def gated(bench: Bench) -> Iterator[Gated]:
-    """Give tasks, and no worker yet."""
+    """Return an app with tasks and no worker."""
     bench.install()
     gated = Gated(bench)
     bench.app.finalize()
@@ -86,8 +86,8 @@ def gated(bench: Bench) -> Iterator[Gated]:
 
 
 @pytest.mark.parametrize("pool", ["solo", "threads"])
-def test_what_is_over_before_a_worker_comes_never_runs(gated: Gated, pool: str) -> None:
-    """Canceled, also with a time to wait for, or ended: acknowledged and not run; all others run."""
+def test_a_task_that_ended_before_the_worker_started_is_not_executed(gated: Gated, pool: str) -> None:
+    """A canceled or ended task is acknowledged and not executed, also a scheduled one; all others are."""
     bench, work = gated.bench, gated.work
     revoked: list[str] = []
 
@@ -125,7 +125,7 @@ def test_what_is_over_before_a_worker_comes_never_runs(gated: Gated, pool: str) 
 
 
 def test_a_cancel_between_two_attempts(gated: Gated) -> None:
-    """The next one does not start."""
+    """A cancel between two attempts prevents the next one."""
     with gated.bench.working():
         task_id = gated.flaky.delay().id
         gated.bench.wait(task_id, lambda record: record.fact is Fact.RETRYING)
@@ -135,21 +135,21 @@ def test_a_cancel_between_two_attempts(gated: Gated) -> None:
 
 
 def test_a_message_that_was_sent_twice_runs_once(gated: Gated) -> None:
-    """While the first one runs, after it has ended, and before any of it was recorded."""
+    """A message that was sent twice is executed once, whether the second one comes early or late."""
     with gated.bench.working("threads", concurrency=2):
         for _ in range(2):
             gated.blocked.apply_async(task_id="twice")
         gated.bench.wait("twice", lambda record: record.progress is not None)
         gated.work.apply_async(task_id="between")
         gated.bench.wait("between")
-        wait_until(gated.is_at_rest, what="the copy to be acknowledged")
+        wait_until(gated.is_at_rest, what="the duplicate to be acknowledged")
         assert gated.bench.meta("twice")["status"] == "PROGRESS", "the copy stores nothing"
         go_on.set()
         record = gated.bench.wait("twice")
         gated.blocked.apply_async(task_id="twice")
         gated.work.apply_async(task_id="after")
         gated.bench.wait("after")
-        wait_until(gated.is_at_rest, what="the copy to be acknowledged")
+        wait_until(gated.is_at_rest, what="the duplicate to be acknowledged")
 
     assert (record.outcome, record.executions, record.late) == ("SUCCESS", 1, 0)
     assert gated.ran == ["twice", "between", "after"]
@@ -157,27 +157,27 @@ def test_a_message_that_was_sent_twice_runs_once(gated: Gated) -> None:
 
 
 def test_without_redis_everything_runs(bench: Bench) -> None:
-    """Nobody can say what is canceled: better once too often than never."""
+    """Without Redis every task starts, because executing a canceled task is better than losing one."""
     install(bench.app, record_url=f"redis://127.0.0.1:{free_port()}/0")
     gated = Gated(bench)
     with bench.working():
         result = gated.work.delay()
         assert result.get(timeout=20, disable_sync_subtasks=False) == "done"
-    assert bench.recorder.buffered == 3, "every fact is kept for later"
+    assert bench.recorder.buffered == 3, "every fact is buffered"
 
 
-# The second gate: in the process that runs, for what was recorded after the main process asked.
+# The second check, in the executing process, for facts recorded after the check of the main process.
 
 
 def test_a_run_that_may_start(gated: Gated) -> None:
-    """It passes, and what the author does before the start is done; the record says who runs it."""
+    """An allowed start calls the author's `before_start`, and the record has the worker instance."""
     gated.run_in_child("t")
     record = gated.bench.wait("t")
     assert (record.outcome, gated.ran, gated.before_start_of) == ("SUCCESS", ["t"], ["t"])
 
 
 def test_a_cancel_at_the_last_moment(gated: Gated) -> None:
-    """It ends as canceled, readable by all, and has not started."""
+    """A cancel just before the start ends the task as canceled, readable by all, without a start."""
     gated.bench.cancel("t")
     gated.run_in_child("t")
     record = gated.bench.wait("t")
@@ -187,17 +187,17 @@ def test_a_cancel_at_the_last_moment(gated: Gated) -> None:
 
 
 def ended(gated: Gated) -> None:
-    """Let the task have failed."""
+    """Record the task as failed."""
     gated.note("t", Fact.FINISHED, run="1", outcome="FAILURE")
 
 
 def started(gated: Gated) -> None:
-    """Let another run have started it."""
+    """Record a start by another execution."""
     gated.note("t", Fact.STARTED, run="1")
 
 
 def retrying(gated: Gated) -> None:
-    """Let the next attempt be on its way."""
+    """Record that the next attempt is due."""
     gated.note("t", Fact.STARTED, run="1")
     gated.note("t", Fact.RETRYING, run="1")
 
@@ -205,8 +205,10 @@ def retrying(gated: Gated) -> None:
 @pytest.mark.parametrize(
     ("before", "redelivered", "late"), [(ended, False, 1), (ended, True, 1), (started, False, 0), (retrying, True, 0)]
 )
-def test_a_run_with_nothing_to_do(gated: Gated, before: Callable[[Gated], None], redelivered: bool, late: int) -> None:
-    """Nothing is run, stored or noted; only what came too late is counted."""
+def test_a_duplicate_delivery_does_nothing(
+    gated: Gated, before: Callable[[Gated], None], redelivered: bool, late: int
+) -> None:
+    """A duplicate delivery executes, stores and records nothing, except the count of late facts."""
     before(gated)
     gated.bench.app.backend.store_result("t", ValueError("as it was"), "FAILURE")
     stored, record = gated.bench.meta("t"), gated.bench.record("t")
@@ -220,7 +222,7 @@ def test_a_run_with_nothing_to_do(gated: Gated, before: Callable[[Gated], None],
 
 
 def test_a_message_that_is_delivered_again_runs_again(gated: Gated) -> None:
-    """Its worker was lost: nobody else will run it. But not for ever: then it has failed, for every reader."""
+    """A redelivered message is executed again up to the delivery limit; then the task has failed."""
     for n in range(5):
         gated.note("t", Fact.STARTED, run=str(n))
     gated.run_in_child("t", redelivered=True)
@@ -239,7 +241,7 @@ def test_a_message_that_is_delivered_again_runs_again(gated: Gated) -> None:
 
 
 def test_the_delivery_limit_is_the_users_choice(bench: Bench) -> None:
-    """None is none."""
+    """A delivery limit of 0 means unlimited."""
     install(bench.app, delivery_limit=0)
     gated = Gated(bench)
     bench.app.finalize()
@@ -250,11 +252,11 @@ def test_the_delivery_limit_is_the_users_choice(bench: Bench) -> None:
 
 
 def test_a_worker_is_seen_while_its_only_thread_is_busy(gated: Gated) -> None:
-    """A solo pool's task does not silence it, and the record names the same worker instance."""
+    """A task that blocks the solo pool does not stop the heartbeat of the recorded instance."""
     with gated.bench.working("solo") as worker:
         task_id = gated.blocked.delay().id
         record = gated.bench.wait(task_id, lambda record: record.fact is Fact.STARTED)
-        # Celery's worker for tests does not say that it is ready.
+        # Celery's worker for tests does not send worker_ready.
         signals.worker_ready.send(sender=worker.consumer)
         wait_until(lambda: gated.bench.client.zscore(gated.bench.keys.workers, record.instance), what="a heartbeat")
         go_on.set()

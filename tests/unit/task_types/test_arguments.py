@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from task_status_service.errors import InvalidArguments
 from task_status_service.task_types.arguments import MAX_FAULTS, check_arguments
 from task_status_service.task_types.bounded_schema import CHECK_SECONDS
-from task_status_service.task_types.catalog import TaskType
+from task_status_worker.record.announcement import TaskType
 from task_status_worker.task_types import describe_arguments
 
 JSON = st.recursive(

@@ -1,109 +1,52 @@
-"""A Redis as the recorder sees it, that comes and goes."""
+"""A record client that can be away, and recorders that write to it."""
 
-from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from support.clock import Clock
+from support.record_client import FakeClient
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import Fact, Note, Noted, Refusal
-from task_status_worker.recorder import Flags, Recorder, Refused, Unreachable
+from task_status_worker.record.model import Fact, Note, Noted
+from task_status_worker.recorder import Recorder
 
-#: a flush interval, in seconds, that no test lives to see
+#: a flush interval in seconds that is longer than any test
 NEVER = 3_600.0
-
-
-class FakeClient:
-    """Redis as the recorder sees it; `away` and `refuses` say how it fails."""
-
-    def __init__(self) -> None:
-        self.away = False
-        self.refuses: set[str] = set()
-        self.attempts = 0
-        #: task id and age in milliseconds, as written
-        self.written: list[tuple[str, int]] = []
-        #: the facts, and whether they were questions
-        self.facts: list[tuple[str, bool]] = []
-        self.refusal: Refusal | None = None
-        self.flags_of: dict[str, Flags] = {}
-        self.workers: list[str] = []
-        self.announced: dict[str, bytes] = {}
-
-    def note(self, keys: list[str], args: list[str | int | bytes]) -> Noted:
-        task_id = keys[0].rsplit(":", 1)[1]
-        self._answer(task_id)
-        self.written.append((task_id, int(args[7])))
-        self.facts.append((str(args[0]), args[14] == 1))
-        return noted(cancel_requested=task_id == "canceled", refusal=self.refusal)
-
-    def flags(self, keys: Sequence[str]) -> list[Flags]:
-        self._answer("flags")
-        return [self.flags_of.get(key.rsplit(":", 1)[1], Flags()) for key in keys]
-
-    def see_worker(self, key: str, instance: str) -> bool:
-        self._answer(instance)
-        seen = f"{key} {instance}"
-        is_new = seen not in self.workers
-        self.workers.append(seen)
-        return is_new
-
-    def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
-        self._answer(key)
-        self.announced.update(entries_at(7))
-
-    def _answer(self, name: str) -> None:
-        self.attempts += 1
-        if self.away:
-            raise Unreachable("away")
-        if name in self.refuses:
-            raise Refused("no")
-
-    @property
-    def ids(self) -> list[str]:
-        return [task_id for task_id, _ in self.written]
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def client() -> FakeClient:
-    """Give a Redis that answers."""
-    return FakeClient()
+    """Return a Redis that answers, with a canceled task."""
+    client = FakeClient()
+    client.records[Keys().record("canceled")] = {b"cancel_requested": b"1"}
+    return client
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock to move by hand."""
+    """Return a clock to move by hand."""
     return Clock()
 
 
-def noted(*, cancel_requested: bool = False, refusal: Refusal | None = None) -> Noted:
-    """Make the answer to a note."""
+def noted(*, cancel_requested: bool = False) -> Noted:
+    """Return the answer of the fake to the first note of a task."""
     return Noted(
-        advanced=refusal is None,
+        advanced=True,
         seq=1,
         cancel_requested=cancel_requested,
         terminate=False,
         final=False,
-        refusal=refusal,
-        at=datetime(2026, 1, 1, tzinfo=UTC),
+        denial=None,
+        at=datetime.fromtimestamp(7, UTC),
     )
 
 
 def recorder_of(client: FakeClient, **options: Any) -> Recorder:
-    """Make a recorder that flushes only when it is told to."""
+    """Return a recorder that writes its buffer only when a test calls `flush`."""
     options = {"flush_interval_seconds": NEVER, **options}
     return Recorder(lambda: client, keys=Keys(), retention=Retention(), **options)
 
 
 def note(task_id: str) -> Note:
-    """Make any note about a task."""
+    """Return a note about a task."""
     return Note(task_id=task_id, fact=Fact.STARTED)

@@ -1,4 +1,4 @@
-"""What the guard completes, judged by Celery's own reader."""
+"""The metas that the kit completes, checked with Celery's own reader."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ def read(state: str, meta: Any) -> Any:
 @pytest.mark.parametrize("state", sorted(states.EXCEPTION_STATES))
 @pytest.mark.parametrize("meta", [{"custom": "disk full"}, "disk full", ["disk full"], {"error": "disk full", "n": 1}])
 def test_what_celery_cannot_read_is_completed(state: str, meta: Any) -> None:
-    """Any shape people store becomes the exception of that state, with its text."""
+    """A meta of any shape becomes the exception of its state, with its text."""
     completed = readable_meta(meta, state)
     error = read(state, completed)
     assert type(error) is DEFAULTS[state]
@@ -33,7 +33,7 @@ def test_what_celery_cannot_read_is_completed(state: str, meta: Any) -> None:
 
 
 def test_custom_keys_stay() -> None:
-    """What the author wrote is not lost, whatever is added."""
+    """Custom keys stay in the completed meta."""
     meta = {"custom": {"row": 3}, "code": 7}
     completed = readable_meta(meta, "FAILURE")
     assert {name: completed[name] for name in meta} == meta
@@ -51,30 +51,30 @@ def test_custom_keys_stay() -> None:
     ],
 )
 def test_what_celery_reads_is_untouched(meta: Any) -> None:
-    """The guard changes nothing that works."""
+    """A readable meta stays unchanged."""
     assert readable_meta(meta, "FAILURE") is meta
 
 
 @pytest.mark.parametrize("state", ["PROGRESS", "SUCCESS", "STARTED", "PARTIAL", None])
 def test_other_states_are_untouched(state: str | None) -> None:
-    """Only the states that Celery reads as an exception are guarded."""
+    """Only the states that Celery reads as an exception are completed."""
     meta = {"custom": 1}
     assert readable_meta(meta, state) is meta
 
 
 def test_a_retry_without_an_exception_is_celerys_own() -> None:
-    """Celery stores null for a retry that gave no exception."""
+    """Celery stores null for a retry without an exception, which stays unchanged."""
     assert readable_meta(None, "RETRY") is None
 
 
 def test_a_failure_without_a_meta_becomes_one() -> None:
-    """Else `AsyncResult.get()` raises None."""
+    """A failure without a meta gets an exception; otherwise `AsyncResult.get()` raises None."""
     assert isinstance(read("FAILURE", readable_meta(None, "FAILURE")), TaskFailed)
 
 
 @pytest.mark.parametrize("exc_type", ["system", "path", "path.sep"])
 def test_a_type_that_is_no_exception_keeps_its_name(exc_type: str) -> None:
-    """Celery refuses it with a SecurityError; here it is only a name."""
+    """A type that is no exception is kept as a name only; Celery would raise a SecurityError for it."""
     assert os.__name__ in sys.modules
     completed = readable_meta({"exc_type": exc_type, "exc_module": "os", "exc_message": "x"}, "FAILURE")
     error = read("FAILURE", completed)
@@ -100,15 +100,15 @@ METAS = JSON | st.fixed_dictionaries(
 
 
 @given(meta=METAS, state=st.sampled_from(sorted(states.EXCEPTION_STATES)))
-def test_celery_reads_whatever_was_guarded(meta: Any, state: str) -> None:
-    """Total: after the guard Celery's reader never raises, and gives an exception or None."""
+def test_celery_reads_every_completed_meta(meta: Any, state: str) -> None:
+    """Celery's reader never raises for a completed meta: it returns an exception or None."""
     error = read(state, readable_meta(meta, state))
     assert error is None or isinstance(error, BaseException)
     assert error is not None or state == "RETRY"
 
 
 @given(meta=METAS, state=st.sampled_from(sorted(states.EXCEPTION_STATES)))
-def test_the_guard_is_done_at_once(meta: Any, state: str) -> None:
-    """A second pass changes nothing."""
+def test_completing_twice_changes_nothing(meta: Any, state: str) -> None:
+    """Completing a meta twice changes nothing more."""
     once = readable_meta(meta, state)
     assert readable_meta(once, state) == once

@@ -1,4 +1,4 @@
-"""How a task ends itself, and what a record keeps of a failure."""
+"""`fail`, `finish`, and the failure that a record keeps."""
 
 import pickle
 from datetime import UTC, datetime
@@ -13,8 +13,8 @@ from task_status_worker.record.codec import MAX_FIELD_BYTES
 from task_status_worker.record.model import RecordedFailure
 
 
-def test_fail_raises_what_it_was_told() -> None:
-    """In a test of a task it is an exception like any other."""
+def test_fail_raises_a_task_failed_with_its_arguments() -> None:
+    """`fail` raises an ordinary exception, which a unit test of a task can catch."""
     with pytest.raises(TaskFailed, match="no such customer") as raised:
         fail("no such customer", code="missing", details={"at": datetime(2026, 1, 1, tzinfo=UTC), "o": object})
     error = raised.value
@@ -25,14 +25,14 @@ def test_fail_raises_what_it_was_told() -> None:
 
 
 class Unshowable:
-    """Have no text."""
+    """An object without a text."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
 
 
 def circular() -> dict[str, Any]:
-    """Make a value without an end."""
+    """Return a value that contains itself."""
     value: dict[str, Any] = {}
     value["itself"] = value
     return value
@@ -48,19 +48,19 @@ def circular() -> dict[str, Any]:
     ],
 )
 def test_details_never_replace_a_failure(details: Any, kept: Any) -> None:
-    """What JSON cannot hold is text, and the task fails of what it said."""
+    """Details that JSON cannot hold become text, and the task still fails with its own message."""
     with pytest.raises(TaskFailed, match="no such customer") as raised:
         fail("no such customer", details=details)
     assert raised.value.details == kept
 
 
 def test_a_failure_that_cannot_be_shown() -> None:
-    """Also one that did not come by `fail`."""
+    """A TaskFailed that is raised directly may have details that JSON cannot hold."""
     assert failure_of(TaskFailed("x", details={"o": Unshowable()})).message == "x"
 
 
 def test_a_failure_crosses_a_pool() -> None:
-    """Celery pickles an exception on its way to the main process."""
+    """Celery pickles an exception on its way to the main process, so a TaskFailed must survive it."""
     error = pickle.loads(pickle.dumps(TaskFailed("x", code="c", details=[1], exc_type="Mine")))
     assert (str(error), error.code, error.details, error.exc_type) == ("x", "c", [1], "Mine")
     assert error.stored_fields() == {"code": "c", "details": [1], "exc_type": "Mine", "exc_module": None}
@@ -68,22 +68,22 @@ def test_a_failure_crosses_a_pool() -> None:
 
 @pytest.mark.parametrize("state", ["", "SUCCESS", "FAILURE", "RETRY", "REVOKED", "STARTED", "PENDING", "IGNORED"])
 def test_finish_refuses_celerys_own_states(state: str) -> None:
-    """They have their own ways: return, raise, retry, fail."""
+    """`finish` rejects Celery's own states, which have their own ways: return, raise, retry, fail."""
     with pytest.raises(ValueError, match="own state"):
         finish(state)
 
 
-def test_finish_outside_a_task_only_ends() -> None:
-    """A function that finishes can be called in a test."""
+def test_finish_outside_a_task_raises_ignore() -> None:
+    """Outside a task `finish` raises Ignore, so that a unit test can call a function that uses it."""
     with pytest.raises(Ignore, match="PARTIAL"):
         finish("PARTIAL", {"rows": 3})
 
 
 class NoText(Exception):
-    """Cannot say what it is."""
+    """An exception whose text cannot be read."""
 
     def __str__(self) -> str:
-        """Fail."""
+        """Raise an error."""
         raise RuntimeError
 
 
@@ -98,14 +98,14 @@ class NoText(Exception):
     ],
 )
 def test_the_message_is_the_exceptions_text(error: Exception, message: str) -> None:
-    """As people read it, and always text that UTF-8 can carry."""
+    """The message of a failure is readable text that UTF-8 can encode."""
     kept = failure_of(error)
     assert (kept.type, kept.module, kept.message) == (type(error).__qualname__, type(error).__module__, message)
     assert kept.traceback is None
 
 
 def test_the_traceback_is_kept_if_there_is_one() -> None:
-    """It ends in what was raised."""
+    """A recorded traceback ends with its exception."""
     with pytest.raises(ValueError, match="boom") as raised:
         raise ValueError("boom")
     traceback = failure_of(raised.value).traceback
@@ -119,7 +119,7 @@ def test_the_traceback_is_kept_if_there_is_one() -> None:
 )
 @pytest.mark.parametrize("char", ["x", "\x00", "ż", "\ud800"])
 def test_a_failure_always_fits(char: str, details: Any) -> None:
-    """Whatever its parts, what is packed fits into a field of a record, and the message is the last to go."""
+    """A packed failure always fits into a field of a record; the message is dropped last."""
     text = char * 100_000
     kept = bounded(RecordedFailure(type=text, module=text, message=text, details=details, traceback=text))
     assert len(msgspec.json.encode(kept, enc_hook=str)) <= MAX_FIELD_BYTES
@@ -128,7 +128,7 @@ def test_a_failure_always_fits(char: str, details: Any) -> None:
 
 
 def test_a_short_failure_is_kept_whole() -> None:
-    """Nothing is cut that fits; of a long traceback the end is kept."""
+    """A text that fits is not shortened; a long traceback keeps its end."""
     failure = RecordedFailure(type="E", module="m", message="x", details={"a": 1}, traceback="t")
     assert bounded(failure) == failure
     long = bounded(msgspec.structs.replace(failure, traceback="a" * 20_000 + "END"))
@@ -138,13 +138,13 @@ def test_a_short_failure_is_kept_whole() -> None:
 
 
 def test_details_go_before_the_message() -> None:
-    """Large details are left out, and the rest stays."""
+    """Details that are too large are dropped, and the other fields stay."""
     kept = bounded(RecordedFailure(type="E", message="x", details={"a": "x" * 20_000}))
     assert kept == RecordedFailure(type="E", message="x")
 
 
 def test_a_stored_failure_is_kept_with_its_custom_keys() -> None:
-    """What a task stored itself before Ignore."""
+    """A meta that a task stored itself before Ignore becomes a recorded failure."""
     meta = {"exc_type": "E", "exc_message": ["a", "b"], "exc_module": None, "custom": 1}
     assert failure_in_meta(meta) == RecordedFailure(type="E", message="a\nb", details={"custom": 1})
     assert failure_in_meta({"exc_type": "E", "exc_message": "a", "exc_module": "m"}) == RecordedFailure(

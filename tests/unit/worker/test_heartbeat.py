@@ -1,4 +1,4 @@
-"""The heartbeat: a worker instance is seen for as long as it lives, and its task types with it."""
+"""The heartbeat of a worker instance, and the announcement of its task types."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -8,16 +8,17 @@ import msgspec
 import pytest
 from celery import Celery, signals
 from celery.concurrency.base import BasePool
+from support.record_client import FakeClient
 from support.servers import wait_until
 from task_status_worker import heartbeat
 from task_status_worker.heartbeat import Heartbeat
 from task_status_worker.registry import Kit, kit_of, remember
 
-from .conftest import NEVER, FakeClient, recorder_of
+from .conftest import NEVER, recorder_of
 
 
 class Worker(NamedTuple):
-    """What a worker, and its consumer, are to the signals."""
+    """A worker or its consumer, as sender of signals."""
 
     app: Celery
     hostname: str = "w@h"
@@ -30,7 +31,7 @@ def nothing() -> None:
 
 @pytest.fixture
 def beating(client: FakeClient) -> Iterator[Callable[..., Heartbeat]]:
-    """Give what makes a heartbeat of a worker instance beat, until the end of the test."""
+    """Return a function that starts a heartbeat, which stops at the end of the test."""
     started: list[Heartbeat] = []
 
     def beat(**options: Any) -> Heartbeat:
@@ -44,8 +45,8 @@ def beating(client: FakeClient) -> Iterator[Callable[..., Heartbeat]]:
         each.stop()
 
 
-def test_it_beats_and_announces_now_and_then(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:
-    """Each beat says that the worker is there; the task types come a dozen times less often."""
+def test_sends_heartbeats_and_announcements(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:
+    """Each heartbeat is sent, and every twelfth one announces the task types."""
     announced: list[int] = []
     beating(announce=lambda: announced.append(len(client.workers)))
     wait_until(lambda: len(announced) >= 3, what="three announcements")
@@ -53,21 +54,17 @@ def test_it_beats_and_announces_now_and_then(client: FakeClient, beating: Callab
     assert set(client.workers) == {"task-status:workers w@h/1"}
 
 
-def test_it_announces_at_once_to_a_redis_that_has_lost_its_data(
-    client: FakeClient, beating: Callable[..., Heartbeat]
-) -> None:
-    """Else nothing could be submitted for up to a minute."""
+def test_announces_at_once_after_a_loss_of_data(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:
+    """The first heartbeat after a loss of data announces; otherwise no task could be submitted for up to a minute."""
     announced: list[int] = []
     beating(announce=lambda: announced.append(len(client.workers)))
     wait_until(lambda: len(client.workers) > 1, what="two beats")
-    client.workers.clear()
+    client.lose_data()
     wait_until(lambda: 1 in announced[1:], what="an announcement with the first beat that Redis knows of")
 
 
-def test_a_beat_that_redis_does_not_take_is_soon_tried_again(
-    client: FakeClient, beating: Callable[..., Heartbeat]
-) -> None:
-    """It does not wait for the next one, and nothing else is done before Redis answers."""
+def test_retries_a_rejected_heartbeat_early(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:
+    """A heartbeat that Redis rejects is retried early, and its duties wait until Redis answers."""
     announced: list[int] = []
     client.away = True
     beating(announce=lambda: announced.append(1), beat_seconds=NEVER, retry_seconds=0.001)
@@ -79,10 +76,10 @@ def test_a_beat_that_redis_does_not_take_is_soon_tried_again(
 
 
 @pytest.mark.parametrize("duty", ["announce", "terminate"])
-def test_a_duty_that_fails_silences_nobody(
+def test_a_failed_duty_does_not_stop_the_heartbeat(
     client: FakeClient, beating: Callable[..., Heartbeat], caplog: pytest.LogCaptureFixture, duty: str
 ) -> None:
-    """What an author's code raises while it is announced is logged, and the worker stays alive."""
+    """An error of a duty, such as an announcement, is logged, and further heartbeats are sent."""
 
     def fail() -> None:
         raise RuntimeError("author's code")
@@ -92,8 +89,20 @@ def test_a_duty_that_fails_silences_nobody(
     assert "author's code" in caplog.text
 
 
-def test_a_worker_beats_from_ready_to_shutdown(client: FakeClient) -> None:
-    """Each worker once, under a name of its own for each start; an app without the kit never."""
+def test_an_unexpected_error_does_not_end_the_heartbeat(
+    client: FakeClient, beating: Callable[..., Heartbeat], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unexpected error is logged, and the next heartbeat is sent."""
+    client.broken = True
+    beating(retry_seconds=0.001)
+    wait_until(lambda: client.attempts > 2, what="some attempts")
+    assert "Cannot send the heartbeat of worker instance w@h/1" in caplog.text
+    client.broken = False
+    wait_until(lambda: client.workers, what="a heartbeat")
+
+
+def test_sends_heartbeats_from_ready_to_shutdown(client: FakeClient) -> None:
+    """Each start of a worker sends heartbeats under a new instance name; an app without the kit sends none."""
     app: Any = Celery(broker="memory://", set_as_current=False)
 
     @app.task(name="known", shared=False)

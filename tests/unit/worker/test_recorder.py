@@ -1,25 +1,27 @@
-"""The recorder against a Redis that comes and goes: order, bounds, ages, and never an exception."""
+"""The recorder with an unreliable Redis: order, bounds and ages of notes, and no exceptions."""
 
 import logging
 import os
 
 import pytest
+from support.clock import Clock
+from support.record_client import FakeClient
 from support.servers import wait_until
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.recorder import Flags, Recorder
 
-from .conftest import NEVER, Clock, FakeClient, note, noted, recorder_of
+from .conftest import NEVER, note, noted, recorder_of
 
 
 def test_a_note_is_written_at_once(client: FakeClient) -> None:
-    """One call, and the answer comes back."""
+    """A note is one call, and its answer is returned."""
     recorder = recorder_of(client)
     assert recorder.note(note("canceled")) == noted(cancel_requested=True)
     assert (client.attempts, client.ids, recorder.buffered) == (1, ["canceled"], 0)
 
 
 def test_an_outage_costs_one_attempt(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """After the first failure nothing touches Redis, and one line is logged."""
+    """After the first failure notes are buffered without using Redis, and one line is logged."""
     recorder = recorder_of(client)
     client.away = True
     assert [recorder.note(note(str(n))) for n in range(50)] == [None] * 50
@@ -28,7 +30,7 @@ def test_an_outage_costs_one_attempt(client: FakeClient, caplog: pytest.LogCaptu
 
 
 def test_kept_notes_are_written_in_order_with_their_age(client: FakeClient, clock: Clock) -> None:
-    """What comes while some are kept queues behind them, so that no task's facts change places."""
+    """Notes queue behind buffered ones, so that the facts of a task keep their order, each with its age."""
     recorder = recorder_of(client, clock=clock)
     client.away = True
     recorder.note(note("a"))
@@ -45,7 +47,7 @@ def test_kept_notes_are_written_in_order_with_their_age(client: FakeClient, cloc
 
 
 def test_a_flush_that_fails_loses_nothing(client: FakeClient) -> None:
-    """The note that could not be written stays the first."""
+    """A note that a flush cannot write stays the first of the buffer."""
     recorder = recorder_of(client)
     client.away = True
     recorder.note(note("a"))
@@ -57,7 +59,7 @@ def test_a_flush_that_fails_loses_nothing(client: FakeClient) -> None:
 
 
 def test_the_buffer_is_bounded(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """The oldest go first, and how many were lost is said once Redis is back."""
+    """A full buffer drops its oldest notes, and their number is logged once Redis is back."""
     caplog.set_level(logging.INFO)
     recorder = recorder_of(client, buffer_limit=3)
     client.away = True
@@ -69,8 +71,8 @@ def test_the_buffer_is_bounded(client: FakeClient, caplog: pytest.LogCaptureFixt
     assert "7 were lost" in caplog.text
 
 
-def test_what_redis_refuses_is_dropped(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """It would stop all that wait behind it."""
+def test_drops_a_note_that_redis_rejects(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A note that Redis rejects is dropped, because it would block all notes behind it."""
     recorder = recorder_of(client)
     client.refuses = {"bad"}
     assert recorder.note(note("bad")) is None
@@ -85,8 +87,19 @@ def test_what_redis_refuses_is_dropped(client: FakeClient, caplog: pytest.LogCap
     assert caplog.text.count("refused to record STARTED of task bad") == 2
 
 
-def test_a_thread_writes_what_is_kept(client: FakeClient) -> None:
-    """Nobody has to come back for it; and again after the next outage."""
+def test_drops_a_note_that_cannot_be_encoded(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A task id that UTF-8 cannot encode neither raises nor blocks the notes behind it."""
+    recorder = recorder_of(client)
+    assert recorder.note(note("\ud800")) is None
+    recorder.keep(note("\ud800"))
+    recorder.keep(note("a"))
+    assert recorder.flush()
+    assert client.ids == ["a"]
+    assert caplog.text.count("refused to record STARTED") == 2
+
+
+def test_a_thread_writes_the_buffer(client: FakeClient) -> None:
+    """A thread writes buffered notes without a further call, also after a second outage."""
     recorder = recorder_of(client, flush_interval_seconds=0.01)
     for name in ("a", "b"):
         client.away = True
@@ -96,8 +109,20 @@ def test_a_thread_writes_what_is_kept(client: FakeClient) -> None:
     assert client.ids == ["a", "b"]
 
 
+def test_an_unexpected_error_does_not_end_the_flusher(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """An unexpected error is logged, and the buffered notes are written once it is over."""
+    recorder = recorder_of(client, flush_interval_seconds=0.001)
+    client.broken = True
+    recorder.keep(note("a"))
+    wait_until(lambda: client.attempts > 2, what="some attempts")
+    assert "Cannot write the buffered records of tasks" in caplog.text
+    client.broken = False
+    wait_until(lambda: recorder.buffered == 0, what="the flusher")
+    assert client.ids == ["a"]
+
+
 def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
-    """It has a client and a buffer of its own; what its parent keeps is its parent's to write."""
+    """A forked child has its own client and buffer; it does not write the notes of its parent."""
     clients: list[FakeClient] = []
 
     def connect() -> FakeClient:
@@ -116,8 +141,8 @@ def test_a_forked_child_starts_with_its_own(client: FakeClient) -> None:
     assert (recorder.buffered, len(clients)) == (1, 1)
 
 
-def test_a_question_is_asked_now_or_never(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """It is not kept; and a Redis that is known to be away is not tried again unless somebody insists."""
+def test_a_start_request_is_never_buffered(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A start request is never buffered, and while notes are buffered it is only sent if the caller insists."""
     recorder = recorder_of(client)
     assert recorder.ask(note("canceled")) == noted(cancel_requested=True)
     client.away = True
@@ -135,7 +160,7 @@ def test_a_question_is_asked_now_or_never(client: FakeClient, caplog: pytest.Log
 
 
 def test_flags(client: FakeClient, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """Asked in one trip; a Redis that does not answer is not asked again for a second, nor while notes wait for it."""
+    """Flags are read in one call; after a failure they are not read for a second, nor while notes are buffered."""
     recorder = recorder_of(client, clock=clock)
     canceled = client.flags_of["b"] = Flags(cancel_requested=True)
     assert recorder.flags(["a", "b"]) == [Flags(), canceled]
@@ -156,12 +181,12 @@ def test_flags(client: FakeClient, clock: Clock, caplog: pytest.LogCaptureFixtur
     assert recorder.flags(["b"]) == [canceled]
 
 
-def test_workers_and_task_types(client: FakeClient) -> None:
-    """Written if Redis answers, and else let be: the next beat comes."""
+def test_heartbeats_and_announcements_are_not_buffered(client: FakeClient) -> None:
+    """Heartbeats and announcements are written if Redis answers, and dropped otherwise."""
     recorder = recorder_of(client)
     assert recorder.see_worker("w@h")
-    recorder.announce(lambda now: {"demo.add": str(now).encode()})
-    assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b"7"})
+    recorder.announce(lambda now: {"demo.add": b'{"announced_at":%d}' % now})
+    assert (client.workers, client.announced) == (["task-status:workers w@h"], {"demo.add": b'{"announced_at":7}'})
 
     client.away = True
     assert not recorder.see_worker("w@h")

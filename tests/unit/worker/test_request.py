@@ -1,4 +1,4 @@
-"""The Request of the kit: when it asks the record, and what it makes of the answer."""
+"""The Request class of the kit: when it reads the record, and how it applies the answer."""
 
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.worker import state
+from support.record_client import FakeClient
 from task_status_worker.recorder import Flags
 from task_status_worker.registry import Kit, remember
 from task_status_worker.request import StatusRequest
 
-from .conftest import FakeClient, recorder_of
+from .conftest import recorder_of
 
 
 class CelerysRequest:
-    """As much of Celery's as is asked for, with what Celery would do in its log."""
+    """The used parts of Celery's Request, which log what Celery would do."""
 
     def __init__(self, app: Celery, task_name: str, *, expired: bool) -> None:
         self.app, self.type, self.name, self.id = app, task_name, task_name, "t"
@@ -35,20 +36,20 @@ class CelerysRequest:
 
 
 class SomeRequest(StatusRequest, CelerysRequest):
-    """As the worker makes it."""
+    """A request of the worker, with the kit's class before Celery's."""
 
 
 @pytest.fixture
 def make(client: FakeClient) -> Iterator[Any]:
-    """Give what makes a request of an app with the kit."""
-    # Workers that other tests have run in this process may have left some.
+    """Return a function that makes a request of an app with the kit."""
+    # Workers of other tests in this process may have left requests.
     state.reset_state()
     app = Celery(broker="memory://", set_as_current=False)
     remember(app, Kit(recorder=recorder_of(client)))
 
     def make(task_name: str = "some.task", *, expired: bool = False, reserved: bool = True) -> SomeRequest:
         made = SomeRequest(app, task_name, expired=expired)
-        made.app = app  # held: the kit goes with it
+        made.app = app  # held, because the kit is deleted with its app
         if reserved:
             state.task_reserved(made)
         return made
@@ -66,8 +67,10 @@ def make(client: FakeClient) -> Iterator[Any]:
         (Flags(final=True, cancel_requested=True), True, True),
     ],
 )
-def test_before_the_pool(client: FakeClient, make: Any, flags: Flags, revoked: bool, acknowledged: bool) -> None:
-    """One question. What is canceled is Celery's to discard; what has ended is only acknowledged."""
+def test_reads_the_record_before_the_pool(
+    client: FakeClient, make: Any, flags: Flags, revoked: bool, acknowledged: bool
+) -> None:
+    """One read decides: Celery discards a canceled task, and an ended one is only acknowledged."""
     client.flags_of = {"t": flags}
     request = make()
     assert (request.revoked(), request.acknowledged) == (revoked, acknowledged)
@@ -77,8 +80,8 @@ def test_before_the_pool(client: FakeClient, make: Any, flags: Flags, revoked: b
     assert (request.revoked(), client.attempts) == (revoked, 1 if acknowledged else 2)
 
 
-def test_when_it_is_received(client: FakeClient, make: Any) -> None:
-    """Celery asks early for what has a time to expire; the record is asked only if it is to be discarded."""
+def test_reads_the_record_on_receipt_if_the_task_would_be_discarded(client: FakeClient, make: Any) -> None:
+    """Celery asks early for a task that can expire; the record is read only if the task would be discarded."""
     client.flags_of = {"t": Flags(final=True)}
     assert not make(reserved=False).revoked()
     assert client.attempts == 0
@@ -89,8 +92,8 @@ def test_when_it_is_received(client: FakeClient, make: Any) -> None:
     assert (request.revoked(), request.acknowledged, client.attempts) == (True, True, 2)
 
 
-def test_nobody_to_ask(client: FakeClient, make: Any) -> None:
-    """Redis is away: it runs. Celery's own chores have no record."""
+def test_starts_without_flags(client: FakeClient, make: Any) -> None:
+    """A task starts if Redis is unreachable. Celery's periodic tasks have no record."""
     client.flags_of = {"t": Flags(cancel_requested=True)}
     client.away = True
     assert not make().revoked()

@@ -1,4 +1,4 @@
-"""Task types as they are announced: from signatures to JSON Schema."""
+"""Announcements of task types: JSON Schema from signatures."""
 
 import dataclasses
 import enum
@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 from celery import Celery, Task
-from task_status_worker.task_types import MAX_DOC, announcements, describe_arguments, serving
+from task_status_worker.task_types import MAX_DOC, announcements, consumer, describe_arguments
 
 
 class Color(enum.Enum):
@@ -40,16 +40,16 @@ class Line(pydantic.BaseModel):
 
 
 class Opaque:
-    """Says nothing to JSON Schema."""
+    """A class without a JSON Schema."""
 
 
 def properties(function: Any) -> dict[str, Any]:
-    """Give the properties of the arguments."""
+    """Return the properties of the arguments."""
     return dict(describe_arguments(function).arguments["properties"])
 
 
 def test_names_hints_and_defaults() -> None:
-    """One property per parameter; those without a default are required."""
+    """Each parameter becomes a property; those without a default are required."""
 
     def task(x: int, y: float = 0.5, *, when: datetime | None = None, **_: Any) -> None: ...
 
@@ -68,7 +68,7 @@ def test_names_hints_and_defaults() -> None:
 
 
 def test_positional_only_and_var_positional() -> None:
-    """The service has to know what may be given without a name."""
+    """An announcement names the parameters that may be passed by position."""
 
     def task(a: int, /, b: int, *rest: int, c: int) -> None: ...
 
@@ -80,7 +80,7 @@ def test_positional_only_and_var_positional() -> None:
 
 
 def test_any_number_of_arguments() -> None:
-    """What `*args` and `**kwargs` are hinted to be goes for each of them; without a hint they are anything."""
+    """A hint of `*args` or `**kwargs` applies to each of them; without a hint they may be anything."""
 
     def bare(*args, **kwargs) -> None: ...
 
@@ -95,7 +95,7 @@ def test_any_number_of_arguments() -> None:
 
 
 def test_a_default_of_none_may_be_given() -> None:
-    """Many write `x: int = None`; where the hint takes None already nothing is added."""
+    """`x: int = None` accepts null; a hint that accepts None already is not changed."""
 
     def task(x: int = None, y: int | None = None, z: None = None, anything=None) -> None: ...  # noqa: RUF013  # the point
 
@@ -108,7 +108,7 @@ def test_a_default_of_none_may_be_given() -> None:
 
 
 def test_a_schema_that_is_too_long_allows_anything() -> None:
-    """Every service reads it every few seconds; the names stay."""
+    """A schema above the limit is dropped, because every service reads it every few seconds; the names stay."""
     huge = enum.Enum("Huge", {f"member_{number}": f"{number}" * 100 for number in range(1_000)})
 
     def task(x: int, y: Any) -> None: ...
@@ -124,7 +124,7 @@ def test_a_schema_that_is_too_long_allows_anything() -> None:
 
 
 def test_rich_hints() -> None:
-    """Unions, literals, enums, annotated bounds, dataclasses: as msgspec describes them, self-contained."""
+    """Unions, literals, enums, annotated bounds and dataclasses get msgspec's schema, with all definitions."""
 
     def task(
         u: Union[int, str],  # noqa: UP007  # as older code writes it
@@ -143,8 +143,8 @@ def test_rich_hints() -> None:
     assert schema["$defs"]["Point"]["properties"]["x"] == {"type": "integer"}
 
 
-def test_what_says_nothing_allows_anything() -> None:
-    """No hint, a hint that cannot be resolved, and a class that is no data."""
+def test_a_hint_without_a_schema_allows_anything() -> None:
+    """A missing or unresolvable hint, or a class without a schema, allows anything."""
 
     def task(bare, gone: "NoSuchName", opaque: Opaque, known: int, text: "str") -> None: ...  # noqa: F821  # the point
 
@@ -158,7 +158,7 @@ def test_what_says_nothing_allows_anything() -> None:
 
 
 def test_a_default_that_json_cannot_hold_is_left_out() -> None:
-    """The parameter stays optional."""
+    """A parameter whose default has no JSON form stays optional."""
 
     def task(x: Any = Opaque(), color: Color = Color.RED) -> None: ...  # noqa: B008  # the point
 
@@ -169,7 +169,7 @@ def test_a_default_that_json_cannot_hold_is_left_out() -> None:
 
 
 def test_pydantic_models() -> None:
-    """Described by pydantic, also inside another hint, with what they refer to."""
+    """Pydantic describes its models, also within another hint, with their definitions."""
 
     def task(order: Order, more: list[Order] | None = None) -> None: ...
 
@@ -180,7 +180,7 @@ def test_pydantic_models() -> None:
 
 
 def test_two_classes_of_one_name() -> None:
-    """The second one is described in place, or allows anything rather than what the first one is."""
+    """The second of two classes with one name is described in place or allows anything, but never as the first."""
 
     def task(a: Point, b: Any, c: Any) -> None: ...
 
@@ -193,7 +193,7 @@ def test_two_classes_of_one_name() -> None:
 
 
 def test_one_class_as_two_libraries_see_it() -> None:
-    """A dataclass by itself, and within a pydantic model: neither hides the other."""
+    """A dataclass alone and the same one within a pydantic model are both described."""
 
     class Path(pydantic.BaseModel):
         points: list[Point]
@@ -208,7 +208,7 @@ def test_one_class_as_two_libraries_see_it() -> None:
 
 @pytest.fixture
 def app() -> Celery:
-    """Give an app with one task of each kind."""
+    """Return an app with one task of each kind."""
     app = Celery(set_as_current=False, broker="memory://")
     app.conf.task_routes = {"bound": "special"}
 
@@ -238,7 +238,7 @@ def app() -> Celery:
 
 
 def test_announcements(app: Celery) -> None:
-    """Every kind of task is described by what its author wrote; Celery's own are not."""
+    """Every kind of task is announced by the function of its author; Celery's own tasks are not."""
     announced = {name: msgspec.json.decode(value) for name, value in announcements(app, now=7).items()}
 
     assert set(announced) == {"bound", "retrying", "validated", "by-class"}
@@ -259,7 +259,7 @@ def test_announcements(app: Celery) -> None:
 
 
 def test_a_router_that_raises_leaves_the_default_queue(app: Celery) -> None:
-    """An announcement is not the place to fail for it."""
+    """A router that raises does not prevent an announcement."""
 
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError
@@ -271,24 +271,24 @@ def test_a_router_that_raises_leaves_the_default_queue(app: Celery) -> None:
 
 
 def test_one_that_cannot_be_described_does_not_hide_the_others(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
-    """A task whose body has no signature is left out, and said to be."""
+    """A task whose body has no signature is skipped and logged."""
     app.tasks["bound"].run = 7
     assert set(announcements(app, now=7)) == {"retrying", "validated", "by-class"}
-    assert "cannot announce the task type bound" in caplog.text
+    assert "Cannot announce the task type bound" in caplog.text
 
 
 def test_a_long_docstring_is_cut(app: Celery) -> None:
-    """It is for people to read."""
+    """A docstring above the limit is shortened, because it is for people."""
     app.tasks["bound"].run.__func__.__doc__ = "long " * 10_000
     assert len(msgspec.json.decode(announcements(app, now=7)["bound"])["doc"]) == MAX_DOC
 
 
-def test_what_a_worker_serves(app: Celery) -> None:
-    """The types that it knows, and the queues that it reads, as they are at the time."""
-    assert msgspec.json.decode(serving(app, now=7)) == {
+def test_announces_a_consumer(app: Celery) -> None:
+    """A consumer announces the task types that it knows and the queues that it reads at that time."""
+    assert msgspec.json.decode(consumer(app, now=7)) == {
         "task_types": ["bound", "by-class", "retrying", "validated"],
         "queues": ["celery"],
         "announced_at": 7,
     }
     app.amqp.queues.select("special")
-    assert msgspec.json.decode(serving(app, now=7))["queues"] == ["special"]
+    assert msgspec.json.decode(consumer(app, now=7))["queues"] == ["special"]

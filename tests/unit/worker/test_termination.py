@@ -1,4 +1,4 @@
-"""Who is terminated: what runs here, and whose cancel says so; where the pool can do it."""
+"""Termination of executions whose cancel requests it, on pools that can terminate."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +9,11 @@ from celery.concurrency.gevent import TaskPool as GeventPool
 from celery.concurrency.solo import TaskPool as SoloPool
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker import state
+from support.record_client import FakeClient
 from task_status_worker.recorder import Flags
 from task_status_worker.termination import terminate_canceled
 
-from .conftest import FakeClient, recorder_of
+from .conftest import recorder_of
 
 TO_BE_TERMINATED = Flags(cancel_requested=True, terminate=True)
 
@@ -37,7 +38,7 @@ class SomeRequest:
 
 
 class SomeConsumer:
-    """A consumer, whose main loop runs when the test says so."""
+    """A consumer whose main loop runs when the test calls it."""
 
     def __init__(self, pool: BasePool) -> None:
         self.pool = pool
@@ -53,7 +54,7 @@ class SomeConsumer:
 
 @pytest.fixture
 def active() -> Iterator[Callable[..., list[str]]]:
-    """Give what makes tasks active; it gives the list of those that are terminated."""
+    """Return a function that makes tasks active and returns the list of terminated ones."""
     terminated: list[str] = []
     requests: list[Any] = []
 
@@ -67,8 +68,8 @@ def active() -> Iterator[Callable[..., list[str]]]:
     state.reset_state()
 
 
-def test_who_is_terminated(client: FakeClient, active: Callable[..., list[str]]) -> None:
-    """Neither what is only canceled nor what has ended; by the main loop, once it gets there."""
+def test_terminates_executions_whose_cancel_requests_it(client: FakeClient, active: Callable[..., list[str]]) -> None:
+    """Only an unfinished task whose cancel requests termination is terminated, by the main loop."""
     terminated = active("free", "canceled", "killed", "ended")
     client.flags_of = {
         "canceled": Flags(cancel_requested=True),
@@ -82,8 +83,8 @@ def test_who_is_terminated(client: FakeClient, active: Callable[..., list[str]])
     assert terminated == ["killed"]
 
 
-def test_what_ends_meanwhile_is_let_be(client: FakeClient, active: Callable[..., list[str]]) -> None:
-    """Its process may run another task by now."""
+def test_does_not_terminate_an_ended_task(client: FakeClient, active: Callable[..., list[str]]) -> None:
+    """A task that has ended meanwhile is not terminated, because its process may execute another task."""
     terminated = active("killed")
     client.flags_of = {"killed": TO_BE_TERMINATED}
     consumer = SomeConsumer(SomePool())
@@ -96,7 +97,7 @@ def test_what_ends_meanwhile_is_let_be(client: FakeClient, active: Callable[...,
 def test_one_that_cannot_be_terminated_does_not_end_the_worker(
     client: FakeClient, active: Callable[..., list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever is raised in the main loop would."""
+    """An error of the termination is logged; in the main loop it would end the worker."""
     terminated = active("broken", "killed")
     client.flags_of = {"broken": TO_BE_TERMINATED, "killed": TO_BE_TERMINATED}
     consumer = SomeConsumer(SomePool())
@@ -107,10 +108,10 @@ def test_one_that_cannot_be_terminated_does_not_end_the_worker(
 
 
 @pytest.mark.parametrize(("away", "task_ids"), [(True, ["killed"]), (False, [])])
-def test_nothing_to_go_by(
+def test_terminates_nothing_without_flags(
     client: FakeClient, active: Callable[..., list[str]], away: bool, task_ids: list[str]
 ) -> None:
-    """Redis is away, or nothing runs: then it is not even asked."""
+    """Nothing is terminated if Redis is unreachable, and nothing is read if no task is active."""
     active(*task_ids)
     client.flags_of, client.away = {"killed": TO_BE_TERMINATED}, away
     consumer = SomeConsumer(SomePool())
@@ -121,8 +122,10 @@ def test_nothing_to_go_by(
 @pytest.mark.parametrize(
     ("pool", "can"), [(SoloPool, False), (ThreadPool, False), (GeventPool, True), (SomePool, True)]
 )
-def test_pools(client: FakeClient, active: Callable[..., list[str]], pool: type[BasePool], can: bool) -> None:
-    """Those that cannot terminate are not asked to; their tasks learn of a cancel by `report`."""
+def test_does_not_call_a_pool_that_cannot_terminate(
+    client: FakeClient, active: Callable[..., list[str]], pool: type[BasePool], can: bool
+) -> None:
+    """A pool that cannot terminate is not called; its tasks learn of a cancel by `report`."""
     active("killed")
     client.flags_of = {"killed": TO_BE_TERMINATED}
     consumer = SomeConsumer(pool(limit=1))

@@ -1,25 +1,35 @@
-"""How a record is kept in Redis: a note as a call of the script that writes it, and a hash as a record.
+"""Packs a note into arguments of the script that writes records, and unpacks the hash of a record. Pure.
 
-Pure, as what it packs is (record.py). `NOTE_SCRIPT` is the only writer of a record.
+`NOTE_SCRIPT` is the only writer of records.
 """
 
 import importlib.resources
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, RecordedFailure, Refusal
+from task_status_worker.record.keys import KeyNames, Keys, Retention
+from task_status_worker.record.model import (
+    FINAL_FACTS,
+    RANKS,
+    Denial,
+    Fact,
+    Note,
+    Noted,
+    Record,
+    RecordedFailure,
+    StartRequest,
+)
 
 #: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
 NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")
 
-#: the most bytes that one packed field (progress, failure) may take in a record
+#: limit of one packed field in bytes; a larger field, such as progress, is not stored
 MAX_FIELD_BYTES: Final = 16_384
 
-#: the time that a fact stamps, by the Redis clock
+#: the field that takes the time of a fact, by the Redis clock
 _STAMPS: Final[Mapping[Fact, str]] = {
     Fact.SUBMITTED: "submitted_at",
     Fact.RECEIVED: "received_at",
@@ -29,6 +39,8 @@ _STAMPS: Final[Mapping[Fact, str]] = {
     Fact.REVOKED: "finished_at",
     Fact.FINISHED: "finished_at",
 }
+
+_encode_head: Final = msgspec.json.Encoder().encode
 
 _DESCRIBES: Final = (
     "name",
@@ -43,7 +55,7 @@ _DESCRIBES: Final = (
     "cancel_requested",
     "terminate",
 )
-#: of these only true is written: whoever does not ask for it does not take it back
+#: only True is written: a note without a cancel does not take one back
 _ONLY_TRUE: Final = frozenset({"cancel_requested", "terminate"})
 _HOLDS_NOW: Final = (
     "send_unconfirmed",
@@ -58,42 +70,67 @@ _HOLDS_NOW: Final = (
 )
 
 
-def note_call(
-    note: Note, *, keys: Keys, retention: Retention, age_seconds: float = 0.0
-) -> tuple[list[str], list[str | int | bytes]]:
-    """Give KEYS and ARGV with which `NOTE_SCRIPT` writes a note that was taken `age_seconds` ago."""
+class NoteHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The first argument of `NOTE_SCRIPT`, as JSON: everything but the fields of the record."""
+
+    id: str
+    fact: str
+    rank: int
+    is_final: bool
+    generation: int
+    attempt: int
+    run: str
+    #: the field that takes the time of the note; empty if there is none
+    stamp: str
+    age_ms: int
+    #: since the epoch; 0 means at once
+    scheduled_ms: int
+    record_seconds: int
+    known_seconds: int
+    #: how many of the fields describe the task; the others hold for its present attempt
+    describes_count: int
+    names: KeyNames
+    start: StartRequest | None = None
+
+
+class NoteCall(NamedTuple):
+    """The arguments of `NOTE_SCRIPT`."""
+
+    keys: list[str]
+    #: the head, then a name and a value of each field
+    args: list[str | bytes]
+
+
+def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: float = 0.0) -> NoteCall:
+    """Return the arguments with which `NOTE_SCRIPT` writes a note that is `age_seconds` old."""
     describes = _packed_fields(note, _DESCRIBES)
     holds_now = _packed_fields(note, _HOLDS_NOW)
-    return (
-        [keys.record(note.task_id), keys.known(note.task_id), f"{keys.index}expiry"],
-        [
-            note.fact or "",
-            RANKS[note.fact] if note.fact else -1,
-            int(note.fact in FINAL_FACTS),
-            note.generation,
-            note.attempt,
-            note.run or "",
-            _STAMPS.get(note.fact, "") if note.fact else "",
-            max(0, round(age_seconds * 1000)),
-            _pack_value(note.scheduled_for) if note.scheduled_for else 0,
-            retention.record_seconds,
-            retention.known_seconds,
-            note.task_id,
-            keys.record(""),
-            keys.index,
-            int(note.asks is not None),
-            int(note.asks is not None and note.asks.redelivered),
-            note.asks.delivery_limit if note.asks else 0,
-            len(describes),
-            *describes,
-            *holds_now,
-        ],
+    head = NoteHead(
+        id=note.task_id,
+        fact=note.fact or "",
+        rank=RANKS[note.fact] if note.fact else -1,
+        is_final=note.fact in FINAL_FACTS,
+        generation=note.generation,
+        attempt=note.attempt,
+        run=note.run or "",
+        stamp=_STAMPS.get(note.fact, "") if note.fact else "",
+        age_ms=max(0, round(age_seconds * 1000)),
+        scheduled_ms=_milliseconds(note.scheduled_for) if note.scheduled_for else 0,
+        record_seconds=retention.record_seconds,
+        known_seconds=retention.known_seconds,
+        describes_count=len(describes) // 2,
+        names=keys.names,
+        start=note.start_request,
+    )
+    return NoteCall(
+        [keys.record(note.task_id), keys.known(note.task_id), keys.index_by_expiry],
+        [_encode_head(head), *describes, *holds_now],
     )
 
 
-def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | int | bytes]:
-    """List names and packed values, one after the other, of the fields that the note carries."""
-    fields: list[str | int | bytes] = []
+def _packed_fields(note: Note, names: tuple[str, ...]) -> list[str | bytes]:
+    """Return the names and packed values, in turn, of the fields that the note has."""
+    fields: list[str | bytes] = []
     for name in names:
         value = getattr(note, name)
         if value is None or (name in _ONLY_TRUE and not value):
@@ -110,42 +147,46 @@ def _pack_value(value: Any) -> bytes:
     if isinstance(value, str):
         return value.encode("utf-8", "replace")
     if isinstance(value, datetime):
-        return str(round(value.timestamp() * 1000)).encode()
+        return str(_milliseconds(value)).encode()
     return _pack_json(value)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def _pack_json(value: Any) -> bytes:
     try:
         return msgspec.json.encode(value, enc_hook=shown)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        # A progress that JSON cannot hold is Celery's to refuse, not ours to fail on.
+        # Celery's serializer decides whether such a value is an error; the record must not make the task fail.
         return b"null"
 
 
 def shown(value: object) -> str:
-    """Give the text of anything; its own code, which gives it, may raise what it likes."""
+    """Return the text of any value, or a placeholder if its `__str__` raises."""
     try:
         return str(value)
-    except Exception:  # noqa: BLE001  # see above
+    except Exception:  # noqa: BLE001  # `__str__` is code of the user
         return f"<{type(value).__name__} that cannot be shown>"
 
 
 def unpack_answer(answer: Sequence[Any]) -> Noted:
-    """Read the answer of the script as redis-py gives it."""
-    advanced, seq, cancel_requested, final, terminate, refusal, noted_ms = answer
+    """Read the answer of `NOTE_SCRIPT`, as redis-py returns it."""
+    advanced, seq, cancel_requested, final, terminate, denial, noted_ms = answer
     return Noted(
         advanced=bool(advanced),
         seq=seq,
         cancel_requested=bool(cancel_requested),
         terminate=bool(terminate),
         final=bool(final),
-        refusal=Refusal(_text(refusal)) if refusal else None,
+        denial=Denial(_text(denial)) if denial else None,
         at=_time_of_ms(noted_ms),
     )
 
 
 def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
-    """Read a record's hash; None if it is empty. Total: fields that cannot be read keep their default."""
+    """Read the hash of a record; None if it is empty. Never raises: an unreadable field keeps its default."""
     if not stored:
         return None
     values: dict[str, Any] = {}
@@ -161,7 +202,7 @@ def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
 
 
 def unpack_seconds(packed: bytes | None) -> float | None:
-    """Read one time of a record, in seconds since the epoch; None if there is none, or none that can be read."""
+    """Read one time of a record, in seconds since the epoch; None if it is missing or unreadable."""
     return int(packed[:15]) / 1_000 if packed is not None and packed.isdigit() else None
 
 
@@ -234,5 +275,5 @@ _READ: Final[Mapping[str, Callable[[bytes], Any]]] = {
     "finished_at": _time,
 }
 
-#: encoded once: every status is unpacked by these
+#: with encoded names, because every status is unpacked with these
 _READERS: Final = tuple((name.encode(), name, read) for name, read in _READ.items())

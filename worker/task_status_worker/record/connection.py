@@ -1,4 +1,4 @@
-"""Turn a URL, as Celery or redis-py writes it, into a Redis client that gives up soon. Both sides connect by it."""
+"""Redis clients with short timeouts, from URLs in the format of Celery or redis-py. Kit and service use them."""
 
 import re
 from typing import Any, Final
@@ -9,14 +9,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-#: Celery writes `package:Backend+redis://` for a backend class of one's own, and `redis+socket://` for a Unix socket
+#: Celery writes `package:Backend+redis://` for a custom backend class, and `redis+socket://` for a Unix socket
 _SCHEME: Final = re.compile(r"(?:[^/]*\+)?(redis|rediss|unix|socket|sentinel)://", re.IGNORECASE)
 
 _SENTINEL_PORT: Final = 26_379
 
 
 def is_redis_url(url: str) -> bool:
-    """Say whether a Celery broker or backend URL is one that `connect` can use."""
+    """Return whether `connect` supports a Celery broker or backend URL."""
     return _SCHEME.match(url) is not None
 
 
@@ -28,13 +28,13 @@ def connect(
     max_connections: int | None = None,
     sentinel_master: str | None = None,
 ) -> redis.Redis:
-    """Make a client; nothing is opened until it is used. Settings in the URL's query come first.
+    """Return a client that connects on first use. Settings in the URL's query take precedence.
 
-    Connecting, one command, and waiting for one of `max_connections` may each take `timeout_seconds`. `redis.Redis`
-    retries ten times unless told otherwise, which takes a minute against a Redis that is stalled.
+    `timeout_seconds` limits connecting, each command, and waiting for one of `max_connections`. redis-py retries ten
+    times by default, which takes a minute with a stalled Redis.
 
     Raises:
-        ValueError: it is no Redis URL, or one of Sentinel without the name of a master.
+        ValueError: it is no Redis URL, or a Sentinel URL without the name of a master.
     """
     found = _SCHEME.match(url)
     if found is None:
@@ -57,8 +57,8 @@ def connect(
 
 
 def _as_redis_py_writes(url: str) -> str:
-    """Turn the query settings that Celery names in its own way into redis-py's."""
-    # Not by urlunsplit, which drops the slashes of a Unix socket.
+    """Rename the query settings of Celery to those of redis-py."""
+    # Not with urlunsplit, which drops the slashes of a Unix socket.
     address, _, given = url.partition("?")
     query = dict(parse_qsl(given))
     if "virtual_host" in query:
@@ -69,9 +69,11 @@ def _as_redis_py_writes(url: str) -> str:
 
 
 def _connect_by_sentinel(rest: str, master: str | None, options: dict[str, Any]) -> redis.Redis:
-    """Find the master as Celery writes it: `sentinel://host:port/db;sentinel://host:port/db` and a master's name."""
+    """Connect to the master of a URL in Celery's format, `sentinel://host:port/db;sentinel://host:port/db`."""
     if not master:
-        raise ValueError("a sentinel:// URL needs the name of a master, as Celery has it in the option master_name")
+        raise ValueError(
+            "a sentinel:// URL needs the name of a master: set master_name in result_backend_transport_options"
+        )
     nodes = [urlsplit(f"sentinel://{node.split('://')[-1]}") for node in rest.split(";")]
     sentinel = Sentinel(
         [(node.hostname or "localhost", node.port or _SENTINEL_PORT) for node in nodes],  # type: ignore[no-untyped-call]  # redis-py

@@ -1,6 +1,6 @@
-"""The record: our facts about one task, kept beside Celery's meta; how it is kept in Redis is in codec.py.
+"""The record: our facts about one task, kept beside Celery's meta. codec.py packs it for Redis.
 
-Pure: the facts, their order, and the nouns made of them. Both sides import it, so they agree on every name.
+Pure. Kit and service both import it, so they agree on every name.
 """
 
 import enum
@@ -12,7 +12,7 @@ import msgspec
 
 
 class Fact(enum.StrEnum):
-    """Name what happened to a task, as the API or a worker saw it."""
+    """An event in the life of a task, seen by the API or a worker."""
 
     #: the API accepted it; its message is about to be sent
     SUBMITTED = "SUBMITTED"
@@ -20,21 +20,21 @@ class Fact(enum.StrEnum):
     REQUEUED = "REQUEUED"
     #: a worker holds its message and has not started it
     RECEIVED = "RECEIVED"
-    #: a worker runs it
+    #: a worker executes it
     STARTED = "STARTED"
     #: an attempt ended and another one will follow
     RETRYING = "RETRYING"
-    #: refused without requeue: nobody will run it
+    #: rejected without requeue: no worker will execute it
     REJECTED = "REJECTED"
-    #: ended with Celery's `Ignore`: Celery stores nothing more, `outcome` is what the task stored itself
+    #: ended with Celery's `Ignore`: Celery stores nothing more, `outcome` is the last state that the task stored
     IGNORED = "IGNORED"
     #: canceled, or expired before it started
     REVOKED = "REVOKED"
-    #: ended; `outcome` is the Celery state it ended in
+    #: ended; `outcome` is its final Celery state
     FINISHED = "FINISHED"
 
 
-#: order of the facts of one attempt; equal or higher replaces lower
+#: order of the facts of one attempt; a fact replaces those of equal or lower rank
 RANKS: Final[Mapping[Fact, int]] = {
     Fact.SUBMITTED: 0,
     Fact.REQUEUED: 1,
@@ -47,34 +47,34 @@ RANKS: Final[Mapping[Fact, int]] = {
     Fact.FINISHED: 5,
 }
 
-#: nothing may follow these
+#: no other fact may follow these
 FINAL_FACTS: Final = frozenset({Fact.REJECTED, Fact.IGNORED, Fact.REVOKED, Fact.FINISHED})
 
 
-class Refusal(enum.StrEnum):
-    """Say why a run may not start."""
+class Denial(enum.StrEnum):
+    """Why the start of an execution is denied."""
 
     #: the task has ended
     ENDED = "ENDED"
     #: a cancel is recorded
     CANCELED = "CANCELED"
-    #: its message is a copy: another run has started this attempt, or a later one
-    COPY = "COPY"
-    #: its message was delivered again, and this attempt was started as often as it may be
+    #: a duplicate delivery: another execution has started this attempt, or a later one
+    DUPLICATE = "DUPLICATE"
+    #: the message was redelivered, and this attempt has reached its limit of starts
     DELIVERY_LIMIT = "DELIVERY_LIMIT"
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask, with STARTED, whether a run may start; what is refused is not written."""
+    """A request for permission to start, sent with STARTED; a denied start is not written."""
 
-    #: the broker says that it has delivered this message before
+    #: the broker reports that it has delivered this message before
     redelivered: bool = False
-    #: how often an attempt may be started before one that was delivered again is refused; 0: any number
+    #: starts of one attempt after which a redelivered message is denied; 0 means unlimited
     delivery_limit: int = 0
 
 
 class RecordedFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Keep what an attempt died of, for tasks whose meta does not or no longer says it."""
+    """The failure of an attempt, for tasks whose meta is missing, expired or incomplete."""
 
     type: str | None = None
     module: str | None = None
@@ -84,10 +84,10 @@ class RecordedFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """Carry one fact about one task from the one who saw it to `NOTE_SCRIPT`.
+    """One fact about one task, on its way to `NOTE_SCRIPT`.
 
-    A note without a fact only reports progress. `generation` counts `replace`, `attempt` counts retries, `run` is a
-    token of one execution, so that a note that is written twice is counted once.
+    A note without a fact reports progress or requests a cancel. `generation` counts `replace`, `attempt` counts
+    retries. `run` is the token of one execution, so that a note that is written twice is counted once.
     """
 
     task_id: str
@@ -95,12 +95,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     attempt: int = 0
     run: str | None = None
-    #: without it a STARTED tells that the run has begun, which cannot be refused
-    asks: StartRequest | None = None
+    #: None reports with STARTED that the execution has begun, which cannot be denied
+    start_request: StartRequest | None = None
 
-    # What describes the task: also a note that comes late fills in what is missing.
+    # Descriptions of the task: even a late note adds those that are missing.
     name: str | None = None
-    #: whose it is: the name of the key that has submitted it
+    #: the name of the API key that submitted it
     owner: str | None = None
     queue: str | None = None
     labels: Mapping[str, str] | None = None
@@ -109,18 +109,18 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     group_id: str | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
-    #: a cancel was asked for; only true is written, and nothing takes it back
+    #: a cancel is requested; only True is written, and nothing takes it back
     cancel_requested: bool | None = None
-    #: ... and a run that does not stop by itself is to be killed; as above
+    #: the cancel must also kill a running execution; only True is written, as above
     terminate: bool | None = None
 
-    # What holds now: only a note that advances the record writes it.
+    # The present attempt: only a note that advances the record writes these.
     #: the message may or may not have reached the broker; a later send of the same id may be confirmed
     send_unconfirmed: bool | None = None
     worker: str | None = None
-    #: which worker instance runs it
+    #: the worker instance that executes it
     instance: str | None = None
-    #: the Celery state in which the task ended, or which it stored itself before `Ignore`
+    #: the final Celery state, or the last one that the task stored itself before `Ignore`
     outcome: str | None = None
     #: whether Celery was to store the return value (not for `ignore_result`)
     result_stored: bool | None = None
@@ -128,31 +128,31 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     progress: Any = None
     failure: RecordedFailure | None = None
     next_retry_at: datetime | None = None
-    #: the next attempt has other arguments than the task was submitted with
+    #: the next attempt has other arguments than the submission
     call_changed: bool | None = None
 
 
 class Noted(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what the record holds after a note: the answer of `NOTE_SCRIPT`."""
+    """The state of a record after a note: the answer of `NOTE_SCRIPT`."""
 
-    #: the note is the latest word about the task
+    #: the note has advanced the record
     advanced: bool
     seq: int
     cancel_requested: bool
-    #: whether the cancel is to kill a run
+    #: the cancel must kill a running execution
     terminate: bool
     #: the task has ended, by this note or before it
     final: bool
-    #: why the run that asked may not start; None if it may
-    refusal: Refusal | None
+    #: why the requested start is denied; None if it is not
+    denial: Denial | None
     #: by the Redis clock
     at: datetime
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what is known about one task besides Celery's meta. Times are aware, UTC, by the Redis clock."""
+    """The recorded facts about one task. Times are aware, in UTC, by the Redis clock."""
 
-    #: the last fact; None when only progress was ever written
+    #: the last fact; None if only notes without a fact were written
     fact: Fact | None = None
     #: counts every write; never decreases
     seq: int = 0
@@ -162,18 +162,18 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     #: how often a worker started it
     executions: int = 0
-    #: how often this attempt was started since it was last put back into its queue on purpose
+    #: starts of this attempt since it was last requeued
     starts: int = 0
     #: how often it was put back into its queue
     requeues: int = 0
-    #: notes that came after the end and changed nothing
+    #: facts that came after the end and changed nothing
     late: int = 0
     final: bool = False
     cancel_requested: bool = False
-    #: the cancel is to kill a run that does not stop by itself
+    #: the cancel must also kill a running execution
     terminate: bool = False
     send_unconfirmed: bool = False
-    #: the last attempt was to have other arguments than the task was submitted with
+    #: the last attempt has other arguments than the submission
     call_changed: bool = False
     outcome: str | None = None
     result_stored: bool = True

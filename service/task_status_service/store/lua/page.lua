@@ -1,12 +1,12 @@
 -- Read one page of the index, newest first: by time descending, then by id descending. Writes nothing.
--- Returns {time and id of the last task that was looked at, or two empty texts after the last of all, ids}.
+-- Returns {time and id of the last task read, both empty at the end of the index, ids}.
 -- KEYS: sorted sets by state, each task in one of them, then the one by name if there is one.
--- ARGV: JSON of what is wanted (index.py), and what every key of a record begins with.
+-- ARGV: JSON (index.py, PageQuery).
 --
--- Rule 1: the cost is bounded, whatever is stored: at most `limit` tasks are given and `look_at` looked at.
--- Rule 2: the position is a time and an id, so a task that has moved to another set or has gone does not matter.
+-- Rule 1: the cost is bounded whatever is stored: at most `limit` tasks are returned and `look_at` read.
+-- Rule 2: the cursor position is a time and an id, so a task that changes its state or is deleted does not break it.
 
-local want, records = cjson.decode(ARGV[1]), ARGV[2]
+local want = cjson.decode(ARGV[1])
 local CHUNK = 50
 
 -- Lua's own comparison depends on the locale; that of sorted sets does not.
@@ -21,7 +21,7 @@ end
 local function first_rank(key)
   local rank = want.before and redis.call('ZCOUNT', key, want.before, '+inf') or 0
   if not want.at then return rank end
-  -- Of the tasks of the same millisecond those with a lower id follow; found by halving, for there may be many.
+  -- Tasks of the same millisecond follow if their id is lower. A binary search, because there may be many.
   local low = redis.call('ZCOUNT', key, '(' .. want.at, '+inf')
   local high = low + redis.call('ZCOUNT', key, want.at, want.at)
   while low < high do
@@ -37,7 +37,7 @@ local function size(keys)
   return sum
 end
 
--- By state and by name: the smaller index is read, and the record asked for the other.
+-- By state and by name: read the smaller index, and check the other condition in each record.
 local keys, by_name = KEYS, nil
 if want.name then
   by_name = table.remove(keys)
@@ -54,7 +54,7 @@ for _, state in ipairs(want.states or {}) do is_wanted[state] = true end
 local function fits(id)
   if not looks_at_records then return true end
   -- A key of another type holds no record.
-  local record = redis.pcall('HMGET', records .. id, 'name', 'indexed_as', 'labels')
+  local record = redis.pcall('HMGET', want.records .. id, 'name', 'indexed_as', 'labels')
   if looks_at_name and record[1] ~= want.name then return false end
   if looks_at_state and not is_wanted[record[2]] then return false end
   if want.labels then

@@ -1,4 +1,4 @@
-"""The record's one writer on a real Redis: a record only advances, whatever comes in whatever order."""
+"""The script that writes records, on a real Redis: a record only advances, in any order of notes."""
 
 import itertools
 import random
@@ -17,9 +17,9 @@ from support.servers import RedisServer
 from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
 from task_status_worker.record.codec import unpack as unpack_record
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import FINAL_FACTS, RANKS, Fact, Note, Noted, Record, Refusal, StartRequest
+from task_status_worker.record.model import FINAL_FACTS, RANKS, Denial, Fact, Note, Noted, Record, StartRequest
 
-#: what differs from run to run
+#: fields that differ from run to run
 TIMES = tuple(
     f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress", "indexed")
 )
@@ -61,13 +61,13 @@ class Store:
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[Store]:
-    """Give an empty database."""
+    """Return an empty store."""
     with redis.Redis.from_url(redis_url) as client:
         yield Store(client)
 
 
 def test_a_task_from_submission_to_result(store: Store) -> None:
-    """Every fact stamps its time by Redis's clock, and the last one stands."""
+    """Every fact stores its time by the Redis clock, and the last fact is kept."""
     before = store.now
     store.note(Fact.SUBMITTED, name="demo.add", queue="celery", labels={"a": "b"})
     store.note(Fact.RECEIVED)
@@ -86,7 +86,7 @@ def test_a_task_from_submission_to_result(store: Store) -> None:
 
 
 def test_a_late_submission_fills_in_what_is_missing(store: Store) -> None:
-    """A worker may be faster than the API's own note: then that only adds what nobody knew."""
+    """A worker can be faster than the API's own note, which then only adds missing fields."""
     store.note(Fact.STARTED, run="1", name="from-the-worker")
     answer = store.note(Fact.SUBMITTED, name="from-the-api", labels={"a": "b"})
 
@@ -98,7 +98,7 @@ def test_a_late_submission_fills_in_what_is_missing(store: Store) -> None:
 @pytest.mark.parametrize("end", sorted(FINAL_FACTS))
 @pytest.mark.parametrize("later", [*Fact, None])
 def test_nothing_follows_the_end(store: Store, end: Fact, later: Fact | None) -> None:
-    """After a final fact only counters move, and what comes late is counted."""
+    """After a final fact only counters change, and late facts are counted."""
     store.note(Fact.STARTED, run="1")
     store.note(end, run="1", outcome="SUCCESS")
     before = msgspec.structs.replace(store.record, seq=0, executions=0, late=0)
@@ -112,7 +112,7 @@ def test_nothing_follows_the_end(store: Store, end: Fact, later: Fact | None) ->
 
 
 def test_a_run_is_counted_once(store: Store) -> None:
-    """A note that is written twice, as after a timeout, is one execution; another run is another one."""
+    """A note that is written twice, as after a timeout, is one execution; another token is another execution."""
     for _ in range(3):
         store.note(Fact.STARTED, run="1")
     assert store.record.executions == 1
@@ -122,7 +122,7 @@ def test_a_run_is_counted_once(store: Store) -> None:
 
 
 def test_a_start_that_is_written_again_does_not_undo_progress(store: Store) -> None:
-    """The second copy of a run's start is no news."""
+    """A repeated start of the same execution keeps its progress."""
     store.note(Fact.STARTED, run="1")
     store.note(None, run="1", progress={"done": 5})
     store.note(Fact.STARTED, run="1")
@@ -130,7 +130,7 @@ def test_a_start_that_is_written_again_does_not_undo_progress(store: Store) -> N
 
 
 def test_requeued_goes_back_on_purpose(store: Store) -> None:
-    """A rejected task waits again, and its second run advances the same attempt."""
+    """A requeued task is queued again, and its second execution advances the same attempt."""
     store.note(Fact.RECEIVED)
     store.note(Fact.STARTED, run="1")
     assert store.note(Fact.REQUEUED, run="1").advanced
@@ -143,7 +143,7 @@ def test_requeued_goes_back_on_purpose(store: Store) -> None:
 
 
 def test_requeued_of_a_run_that_is_over_is_late(store: Store) -> None:
-    """The next run may have started before the note of the one before arrives."""
+    """A late REQUEUED does not move back the next execution, which may have started already."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2")
     assert not store.note(Fact.REQUEUED, run="1").advanced
@@ -152,7 +152,7 @@ def test_requeued_of_a_run_that_is_over_is_late(store: Store) -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("requeued", "received", "started"))))
 def test_replace_is_a_new_generation(store: Store, order: tuple[str, ...]) -> None:
-    """The replacement counts from its own message on, and the note of the replaced run never puts it back."""
+    """The replacement starts a new generation, in any order of its notes and those of the replaced execution."""
     notes = {
         "requeued": Note(task_id="t", fact=Fact.REQUEUED, generation=1),
         "received": Note(task_id="t", fact=Fact.RECEIVED, generation=1),
@@ -168,7 +168,7 @@ def test_replace_is_a_new_generation(store: Store, order: tuple[str, ...]) -> No
 
 
 def test_a_retry_starts_afresh(store: Store) -> None:
-    """What the attempt before died of, and its progress, do not hold for the next."""
+    """The failure and the progress of an attempt are deleted when the next one starts."""
     store.note(Fact.STARTED, run="1")
     at = store.now + timedelta(seconds=60)
     store.note(Fact.RETRYING, run="1", next_retry_at=at, progress={"done": 1}, outcome="X")
@@ -178,11 +178,11 @@ def test_a_retry_starts_afresh(store: Store) -> None:
     store.note(Fact.STARTED, run="2", attempt=1)
     record = store.record
     assert (record.attempt, record.next_retry_at, record.progress, record.outcome) == (1, None, None, None)
-    assert not store.note(Fact.FINISHED, run="1").advanced, "the attempt before has no say any more"
+    assert not store.note(Fact.FINISHED, run="1").advanced, "an earlier attempt no longer changes the record"
 
 
 def test_a_cancel_is_recorded(store: Store) -> None:
-    """Whichever attempt is running, by a note without a fact; who notes anything later learns of it."""
+    """A cancel is recorded for every attempt, and the answer to each later note says so."""
     store.note(Fact.STARTED, run="1", attempt=2)
     before = store.record
     answer = store.note(None, cancel_requested=True)
@@ -200,7 +200,7 @@ def test_a_cancel_is_recorded(store: Store) -> None:
 
 
 def test_a_cancel_moves_the_time_of_the_last_change(store: Store) -> None:
-    """Once: the second one changes nothing."""
+    """Only the first cancel changes the time of the last change."""
     store.note(Fact.STARTED, attempt=1, age_seconds=30)
     store.note(None, cancel_requested=True, age_seconds=10)
     updated_at = store.record.updated_at
@@ -211,7 +211,7 @@ def test_a_cancel_moves_the_time_of_the_last_change(store: Store) -> None:
 
 
 def test_a_cancel_after_the_end_changes_nothing(store: Store) -> None:
-    """And who asks for it is told that the task has ended."""
+    """A cancel of an ended task changes nothing, and its answer says that the task has ended."""
     store.note(Fact.FINISHED, outcome="SUCCESS")
     before = msgspec.structs.replace(store.record, seq=0)
     answer = store.note(None, cancel_requested=True, terminate=True)
@@ -219,82 +219,86 @@ def test_a_cancel_after_the_end_changes_nothing(store: Store) -> None:
     assert msgspec.structs.replace(store.record, seq=0) == before
 
 
-ASKS = StartRequest()
-ASKS_AGAIN = StartRequest(redelivered=True)
+FIRST_DELIVERY = StartRequest()
+REDELIVERED = StartRequest(redelivered=True)
 
 
-def test_who_may_start_is_written_as_started(store: Store) -> None:
-    """Asking and telling are one."""
+def test_an_allowed_start_is_written(store: Store) -> None:
+    """An allowed start request is written as the start."""
     store.note(Fact.RECEIVED)
-    answer = store.note(Fact.STARTED, run="1", asks=ASKS, instance="w@h/1")
-    assert (answer.refusal, answer.advanced) == (None, True)
+    answer = store.note(Fact.STARTED, run="1", start_request=FIRST_DELIVERY, instance="w@h/1")
+    assert (answer.denial, answer.advanced) == (None, True)
     record = store.record
     assert (record.fact, record.executions, record.starts, record.instance) == (Fact.STARTED, 1, 1, "w@h/1")
 
 
 @pytest.mark.parametrize(
-    ("end", "refusal", "late"),
+    ("end", "denial", "late"),
     [
-        (Note(task_id="t", fact=Fact.FINISHED, outcome="FAILURE"), Refusal.ENDED, 1),
-        (Note(task_id="t", cancel_requested=True), Refusal.CANCELED, 0),
+        (Note(task_id="t", fact=Fact.FINISHED, outcome="FAILURE"), Denial.ENDED, 1),
+        (Note(task_id="t", cancel_requested=True), Denial.CANCELED, 0),
     ],
 )
 @pytest.mark.parametrize("redelivered", [True, False])
-def test_what_is_over_is_not_started(store: Store, end: Note, refusal: Refusal, late: int, redelivered: bool) -> None:
-    """Neither after its end nor after a cancel, in no attempt; and it does not count as started."""
+def test_an_ended_or_canceled_task_is_not_started(
+    store: Store, end: Note, denial: Denial, late: int, redelivered: bool
+) -> None:
+    """An ended or canceled task is not started in any attempt, and no start is counted."""
     store.note(Fact.SUBMITTED)
     store.write(end)
     before = msgspec.structs.replace(store.record, seq=0)
     asks = StartRequest(redelivered=redelivered)
     for attempt in (0, 1):
-        answer = store.note(Fact.STARTED, run="1", attempt=attempt, asks=asks, instance="w@h/1")
-        assert (answer.refusal, answer.advanced) == (refusal, False)
+        answer = store.note(Fact.STARTED, run="1", attempt=attempt, start_request=asks, instance="w@h/1")
+        assert (answer.denial, answer.advanced) == (denial, False)
     assert msgspec.structs.replace(store.record, seq=0) == msgspec.structs.replace(before, late=2 * late)
 
 
 @pytest.mark.parametrize("later", [None, Fact.RETRYING])
-def test_a_copy_is_not_started(store: Store, later: Fact | None) -> None:
-    """A second message of an attempt that has begun leaves no trace on the run that has begun it."""
-    store.note(Fact.STARTED, run="1", asks=ASKS, instance="w@h/1")
+def test_a_duplicate_delivery_is_not_started(store: Store, later: Fact | None) -> None:
+    """A duplicate delivery is denied and changes nothing about the first execution."""
+    store.note(Fact.STARTED, run="1", start_request=FIRST_DELIVERY, instance="w@h/1")
     store.note(later, run="1")
     before = msgspec.structs.replace(store.record, seq=0)
 
-    assert store.note(Fact.STARTED, run="2", asks=ASKS, instance="w@h/2").refusal is Refusal.COPY
+    assert store.note(Fact.STARTED, run="2", start_request=FIRST_DELIVERY, instance="w@h/2").denial is Denial.DUPLICATE
     assert msgspec.structs.replace(store.record, seq=0) == before
-    assert store.note(Fact.STARTED, run="1", asks=ASKS).refusal is None or later, "no run is a copy of itself"
+    assert store.note(Fact.STARTED, run="1", start_request=FIRST_DELIVERY).denial is None or later, (
+        "no execution is a duplicate of itself"
+    )
 
 
-@pytest.mark.parametrize("asks", [ASKS, ASKS_AGAIN])
+@pytest.mark.parametrize("asks", [FIRST_DELIVERY, REDELIVERED])
 @pytest.mark.parametrize("ahead", [{"attempt": 1}, {"generation": 1}])
 def test_an_attempt_that_is_over_is_not_started(store: Store, asks: StartRequest, ahead: dict[str, int]) -> None:
-    """The next one is on its way or has begun: also what the broker delivers again has nothing left to do."""
+    """An earlier attempt than the record's is denied, also if its message was redelivered."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2", **ahead)
-    assert store.note(Fact.STARTED, run="3", asks=asks).refusal is Refusal.COPY
+    assert store.note(Fact.STARTED, run="3", start_request=asks).denial is Denial.DUPLICATE
     assert store.record.executions == 2
 
 
-def test_what_goes_back_or_on_is_no_copy(store: Store) -> None:
-    """A requeued task, a retry and a replacement start with messages of their own."""
-    store.note(Fact.STARTED, run="1", asks=ASKS)
+def test_a_requeued_or_retried_task_is_no_duplicate(store: Store) -> None:
+    """A requeued task, a retry and a replacement have their own messages, which are not duplicates."""
+    store.note(Fact.STARTED, run="1", start_request=FIRST_DELIVERY)
     store.note(Fact.REQUEUED, run="1")
-    assert store.note(Fact.STARTED, run="2", asks=ASKS).refusal is None
+    assert store.note(Fact.STARTED, run="2", start_request=FIRST_DELIVERY).denial is None
     store.note(Fact.RETRYING, run="2")
-    assert store.note(Fact.STARTED, run="3", attempt=1, asks=ASKS).refusal is None
-    assert store.note(Fact.STARTED, run="4", generation=1, asks=ASKS).refusal is None
+    assert store.note(Fact.STARTED, run="3", attempt=1, start_request=FIRST_DELIVERY).denial is None
+    assert store.note(Fact.STARTED, run="4", generation=1, start_request=FIRST_DELIVERY).denial is None
     assert store.record.executions == 4
 
 
 def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) -> None:
-    """Each start counts, until the task is put back on purpose or goes on to its next attempt."""
+    """Starts are counted until the task is requeued, retried or replaced."""
     asks = StartRequest(redelivered=True, delivery_limit=3)
 
     runs = map(str, itertools.count())
 
-    def starts(**fields: Any) -> list[Refusal | None]:
-        return [store.note(Fact.STARTED, run=next(runs), asks=asks, **fields).refusal for _ in range(4)]
+    def starts(**fields: Any) -> list[Denial | None]:
+        return [store.note(Fact.STARTED, run=next(runs), start_request=asks, **fields).denial for _ in range(4)]
 
-    up_to_three = [None, None, None, Refusal.DELIVERY_LIMIT]
+    up_to_three = [None, None, None, Denial.DELIVERY_LIMIT]
     assert starts() == up_to_three
     assert (store.record.starts, store.record.executions) == (3, 3)
     store.note(Fact.REQUEUED, run="2")
@@ -306,29 +310,29 @@ def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) 
 
 
 def test_without_a_limit_it_starts_as_often_as_it_is_delivered(store: Store) -> None:
-    """None is none."""
-    assert {store.note(Fact.STARTED, run=str(n), asks=ASKS_AGAIN).refusal for n in range(20)} == {None}
+    """A delivery limit of 0 means unlimited."""
+    assert {store.note(Fact.STARTED, run=str(n), start_request=REDELIVERED).denial for n in range(20)} == {None}
 
 
-def test_who_tells_of_a_start_is_believed(store: Store) -> None:
-    """A run that could not ask has begun: canceled, copy or not, it counts."""
+def test_a_reported_start_is_always_written(store: Store) -> None:
+    """A reported start is written, even of a canceled task or a duplicate delivery, because it has happened."""
     store.note(Fact.STARTED, run="1")
     store.note(None, cancel_requested=True)
     answer = store.note(Fact.STARTED, run="2", instance="w@h/2")
-    assert (answer.refusal, answer.advanced) == (None, True)
+    assert (answer.denial, answer.advanced) == (None, True)
     record = store.record
     assert (record.executions, record.instance, record.cancel_requested) == (2, "w@h/2", True)
 
 
 def test_a_start_of_an_older_kit_has_no_instance(store: Store) -> None:
-    """The one of the run before says nothing about it."""
+    """A start without an instance deletes the instance of the previous execution."""
     store.note(Fact.STARTED, run="1", instance="w@h/1")
     store.note(Fact.STARTED, run="2")
     assert store.record.instance is None
 
 
 def test_a_note_counts_from_when_it_was_taken(store: Store) -> None:
-    """What was kept while Redis was away is stamped with its own time."""
+    """A buffered note is stored with the time at which it was made."""
     store.note(Fact.STARTED, run="1", age_seconds=30)
     started_at = store.record.started_at
     assert started_at is not None
@@ -336,7 +340,7 @@ def test_a_note_counts_from_when_it_was_taken(store: Store) -> None:
 
 
 def test_no_write_shortens_a_life(store: Store) -> None:
-    """TTLs only grow, whoever writes with whatever retention."""
+    """A write never shortens the TTL of a record, whatever its retention."""
     key = store.keys.record("t")
     store.note(Fact.SUBMITTED)
     assert store.client.ttl(key) == ONE_DAY
@@ -350,14 +354,14 @@ def test_no_write_shortens_a_life(store: Store) -> None:
     assert store.client.ttl(key) > 2 * ONE_DAY
 
 
-def test_what_waits_for_its_time_is_kept_that_much_longer(store: Store) -> None:
-    """A record must not expire before its task runs."""
+def test_a_scheduled_task_is_kept_until_it_is_due(store: Store) -> None:
+    """The record of a scheduled task does not expire before the task is due."""
     store.note(Fact.SUBMITTED, scheduled_for=store.now + timedelta(days=30))
     assert store.client.ttl(store.keys.record("t")) > 30 * ONE_DAY
 
 
 def test_each_write_is_published(store: Store) -> None:
-    """Watchers are told of every write on the record's channel, also of one that only counts."""
+    """Each write is published on the record's channel, also one that only changes counters."""
     with store.client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(store.keys.record("t"))
         while pubsub.get_message(timeout=5) is not None:
@@ -370,8 +374,8 @@ def test_each_write_is_published(store: Store) -> None:
 
 
 def index_of(store: Store) -> dict[bytes, dict[bytes, float]]:
-    """Give every sorted set of the index, by what follows `index:` in its key."""
-    prefix = store.keys.index.encode()
+    """Return every sorted set of the index, by the part of its key after `index:`."""
+    prefix = store.keys.names.index.encode()
     return {
         key.removeprefix(prefix): dict(store.client.zrange(key, 0, -1, withscores=True))
         for key in store.client.scan_iter(prefix + b"*")
@@ -379,7 +383,7 @@ def index_of(store: Store) -> dict[bytes, dict[bytes, float]]:
 
 
 def test_a_task_is_in_the_index_once(store: Store) -> None:
-    """By its state, by its name, and by when its record expires; its place is the time of its first note."""
+    """A task is in the index once by state, by name and by expiry, scored by the time of its first note."""
     store.note(Fact.RECEIVED, name="demo.add", age_seconds=5)
     first = store.record.received_at
     assert first is not None
@@ -401,7 +405,7 @@ def test_a_task_is_in_the_index_once(store: Store) -> None:
 
 
 def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
-    """A note without a name may be the first; the next one brings it, and it stays what it is."""
+    """A name that comes with a later note is indexed, and never changes."""
     store.note(None, progress={"done": 1})
     assert index_of(store).keys() == {b"state:running", b"expiry"}
     store.note(Fact.STARTED, name="demo.add")
@@ -413,7 +417,7 @@ def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
 
 
 def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
-    """From then on the task is found as `canceling`, until it has ended."""
+    """A canceled task is indexed as `canceling` until it has ended."""
     store.note(Fact.STARTED, attempt=1)
     store.note(None, cancel_requested=True)
     assert index_of(store).keys() == {b"state:canceling", b"expiry"}
@@ -422,13 +426,13 @@ def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
 
 
 def expire(store: Store, task_id: str, name: str) -> None:
-    """Let a record expire as it would: its key is gone, and its time in the index has passed."""
+    """Let a record expire: its key is gone, and its time in the index is over."""
     store.client.delete(store.keys.record(task_id))
-    store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
+    store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
 
 
 def test_the_index_forgets_what_has_expired(store: Store) -> None:
-    """Each note drops a few that have expired, so writing never takes long and the index never grows for long."""
+    """Each note drops a few expired tasks from the index, so that no write is slow and the index stays small."""
     for number in range(12):
         store.write(Note(task_id=f"old-{number}", fact=Fact.STARTED, name="demo.add" if number % 2 else None))
     for number in range(12):
@@ -464,8 +468,8 @@ def test_an_expiry_is_exact(store: Store) -> None:
     assert index_of(store).keys() == {b"state:queued", b"expiry"}
 
 
-def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
-    """What took the place of a record is no record; other tasks are noted as ever, and it is forgotten."""
+def test_a_key_of_another_type_does_not_block_notes(store: Store) -> None:
+    """A key of another type is no record: it is dropped from the index, and other tasks are noted."""
     store.write(Note(task_id="broken", fact=Fact.STARTED, name="demo.add"))
     expire(store, "broken", "demo.add")
     store.client.set(store.keys.record("broken"), "text")
@@ -476,10 +480,10 @@ def test_a_key_of_another_type_stops_nobody(store: Store) -> None:
     assert index[b"expiry"].keys() == {b"t\0\0demo.mul"}
 
 
-def test_what_is_written_again_is_kept_in_the_index(store: Store) -> None:
-    """A record that lives longer than it was to is looked at once more when its new time has come."""
+def test_a_record_that_lives_longer_stays_in_the_index(store: Store) -> None:
+    """A record that lives longer than its index entry says keeps its entries."""
     store.note(Fact.STARTED, name="demo.add")
-    store.client.zadd(store.keys.index + "expiry", {"t\0\0demo.add": store.now.timestamp() - 2})
+    store.client.zadd(store.keys.index_by_expiry, {"t\0\0demo.add": store.now.timestamp() - 2})
     store.note(Fact.RETRYING)
 
     index = index_of(store)
@@ -488,7 +492,7 @@ def test_what_is_written_again_is_kept_in_the_index(store: Store) -> None:
 
 
 def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
-    """A record that has expired and is written again is in the index once, under what it is now."""
+    """An id that is used again after its record has expired is in the index once, with its new name."""
     store.note(Fact.STARTED, name="demo.add")
     expire(store, "t", "demo.add")
     store.note(Fact.SUBMITTED, name="demo.mul")
@@ -503,7 +507,7 @@ def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
 
 
 def test_the_owner_outlives_the_record(store: Store) -> None:
-    """A record that comes back, by a worker that writes late, is still its owner's; whoever else claims it."""
+    """A record that is written again after it expired keeps its owner, whatever the note says."""
     store.note(Fact.SUBMITTED, name="demo.add", owner="web")
     store.client.delete(store.keys.record("t"))
 
@@ -516,7 +520,7 @@ def test_the_owner_outlives_the_record(store: Store) -> None:
 
 
 def test_a_marker_of_another_type_names_no_owner(store: Store) -> None:
-    """It stops no note."""
+    """A marker of another type does not prevent a note, and names no owner."""
     store.client.lpush(store.keys.known("t"), "text")
 
     assert store.note(Fact.SUBMITTED).advanced
@@ -524,11 +528,11 @@ def test_a_marker_of_another_type_names_no_owner(store: Store) -> None:
 
 
 def test_the_index_of_an_owner_forgets_what_has_expired(store: Store) -> None:
-    """As the one of all does; and what has come back under another owner leaves the first one's alone."""
+    """The index of an owner drops expired tasks too, and not those that another owner has under the same id."""
     for task_id in ("gone", "back"):
         store.write(Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", owner="web"))
         store.client.delete(store.keys.record(task_id), store.keys.known(task_id))
-        store.client.zadd(store.keys.index + "expiry", {f"{task_id}\0web\0demo.add": store.now.timestamp() - 2})
+        store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0web\0demo.add": store.now.timestamp() - 2})
     store.write(Note(task_id="back", fact=Fact.SUBMITTED, name="demo.add", owner="app"))
 
     index = index_of(store)
@@ -545,7 +549,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "instance": st.sampled_from(["w1/1", "w2/2"]),
     "cancel_requested": st.booleans(),
     "terminate": st.booleans(),
-    "asks": st.builds(StartRequest, redelivered=st.booleans(), delivery_limit=st.integers(0, 2)),
+    "start_request": st.builds(StartRequest, redelivered=st.booleans(), delivery_limit=st.integers(0, 2)),
     "outcome": st.sampled_from(["SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "PARTIAL"]),
     "progress": st.fixed_dictionaries({"done": st.integers(0, 9)}),
     "send_unconfirmed": st.booleans(),
@@ -565,7 +569,7 @@ NOTES = st.fixed_dictionaries(
 @given(notes=st.lists(NOTES, max_size=12))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) -> None:
-    """Any notes in any order: the script and the same rules in Python agree, and the record never goes back."""
+    """For any notes in any order the script and its model agree, and the record never goes back."""
     store.client.flushall()
     expected: dict[bytes, bytes] = {}
     for note in notes:
@@ -596,7 +600,7 @@ def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) ->
 
 
 def test_racing_writers_agree(store: Store, redis_server: RedisServer) -> None:
-    """The API, two workers and their retries at once, in any interleaving, end in the one true record."""
+    """The API, two workers and their retries write at once, and every interleaving ends in the same record."""
     notes = [
         Note(task_id="t", fact=Fact.SUBMITTED, name="demo.add"),
         Note(task_id="t", fact=Fact.RECEIVED, name="demo.add"),

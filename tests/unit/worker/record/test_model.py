@@ -1,4 +1,4 @@
-"""The record and its packing: what is packed is unpacked, and whatever a hash holds gives a record."""
+"""The record and its packing: packed fields are unpacked, and any hash gives a record."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.note_model import read_args
 from task_status_worker.record.codec import (
     MAX_FIELD_BYTES,
     NOTE_SCRIPT,
@@ -18,12 +19,12 @@ from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import (
     FINAL_FACTS,
     RANKS,
+    Denial,
     Fact,
     Note,
     Noted,
     Record,
     RecordedFailure,
-    Refusal,
     StartRequest,
 )
 
@@ -31,38 +32,32 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)
 KEYS = Keys()
 RETENTION = Retention(record_seconds=100, known_seconds=1000)
-#: where the fields of a note begin in ARGV
-FIRST_FIELD = 18
 
 
 def arguments_of(note, **options):
-    """Give ARGV of a note."""
-    return note_call(note, keys=KEYS, retention=RETENTION, **options)[1]
+    """Return the head and the fields of a note's arguments."""
+    return read_args(note_call(note, keys=KEYS, retention=RETENTION, **options).args)
 
 
 def stored_by(note):
-    """Give what `NOTE_SCRIPT` puts into the hash of a new record."""
-    arguments = arguments_of(note)
-    fields = arguments[FIRST_FIELD:]
-    packed = dict(zip(fields[::2], fields[1::2], strict=True))
-    stamp = arguments[6]
+    """Return the hash that `NOTE_SCRIPT` writes for the first note of a task."""
+    head, packed = arguments_of(note)
     stored = {
-        "fact": arguments[0],
-        "rank": arguments[1],
-        "final": arguments[2],
-        "generation": arguments[3],
-        "attempt": arguments[4],
-        "run": arguments[5],
+        "fact": head.fact,
+        "rank": head.rank,
+        "final": int(head.is_final),
+        "generation": head.generation,
+        "attempt": head.attempt,
+        "run": head.run,
         "seq": 1,
         "updated_at": NOW_MS,
-        **({stamp: NOW_MS} if stamp else {}),
-        **packed,
+        **({head.stamp: NOW_MS} if head.stamp else {}),
     }
-    return {name.encode(): value if isinstance(value, bytes) else str(value).encode() for name, value in stored.items()}
+    return {name.encode(): str(value).encode() for name, value in stored.items()} | packed
 
 
 def test_keys_without_a_prefix():
-    """As Celery names its own, and ours beside them."""
+    """Celery's key has Celery's name, and ours stand beside it."""
     assert KEYS.meta("x") == "celery-task-meta-x"
     assert KEYS.record("x") == "task-status:record:x"
     assert KEYS.known("x") == "task-status:known:x"
@@ -83,23 +78,23 @@ def test_keys_without_a_prefix():
     ],
 )
 def test_keys_under_a_prefix(global_keyprefix, key):
-    """Joined as Celery joins it."""
+    """A prefix is joined as Celery joins it."""
     assert Keys.under(global_keyprefix).meta("x") == key
 
 
 def test_every_fact_has_a_rank():
-    """The final ones share the highest."""
+    """All final facts share the highest rank."""
     assert RANKS.keys() == set(Fact)
     assert {RANKS[fact] for fact in FINAL_FACTS} == {max(RANKS.values())}
 
 
-def test_the_script_is_at_hand():
-    """It is a file of the package."""
+def test_the_script_is_packaged():
+    """The script is a file of the package."""
     assert "HINCRBY" in NOTE_SCRIPT
 
 
 def test_call_of_a_note():
-    """KEYS and ARGV, position by position."""
+    """A note becomes the keys, a JSON head, and the names and values of fields in turn."""
     note = Note(
         task_id="x",
         fact=Fact.FINISHED,
@@ -113,30 +108,33 @@ def test_call_of_a_note():
         result_stored=True,
     )
 
-    keys, arguments = note_call(note, keys=KEYS, retention=RETENTION, age_seconds=1.5)
+    keys, (head, *fields) = note_call(note, keys=KEYS, retention=RETENTION, age_seconds=1.5)
 
     assert keys == ["task-status:record:x", "task-status:known:x", "task-status:index:expiry"]
-    assert arguments[:FIRST_FIELD] == [
-        "FINISHED",
-        5,
-        1,
-        1,
-        2,
-        "r",
-        "finished_at",
-        1500,
-        str(NOW_MS).encode(),
-        100,
-        1000,
-        "x",
-        "task-status:record:",
-        "task-status:index:",
-        0,
-        0,
-        0,
-        4,
-    ]
-    assert arguments[FIRST_FIELD:] == [
+    assert msgspec.json.decode(head) == {
+        "id": "x",
+        "fact": "FINISHED",
+        "rank": 5,
+        "is_final": True,
+        "generation": 1,
+        "attempt": 2,
+        "run": "r",
+        "stamp": "finished_at",
+        "age_ms": 1500,
+        "scheduled_ms": NOW_MS,
+        "record_seconds": 100,
+        "known_seconds": 1000,
+        "describes_count": 2,
+        "names": {
+            "records": "task-status:record:",
+            "index": "task-status:index:",
+            "owner": "task-status:index:owner:",
+            "owner_end": ":",
+            "state": "state:",
+            "name": "name:",
+        },
+    }
+    assert fields == [
         "name",
         b"demo.add",
         "scheduled_for",
@@ -151,32 +149,28 @@ def test_call_of_a_note():
 
 
 def test_call_of_a_note_without_a_fact():
-    """It only reports progress, and ranks below every fact."""
-    arguments = arguments_of(Note(task_id="x", progress={"done": 1}), age_seconds=-1.0)
+    """A note without a fact only reports progress, and ranks below every fact."""
+    head, fields = arguments_of(Note(task_id="x", progress={"done": 1}), age_seconds=-1.0)
 
-    assert arguments[:11] == ["", -1, 0, 0, 0, "", "", 0, 0, 100, 1000]
-    assert arguments[FIRST_FIELD - 1 :] == [0, "progress", b'{"done":1}']
-
-
-@pytest.mark.parametrize(
-    ("asks", "arguments"),
-    [
-        (None, [0, 0, 0]),
-        (StartRequest(), [1, 0, 0]),
-        (StartRequest(redelivered=True, delivery_limit=5), [1, 1, 5]),
-    ],
-)
-def test_call_of_a_run_that_asks(asks, arguments):
-    """Whether it asks at all, and what the answer depends on."""
-    assert arguments_of(Note(task_id="x", fact=Fact.STARTED, asks=asks))[FIRST_FIELD - 4 : FIRST_FIELD - 1] == arguments
+    assert (head.fact, head.rank, head.is_final, head.generation, head.attempt) == ("", -1, False, 0, 0)
+    assert (head.run, head.stamp, head.age_ms, head.scheduled_ms) == ("", "", 0, 0)
+    assert (head.record_seconds, head.known_seconds) == (100, 1000)
+    assert (head.describes_count, fields) == (0, {b"progress": b'{"done":1}'})
 
 
-def test_a_cancel_is_only_ever_asked_for():
-    """Who does not ask for it does not take it back."""
-    asked = Note(task_id="x", cancel_requested=True, terminate=True)
-    assert arguments_of(asked)[FIRST_FIELD:] == ["cancel_requested", b"1", "terminate", b"1"]
-    not_asked = Note(task_id="x", cancel_requested=False, terminate=False)
-    assert arguments_of(not_asked)[FIRST_FIELD:] == []
+@pytest.mark.parametrize("request_", [None, StartRequest(), StartRequest(redelivered=True, delivery_limit=5)])
+def test_call_of_a_start_request(request_):
+    """The head of a requested start holds everything that the decision depends on."""
+    head, _ = arguments_of(Note(task_id="x", fact=Fact.STARTED, start_request=request_))
+    assert head.start == request_
+
+
+def test_a_cancel_is_only_ever_requested():
+    """A note that does not request a cancel does not take one back."""
+    requested = Note(task_id="x", cancel_requested=True, terminate=True)
+    assert arguments_of(requested)[1] == {b"cancel_requested": b"1", b"terminate": b"1"}
+    not_requested = Note(task_id="x", cancel_requested=False, terminate=False)
+    assert arguments_of(not_requested)[1] == {}
 
 
 @pytest.mark.parametrize(
@@ -184,39 +178,45 @@ def test_a_cancel_is_only_ever_asked_for():
     [
         (
             [1, 7, 0, 0, 0, b"", NOW_MS],
-            Noted(advanced=True, seq=7, cancel_requested=False, terminate=False, final=False, refusal=None, at=NOW),
+            Noted(advanced=True, seq=7, cancel_requested=False, terminate=False, final=False, denial=None, at=NOW),
         ),
         (
-            [0, 8, 1, 1, 1, b"COPY", NOW_MS],
+            [0, 8, 1, 1, 1, b"DUPLICATE", NOW_MS],
             Noted(
-                advanced=False, seq=8, cancel_requested=True, terminate=True, final=True, refusal=Refusal.COPY, at=NOW
+                advanced=False,
+                seq=8,
+                cancel_requested=True,
+                terminate=True,
+                final=True,
+                denial=Denial.DUPLICATE,
+                at=NOW,
             ),
         ),
     ],
 )
 def test_reads_the_answer(answer, noted):
-    """As redis-py gives it."""
+    """The answer of the script is read as redis-py returns it."""
     assert unpack_answer(answer) == noted
 
 
 @pytest.mark.parametrize("fact", Fact)
 def test_call_of_every_fact(fact):
-    """Rank and finality are those of the tables."""
-    arguments = arguments_of(Note(task_id="x", fact=fact))
+    """Rank and finality of each fact are those of the tables."""
+    head, _ = arguments_of(Note(task_id="x", fact=fact))
 
-    assert (arguments[0], arguments[1], arguments[2]) == (fact, RANKS[fact], int(fact in FINAL_FACTS))
+    assert (head.fact, head.rank, head.is_final) == (fact, RANKS[fact], fact in FINAL_FACTS)
 
 
 def test_leaves_out_a_field_that_is_too_large():
-    """A record stays small."""
+    """A field above the limit is not stored, so that records stay small."""
     largest = "x" * MAX_FIELD_BYTES
 
-    assert arguments_of(Note(task_id="x", worker=largest))[FIRST_FIELD:] == ["worker", largest.encode()]
-    assert arguments_of(Note(task_id="x", worker=largest + "x"))[FIRST_FIELD:] == []
+    assert arguments_of(Note(task_id="x", worker=largest))[1] == {b"worker": largest.encode()}
+    assert arguments_of(Note(task_id="x", worker=largest + "x"))[1] == {}
 
 
 class Unshowable:
-    """Have no text."""
+    """An object without a text."""
 
     def __str__(self):
         raise RuntimeError("no text")
@@ -233,14 +233,14 @@ class Unshowable:
     ],
 )
 def test_packs_what_a_task_may_report(value, packed):
-    """Whatever JSON cannot hold is a text, or nothing; never an error."""
-    fields = arguments_of(Note(task_id="x", progress=value))[FIRST_FIELD:]
+    """A value that JSON cannot hold becomes text or null, and never an error."""
+    _, fields = arguments_of(Note(task_id="x", progress=value))
 
-    assert fields == ["progress", packed]
+    assert fields == {b"progress": packed}
 
 
 def test_unpacks_what_the_script_stores():
-    """Field by field."""
+    """Each field that the script stores is unpacked to its value."""
     failure = RecordedFailure(type="ValueError", module="builtins", message="bad", details={"row": 7}, traceback="t")
     note = Note(
         task_id="x",
@@ -300,20 +300,20 @@ def test_unpacks_what_the_script_stores():
     [(str(NOW_MS).encode(), NOW.timestamp()), (b"0", 0.0), (None, None), (b"", None), (b"-1", None), (b"soon", None)],
 )
 def test_unpacks_one_time(packed, seconds):
-    """For those who need no more of a record."""
+    """One time is read without the rest of the record."""
     assert unpack_seconds(packed) == seconds
 
 
 @pytest.mark.parametrize("fact", sorted(FINAL_FACTS))
 def test_unpacks_a_final_fact(fact):
-    """It is final, and has an end."""
+    """A record with a final fact is final and has an end."""
     record = unpack(stored_by(Note(task_id="x", fact=fact)))
 
     assert (record.fact, record.final, record.finished_at) == (fact, True, NOW)
 
 
 def test_unpacks_nothing():
-    """No hash is no record."""
+    """An empty hash is no record."""
     assert unpack({}) is None
 
 
@@ -334,7 +334,7 @@ def test_unpacks_nothing():
     ],
 )
 def test_a_field_that_cannot_be_read_keeps_its_default(field, packed):
-    """The others are not affected."""
+    """An unreadable field keeps its default, and the other fields are read."""
     assert unpack({field: packed, b"worker": b"w"}) == Record(worker="w")
 
 
@@ -346,7 +346,7 @@ def test_a_field_that_cannot_be_read_keeps_its_default(field, packed):
     )
 )
 def test_unpacks_any_hash(stored):
-    """Total, and what it gives can be encoded."""
+    """Any hash gives a record that can be encoded."""
     msgspec.json.encode(unpack(stored))
 
 
@@ -358,5 +358,5 @@ def test_unpacks_any_hash(stored):
     ).filter(lambda value: value is not None)
 )
 def test_progress_comes_back_as_it_was_reported(progress):
-    """Anything that JSON can hold, also a bare text or number."""
+    """Any JSON value is a valid progress, also a bare text or number."""
     assert unpack(stored_by(Note(task_id="x", fact=Fact.STARTED, progress=progress))).progress == progress
