@@ -4,7 +4,7 @@ from typing import Final
 
 from flask import Response
 
-from task_status_service.api.context import tracker
+from task_status_service.api.context import readiness
 from task_status_service.api.openapi.blueprint import Blueprint
 from task_status_service.api.openapi.operations import json
 from task_status_service.api.responses.bodies import Alive, Ready, json_response
@@ -37,7 +37,7 @@ def get_readiness() -> Response:
 
     Redis and the broker answer and a worker was seen; else the problem lists what is missing.
     """
-    health = tracker().readiness.health()
+    health = readiness().health()
     if health.faults:
         raise NotReady(faults=health.faults)
     return json_response(Ready(store_epoch=health.store_epoch, warnings=health.warnings))

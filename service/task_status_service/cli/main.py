@@ -70,10 +70,10 @@ def dev(port: int, folder: Path) -> None:
 @click.option("--output", default="-", type=click.File("wb"), help="Where to write it; by default to the terminal.")
 def openapi(output: BinaryIO) -> None:
     """Write the OpenAPI document."""
-    from task_status_service.app import create_app  # noqa: PLC0415
+    from task_status_service.app import create_service  # noqa: PLC0415
     from task_status_service.settings import Settings  # noqa: PLC0415
 
-    output.write(create_app(Settings()).test_client().get("/openapi.json").data)
+    output.write(create_service(Settings()).app.test_client().get("/openapi.json").data)
 
 
 main.add_command(keys)

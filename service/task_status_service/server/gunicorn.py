@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
@@ -10,6 +10,9 @@ from gunicorn.glogging import Logger
 
 from task_status_service.server import log_format
 from task_status_service.settings import Settings
+
+if TYPE_CHECKING:
+    from task_status_service.app import Service
 
 #: each with its reason
 _CONFIG: Final[dict[str, Any]] = {
@@ -51,6 +54,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: built in each worker process; None in the master
+        self.service: Service | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -62,15 +67,17 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # Those who wait and watch, and room for those who do not.
         self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
         self.cfg.set("post_worker_init", _begin)
+        self.cfg.set("worker_exit", _close)
         self.cfg.set("logger_class", LineLogger)
 
     def load(self) -> Any:
-        """Make the app, in each worker process."""
-        # Here and not above: gevent patches the standard library in the worker, before this, and what was imported
-        # earlier (ssl, sockets in Celery and redis-py) would be left unpatched.
-        from task_status_service.app import create_app  # noqa: PLC0415
+        """Build the service, in each worker process."""
+        # Not a module-level import: gevent patches the standard library in the worker before this call, and a module
+        # that was imported earlier (ssl, sockets in Celery and redis-py) would stay unpatched.
+        from task_status_service.app import create_service  # noqa: PLC0415
 
-        return create_app(self.settings)
+        self.service = create_service(self.settings)
+        return self.service.app
 
 
 def _begin(worker: Any) -> None:
@@ -80,45 +87,46 @@ def _begin(worker: Any) -> None:
 
 
 def _check_store(worker: Any) -> None:
-    """Say how the store may lose tasks, or end the server for it; once, when the server starts.
+    """Log how the store may lose tasks, or end the server if the settings forbid that.
 
-    In the first worker process, because the master may import nothing that gevent is still to patch. One that replaces
-    another does not ask: `/readyz` does, each time, also after a store that was away has come back.
+    Only in the first worker process, because the master may import no module that gevent must patch. `/readyz` checks
+    again on each request, also after an outage of the store.
     """
     if worker.age > 1:
         return
-    from task_status_service.app import CHECK_STORE  # noqa: PLC0415 - as in load
-    from task_status_service.errors import StoreUnavailable, StoreVolatile  # noqa: PLC0415
+    from task_status_service.errors import StoreUnavailable, StoreVolatile  # noqa: PLC0415 - as in load
 
     try:
-        warnings = worker.wsgi.extensions[CHECK_STORE]()
+        warnings = worker.app.service.readiness.check_store()
     except StoreUnavailable:
-        warnings = ["Redis does not answer, so whether it keeps its data was not checked; /readyz will say."]
+        warnings = ["Redis does not answer, so its durability was not checked: see /readyz when it is back."]
     except StoreVolatile as error:
-        # The one exception that makes gunicorn print its text and end for good.
+        # AppImportError is the one exception for which gunicorn prints the text and does not restart the worker.
         raise AppImportError(str(error)) from error
     for warning in warnings:
         worker.log.warning(warning)
 
 
 def _resend_beside(worker: Any) -> None:
-    """Look for lost messages as long as a worker process serves."""
-    if not worker.app.settings.resend_seconds:
-        return
-    from task_status_service.app import RESENDER  # noqa: PLC0415 - as in load
-
-    resender = worker.wsgi.extensions[RESENDER]
-    threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
+    """Resend lost messages in a thread for as long as the worker process serves."""
+    resender = worker.app.service.resender
+    if resender is not None:
+        threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
 
 
 def _end_streams_with(worker: Any) -> None:
-    """End waits and streams as soon as a worker process is told to stop, so that it need not wait for them."""
+    """End waits and streams when the worker process is told to stop, so that it need not wait for them."""
 
     def watch() -> None:
         while worker.alive:
             time.sleep(_LOOK_SECONDS)
-        worker.wsgi.extensions[FEED].close()
-
-    from task_status_service.app import FEED  # noqa: PLC0415 - as in load
+        worker.app.service.feed.close()
 
     threading.Thread(target=watch, name="task-status-shutdown", daemon=True).start()
+
+
+def _close(_server: Any, worker: Any) -> None:
+    """Close the connections of a worker process that ends; one that failed to start has built no service."""
+    service = worker.app.service
+    if service is not None:
+        service.close()

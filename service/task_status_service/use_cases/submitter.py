@@ -99,8 +99,7 @@ class Submitter:
         self._tracker = tracker
         self._store = store
         self._broker = broker
-        #: what may be submitted
-        self.catalog = catalog
+        self._catalog = catalog
         self._default_queue = default_queue
         self._new_id = new_id
         self._clock = clock
@@ -178,7 +177,7 @@ class Submitter:
 
     def _checked(self, submission: Submission, caller: Caller) -> Note:
         """Check a submission, and give what is to be recorded of it."""
-        task_type = self.catalog.find(submission.name)
+        task_type = self._catalog.find(submission.name)
         check_arguments(task_type, submission.args, submission.kwargs)
         return Note(
             task_id=self._new_id(),

@@ -35,7 +35,6 @@ from task_status_service.status import (
 from task_status_service.status.cache import CachedStatus, StatusCache
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
 from task_status_service.use_cases.lost_workers import LostTasks
-from task_status_service.use_cases.readiness import CheckedBroker, Readiness, ReportingStore, VolatileStore
 
 #: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
@@ -51,7 +50,7 @@ class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
     missing: list[str] = []
 
 
-class Store(ReportingStore, Protocol):
+class Store(Protocol):
     """Keeps records and reads what Celery stored. Raises `StoreUnavailable`, and for writes `StoreFull`."""
 
     def read(self, task_id: str) -> Snapshot:
@@ -82,7 +81,7 @@ class Store(ReportingStore, Protocol):
         ...
 
 
-class Broker(CheckedBroker, Protocol):
+class Broker(Protocol):
     """Sends messages to the workers. Raises `BrokerUnavailable`."""
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
@@ -97,24 +96,28 @@ class Tracker:
         self,
         store: Store,
         broker: Broker,
+        lost_tasks: LostTasks,
         *,
+        public: StatusCache,
+        operator: StatusCache,
         final_states: FinalStates,
-        lost_final_seconds: float | None = None,
-        volatile_store: VolatileStore = VolatileStore.WARN,
-        tracebacks: bool = True,
     ) -> None:
-        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back.
+        """Build a tracker.
 
-        Without `tracebacks` nobody sees any, whatever its scopes.
+        Args:
+            store: records, metas and the index.
+            broker: sends cancels to the workers.
+            lost_tasks: marks tasks of lost workers as failed.
+            public: cache of the statuses for most callers.
+            operator: cache of the statuses for callers with the scope `tracebacks`; `public` hides tracebacks from all.
+            final_states: custom Celery states that end a task.
         """
         self._store = store
         self._broker = broker
+        self._lost = lost_tasks
+        self._public = public
+        self._operator = operator
         self._final_states = final_states
-        self._tracebacks = tracebacks
-        self._outside = StatusCache(final_states, Visibility.PUBLIC)
-        self._inside = StatusCache(final_states, Visibility.OPERATOR)
-        self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
-        self.readiness = Readiness(store, broker, volatile_store=volatile_store)
 
     def read(self, task_id: str, caller: Caller) -> Snapshot:
         """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
@@ -138,7 +141,7 @@ class Tracker:
         return map(self._lost.settle, self._store.read_many(task_ids))
 
     def _seen_by(self, caller: Caller) -> StatusCache:
-        return self._inside if self._tracebacks and caller.may(Scope.TRACEBACKS) else self._outside
+        return self._operator if caller.may(Scope.TRACEBACKS) else self._public
 
     def version(self, snapshot: Snapshot, caller: Caller) -> str:
         """Name what was read: another name whenever the status that a caller sees may be another one.

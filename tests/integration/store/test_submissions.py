@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.fakes import MemoryBroker, MemoryStore
 from support.round_trips import SENT, counting_client
 from support.servers import RedisServer
+from support.use_cases import create_tracker
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.status import TaskState
@@ -35,7 +36,6 @@ from task_status_service.use_cases.submission import (
     Submission,
 )
 from task_status_service.use_cases.submitter import Accepted, Submitter
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
@@ -404,7 +404,7 @@ class RealParts:
         self.store = RedisStore(client, results=None, keys=Keys(), retention=Retention())
         self.submissions = RedisSubmissionStore(client, keys=Keys(), retention=Retention())
         self.broker = MemoryBroker()
-        self.tracker = Tracker(self.store, self.broker, final_states={})
+        self.tracker = create_tracker(self.store, self.broker, final_states={})
         self.submitter = Submitter(
             self.tracker,
             self.submissions,
