@@ -12,7 +12,7 @@ from task_status_service.api.openapi.operations import OF_WRITING, json
 from task_status_service.api.requests.options import WaitPreference
 from task_status_service.api.requests.parameters import IDEMPOTENCY_KEY
 from task_status_service.api.responses.caching import outcome_response
-from task_status_service.api.waiting import wait_patiently
+from task_status_service.api.waiting import wait_for_submitted
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
@@ -76,7 +76,7 @@ def _canonical(body: bytes) -> bytes:
 
 def accepted(outcome: Accepted, waits: WaitPreference) -> Response:
     """Answer what was accepted, now or before, after the wait that this request asks for."""
-    task = wait_patiently(outcome.status, waits)
+    task = wait_for_submitted(outcome.status, waits)
     response = outcome_response(task)
     # By hand: `url_for` builds it through the whole URL map.
     response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"

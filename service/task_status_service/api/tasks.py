@@ -27,9 +27,9 @@ from task_status_service.api.requests.parameters import (
     WAIT_PARAMETERS,
 )
 from task_status_service.api.requests.schemas import Listing, ListingSchema, SubmissionSchema
-from task_status_service.api.responses.bodies import list_response, result_answer
-from task_status_service.api.responses.caching import conditional, poll_answer
-from task_status_service.api.waiting import read_patiently
+from task_status_service.api.responses.bodies import list_response
+from task_status_service.api.responses.caching import known_versions, result_of_task_answer, status_answer
+from task_status_service.api.waiting import read_status
 from task_status_service.errors import InvalidArguments, NoResult, TaskNotDone
 from task_status_service.use_cases.submission import Submission
 
@@ -106,10 +106,9 @@ def get_task(task_id: str) -> Response:
     Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`, until it is `done`. An id that never was
     is 404, one that has expired 410.
     """
-    # A plain read does not come here: see fast_read.py.
+    # A read without a query and without a preference is answered earlier, by fast_read.py.
     waits = patience()
-    snapshot = read_patiently(checked_task_id(task_id), waits)
-    return waits.acknowledge(poll_answer(tracker(), snapshot, caller(), if_none_match()).response())
+    return waits.acknowledge(status_answer(read_status(checked_task_id(task_id), waits)).response())
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
@@ -127,8 +126,5 @@ def get_task_result(task_id: str) -> Response:
 
     Also of one whose result is too large for its status, as the `diagnostics` of that then say.
     """
-    tasks = tracker()
-    who = caller()
-    snapshot = tasks.read(checked_task_id(task_id), who)
-    version = tasks.version(snapshot, who)
-    return conditional(snapshot, version, if_none_match(), lambda: result_answer(tasks.result(snapshot))).response()
+    known = known_versions(if_none_match())
+    return result_of_task_answer(tracker().result_of(checked_task_id(task_id), caller(), known)).response()

@@ -177,8 +177,8 @@ class RedisStore:
         if self._results is None:
             keys.append(self._keys.meta(note.task_id))
         args += [
-            found.record.get(b"seq", b""),
-            found.record.get(b"instance", b""),
+            found.seq,
+            found.instance,
             round(silent_seconds),
             # Not for secrecy: it is what Redis's scripts have.
             hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
@@ -198,9 +198,7 @@ class RedisStore:
         if self._results is None:
             keys.append(self._keys.meta(task_id))
         with self._named_errors():
-            is_forgotten = bool(
-                self._forget_script(keys=keys, args=[task_id, done.record.get(b"seq", b""), self._keys.index])
-            )
+            is_forgotten = bool(self._forget_script(keys=keys, args=[task_id, done.seq, self._keys.index]))
             if is_forgotten and self._results is not None:
                 self._results.delete(self._keys.meta(task_id))
         return is_forgotten

@@ -46,7 +46,7 @@ class LostTasks:
         self._clock = clock
         self._resumes_at = 0.0
 
-    def settle(self, found: Snapshot) -> Snapshot:
+    def mark_failed(self, found: Snapshot) -> Snapshot:
         """Give what is stored of a task after it was settled; as it was found if it is not lost, or cannot be now."""
         # Of an instance that is found lost for the first time the pulse says no more than the least that may be set.
         if self._after_seconds is None or (found.silence_seconds or 0.0) <= self._after_seconds:

@@ -127,8 +127,8 @@ class Resender:
 
     def _status(self, task_id: str) -> TaskStatus | None:
         try:
-            # For nobody: whoever may see it.
-            return self._tracker.decoded(self._tracker.read(task_id, ANYBODY), ANYBODY).status
+            # An internal read: no ownership check.
+            return self._tracker.status(task_id, ANYBODY).status
         except TaskNotFound:
             return None
 

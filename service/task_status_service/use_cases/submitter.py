@@ -134,7 +134,7 @@ class Submitter:
         return self._once(claim, caller, lambda: self._again(task_id, caller))
 
     def _again(self, task_id: str, caller: Caller) -> Submission:
-        status = self._tracker.decoded(self._tracker.read(task_id, caller), caller).status
+        status = self._tracker.status(task_id, caller).status
         if not status.done:
             raise TaskNotDone
         call = self._store.call(task_id)
@@ -196,7 +196,7 @@ class Submitter:
         Its times hold. It is sent, maybe once more, unless a worker has seen it: the worker kit runs an id once.
         """
         self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), _call_of(submission), None)
-        status = self._tracker.decoded(self._tracker.read(submitted.task_id, caller), caller).status
+        status = self._tracker.status(submitted.task_id, caller).status
         if status.celery_state == _UNSEEN and status.received_at is None:
             times = {"scheduled_for": status.scheduled_for, "expires_at": status.expires_at}
             self._send(submitted, msgspec.structs.replace(submission, **times), lease)

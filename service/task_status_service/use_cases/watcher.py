@@ -1,16 +1,15 @@
 """The use cases that take time: wait for a task, and watch some to their end."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from task_status_service.access.caller import Caller
 from task_status_service.errors import Fault, InvalidArguments, Unavailable
-from task_status_service.status import Snapshot
 from task_status_service.status.cache import CachedStatus
-from task_status_service.use_cases.tracker import Tracker
+from task_status_service.use_cases.tracker import CurrentStatus, NotModified, Tracker
 
 #: how often one who waits looks whether its client is still there, and what could not be read can be now
 LOOK_SECONDS: Final = 1.0
@@ -69,46 +68,47 @@ class Watcher:
         caller: Caller,
         *,
         counted_as: str,
-        is_known: Callable[[str], bool] | None,
+        known: Container[str] | None,
         is_gone: Callable[[], bool],
-    ) -> Snapshot:
-        """Wait until a task is done, or, for a client that knows some version, until there is another one.
+    ) -> CurrentStatus | NotModified:
+        """Wait until a task is done or, for a client that knows a version, until it has another version.
 
-        Gives what is known after `seconds` at the latest, and as soon as `is_gone` says that nobody waits any more.
+        Args:
+            task_id: the task.
+            seconds: the limit of the wait.
+            caller: the caller; other owners' tasks are not found.
+            counted_as: the name that the limit of concurrent waits counts the caller by.
+            known: versions that the client knows; None to wait until the task is done.
+            is_gone: whether the client has closed its connection; the wait ends then.
 
         Raises:
-            TooManyWatches: not now.
-            TaskNotFound: there is nothing to wait for.
-            StoreUnavailable: it cannot be known.
+            TooManyWatches: the limit of concurrent waits is reached.
+            TaskNotFound: the task is unknown or has another owner.
+            StoreUnavailable: the store does not answer.
         """
         deadline = self._clock() + seconds
         watch = self._feed.watch([task_id], caller=counted_as)
         ending_until = deadline
         try:
             while True:
-                snapshot = self._tracker.read(task_id, caller)
+                found = self._tracker.status_of(task_id, caller, known)
                 now = self._clock()
                 left = deadline - now
                 if left <= 0 or watch.is_over:
-                    return snapshot
-                if self._is_awaited(snapshot, caller, is_known):
-                    if now >= ending_until or not self._tracker.is_ending(snapshot):
-                        return snapshot
-                    # Or it would be sent away with a `running` that is over, to come back when it is told to.
+                    return found
+                if isinstance(found, CurrentStatus) and (known is not None or found.cached.status.done):
+                    if now >= ending_until or not self._tracker.is_ending(found.snapshot):
+                        return found
+                    # The end is stored but not yet recorded: an answer `running` now would cost another poll.
                     ending_until = min(ending_until, now + ENDING_SECONDS)
                     watch.changed(ending_until - now)
                     continue
                 while not watch.changed(min(left, LOOK_SECONDS)):
                     left = deadline - self._clock()
                     if left <= 0 or watch.is_over or is_gone():
-                        return snapshot
+                        return found
         finally:
             watch.close()
-
-    def _is_awaited(self, snapshot: Snapshot, caller: Caller, is_known: Callable[[str], bool] | None) -> bool:
-        if is_known is not None:
-            return not is_known(self._tracker.version(snapshot, caller))
-        return self._tracker.decoded(snapshot, caller).status.done
 
     def watch(self, task_ids: Sequence[str], *, counted_as: str) -> Watch:
         """Take a place for a stream, which its owner closes.
@@ -126,7 +126,7 @@ class Watcher:
         Raises:
             InvalidArguments: naming those that are not there for this caller.
         """
-        decoded = list(self._tracker.decoded_many(task_ids, caller))
+        decoded = list(self._tracker.read_statuses(task_ids, caller))
         if unknown := sorted(set(task_ids) - {one.status.id for one in decoded}):
             faults = [Fault(f"{task_id}: no such task", parameter="id") for task_id in unknown]
             raise InvalidArguments("There is nothing to watch.", faults)
@@ -163,7 +163,7 @@ class Watcher:
             # A hint comes once: what cannot be read now is tried again.
             changed = (watch.changed(LOOK_SECONDS if unread else HEARTBEAT_SECONDS) | unread) & pending
             try:
-                news, unread = list(self._tracker.decoded_many(sorted(changed), caller)), set()
+                news, unread = list(self._tracker.read_statuses(sorted(changed), caller)), set()
             except Unavailable:
                 news, unread = [], changed
             pending -= changed - unread - {one.status.id for one in news}
