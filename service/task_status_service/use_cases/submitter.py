@@ -22,7 +22,7 @@ from task_status_service.errors import (
     Unavailable,
     UnknownTaskType,
 )
-from task_status_service.status import TaskState, TaskStatus, Visibility, redact_for
+from task_status_service.status import TaskState, TaskStatus
 from task_status_service.task_types.arguments import check_arguments
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
@@ -218,8 +218,8 @@ class Submitter:
 
     def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
-            # From outside: whoever sends the same again may have another key of the same owner.
-            answer = msgspec.json.encode(redact_for(status, Visibility.PUBLIC)) if status else None
+            # Public: another key of the same owner may repeat the request, and may have fewer scopes.
+            answer = msgspec.json.encode(self._tracker.public(status)) if status else None
             self._store.end_lease(lease.claim, lease.holder, answer)
 
 

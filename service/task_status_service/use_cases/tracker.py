@@ -185,6 +185,10 @@ class Tracker:
     def _cache_for(self, caller: Caller) -> StatusCache:
         return self._operator if caller.may(Scope.TRACEBACKS) else self._public
 
+    def public(self, status: TaskStatus) -> TaskStatus:
+        """Return the parts of a status that callers of any scope may see."""
+        return redact_for(status, Visibility.PUBLIC)
+
     def version(self, snapshot: Snapshot, caller: Caller) -> str:
         """Return the version of the status that a caller sees, without decoding it."""
         return self._cache_for(caller).version(snapshot)
