@@ -123,7 +123,7 @@ def test_lost_is_final(final_client, store, way):
 
     assert (told["state"], told["done"], told["liveness"]) == ("failed", True, "unknown")
     assert (told["failure"]["kind"], told["failure"]["type"]) == ("worker_lost", "WorkerLost")
-    assert told["failure"]["message"] == "Nothing was heard of its worker for 300 seconds."
+    assert told["failure"]["message"] == "The worker has sent no heartbeat for 300 seconds."
     record = unpack(store.records["t-1"])
     assert (record.fact, record.final) == (Fact.FINISHED, True)
 

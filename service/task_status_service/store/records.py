@@ -241,7 +241,7 @@ class RedisStore:
         return StoreReport(
             worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
             epoch=self._heartbeats.epoch,
-            weaknesses=weaknesses_of(info, save=save),
+            durability_warnings=weaknesses_of(info, save=save),
             warnings=[*self._heartbeats.warnings, *warnings_of(info, save=save)],
         )
 

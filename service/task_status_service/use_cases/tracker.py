@@ -32,7 +32,7 @@ from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, Index
 from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.results import result_of
 
-#: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
+#: Celery states of a task that no worker runs: any worker may hold its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 
 
@@ -58,42 +58,38 @@ class NotModified(msgspec.Struct, frozen=True):
     snapshot: Snapshot
 
 
-class Store(Protocol):
-    """Keeps records and reads what Celery stored. Raises `StoreUnavailable`, and for writes `StoreFull`."""
+class TaskStore(Protocol):
+    """A store of records and metas. Raises `StoreUnavailable`, and for writes `StoreFull`."""
 
     def read(self, task_id: str) -> Snapshot:
-        """Read all that is stored about one task, in one round trip."""
+        """Read everything stored about one task, in one round trip."""
         ...
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read the same about several tasks, in their order and in one round trip; `known` is not looked up.
+        """Read several tasks, in order and in one round trip; `known` is not looked up.
 
-        What is huge is read alone, when its turn comes.
+        A huge task is read alone, when the iterator reaches it.
         """
         ...
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
-        """Read the ids of one page of the index, newest first, in one round trip of a bounded cost."""
+        """Read the ids of one page of the index, newest first, in one round trip of bounded cost."""
         ...
 
     def note(self, note: Note) -> datetime:
-        """Write one fact, in one round trip; give its time."""
+        """Write one fact, in one round trip; return its time."""
         ...
 
     def forget(self, done: Snapshot) -> bool:
-        """Delete all that is kept of a task that was seen to be done; false if it may not be any more."""
-        ...
-
-    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
-        """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
+        """Delete everything stored about a done task; false if it is no longer done."""
         ...
 
 
-class Broker(Protocol):
-    """Sends messages to the workers. Raises `BrokerUnavailable`."""
+class CancelBroker(Protocol):
+    """A broker that sends cancels. Raises `BrokerUnavailable`."""
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
-        """Tell one worker, or all, not to start a task; with `terminate` also to end it where it runs."""
+        """Tell one worker, or all, not to start a task; with `terminate` also to kill it if it runs."""
         ...
 
 
@@ -102,8 +98,8 @@ class Tracker:
 
     def __init__(
         self,
-        store: Store,
-        broker: Broker,
+        store: TaskStore,
+        broker: CancelBroker,
         lost_tasks: LostTasks,
         *,
         public: StatusCache,

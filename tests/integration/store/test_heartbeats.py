@@ -266,7 +266,7 @@ def test_a_restart_without_persistence(tmp_path: Path, caplog: pytest.LogCapture
         with pytest.raises(TaskNotFound):
             arranged.tracker.read("t-1", ANYBODY)
         assert "The store has lost its data" in caplog.text
-        [weakness] = arranged.store.report().weaknesses
+        [weakness] = arranged.store.report().durability_warnings
         assert "keeps nothing across a restart" in weakness
         arranged.close()
 
@@ -280,7 +280,7 @@ def test_a_restart_with_persistence(tmp_path: Path) -> None:
         server.start()
         assert arranged.store.report() == before
         assert before.epoch is not None
-        assert before.weaknesses == before.warnings == []
+        assert before.durability_warnings == before.warnings == []
         arranged.close()
 
 
@@ -288,5 +288,5 @@ def test_a_redis_that_does_not_tell(arranged: Arranged) -> None:
     """Where INFO and CONFIG are forbidden, that is said, and it is accused of nothing."""
     report = arranged.store.report()
 
-    assert report.weaknesses == []
+    assert report.durability_warnings == []
     assert "INFO is forbidden" in report.warnings[0]

@@ -418,7 +418,9 @@ class RealParts:
         deadline = time.monotonic() + 20
         while True:
             try:
-                return self.submitter.submit(Submission(name="demo.add"), ANYBODY, Claim(key=key, fingerprint="f"))
+                return self.submitter.submit(
+                    Submission(call=Call(name="demo.add")), ANYBODY, Claim(key=key, fingerprint="f")
+                )
             except (IdempotencyInFlight, BrokerUnavailable):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -475,7 +477,7 @@ def test_race_with_a_broker_that_fails(real: RealParts) -> None:
 
 def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
     """The steps by hand: it is claimed and recorded, and nobody sends it; after its lease the next request does."""
-    submission, claim = Submission(name="demo.add", args=[1]), Claim(key="order-1", fingerprint="f")
+    submission, claim = Submission(call=Call(name="demo.add", args=[1])), Claim(key="order-1", fingerprint="f")
     real.submissions.submit(note_of("t-1", queue="celery"), Call(name="demo.add", args=[1]), claim)
     with pytest.raises(IdempotencyInFlight):
         real.submitter.submit(submission, ANYBODY, claim)
@@ -484,6 +486,6 @@ def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
     accepted = real.submitter.submit(submission, ANYBODY, claim)
 
     assert (accepted.status.id, accepted.is_replayed) == ("t-1", False)
-    assert [(task_id, sent.args) for task_id, sent, _ in real.broker.sent] == [("t-1", [1])]
+    assert [(task_id, sent.call.args) for task_id, sent, _ in real.broker.sent] == [("t-1", [1])]
     assert real.submitter.submit(submission, ANYBODY, claim) == Accepted(accepted.status, is_replayed=True)
     assert real.tracker.status("t-1", ANYBODY).status == accepted.status
