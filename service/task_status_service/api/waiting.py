@@ -1,16 +1,20 @@
 """How a request waits: until a task is done, or until it has a version that the client does not know."""
 
 from collections.abc import Container
+from typing import Final
 
 from flask import request
 
 from task_status_service.api.auth.authentication import caller, counted_as
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.requests.options import WaitPreference, if_none_match, is_gone
+from task_status_service.api.requests.options import WaitPreference, if_none_match
 from task_status_service.api.responses.caching import known_versions
 from task_status_service.errors import TaskNotFound, TooManyWatches, Unavailable
 from task_status_service.status import TaskStatus
 from task_status_service.use_cases.tracker import CurrentStatus, NotModified
+
+#: key of the WSGI environ: a callable of the server that returns whether the client has closed its connection
+IS_GONE: Final = "task_status.is_gone"
 
 
 def read_status(task_id: str, waits: WaitPreference) -> CurrentStatus | NotModified:
@@ -39,12 +43,16 @@ def wait_for_submitted(task: TaskStatus, waits: WaitPreference) -> TaskStatus:
 
 
 def _wait(task_id: str, waits: WaitPreference, known: Container[str] | None) -> CurrentStatus | NotModified:
-    connection = request.environ.get("gunicorn.socket")
     return watcher().wait(
         task_id,
         waits.seconds,
         caller(),
         counted_as=counted_as(),
         known=known,
-        is_gone=lambda: is_gone(connection),
+        is_gone=request.environ.get(IS_GONE, _never),
     )
+
+
+def _never() -> bool:
+    """Return false: a server without the callable does not know whether a client is gone."""
+    return False
