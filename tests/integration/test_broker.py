@@ -191,7 +191,12 @@ def test_counts_what_waits(kind: str, broker: CeleryBroker) -> None:
     assert used.waiting("sums") == 0
 
     used.send("t-1", SUBMISSION, queue="sums")
-    used.send("t-2", msgspec.structs.replace(SUBMISSION, priority=9), queue="sums", retries=2)
+    used.send(
+        "t-2",
+        msgspec.structs.replace(SUBMISSION, call=msgspec.structs.replace(SUBMISSION.call, priority=9)),
+        queue="sums",
+        retries=2,
+    )
     fake.queued["sums"] = 2
     assert used.waiting("sums") == 2
 
