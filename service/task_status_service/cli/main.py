@@ -1,5 +1,6 @@
 """The `task-status` command."""
 
+import contextlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,7 +74,8 @@ def openapi(output: BinaryIO) -> None:
     from task_status_service.app import create_service  # noqa: PLC0415
     from task_status_service.settings import Settings  # noqa: PLC0415
 
-    output.write(create_service(Settings()).app.test_client().get("/openapi.json").data)
+    with contextlib.closing(create_service(Settings())) as service:
+        output.write(service.app.test_client().get("/openapi.json").data)
 
 
 main.add_command(keys)

@@ -89,7 +89,7 @@ class CancelBroker(Protocol):
     """A broker that sends cancels. Raises `BrokerUnavailable`."""
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
-        """Tell one worker, or all, not to start a task; with `terminate` also to kill it if it runs."""
+        """Ask one worker, or all, not to start a task; with `terminate` also to kill it if it runs."""
         ...
 
 
