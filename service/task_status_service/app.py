@@ -1,10 +1,12 @@
-"""The composition root: the only place that knows every part. Opens nothing; parts connect when they are used."""
+"""The composition root: the only module that builds every part of the service.
 
-import atexit
+Building opens no connection: the store and the broker connect when they are first used.
+"""
+
 import functools
 from collections.abc import Collection
-from typing import Final
 
+import msgspec
 from flask import Flask
 from task_status_worker.record.keys import Keys
 
@@ -19,26 +21,41 @@ from task_status_service.api.openapi.blueprint import ProblemApi
 from task_status_service.api.responses import problems
 from task_status_service.broker import CeleryBroker
 from task_status_service.settings import Settings
+from task_status_service.status import Visibility
+from task_status_service.status.cache import StatusCache
 from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.use_cases import watcher
+from task_status_service.use_cases.lost_workers import LostTasks
+from task_status_service.use_cases.readiness import Readiness
 from task_status_service.use_cases.resender import Resender
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
-
-#: where the app keeps its feed, for the server to close
-FEED: Final = "task-status-feed"
-#: and what it is to find out when it starts
-CHECK_STORE: Final = "task-status-check-store"
-#: and who looks for lost messages beside it
-RESENDER: Final = "task-status-resender"
+from task_status_service.use_cases.watcher import Watcher
 
 
-def create_app(settings: Settings) -> Flask:
-    """Make the service with real parts."""
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """The WSGI app, the parts that a server runs beside it, and the connections that it closes."""
+
+    app: Flask
+    feed: Feed
+    readiness: Readiness
+    #: None if `RESEND_SECONDS` disables it
+    resender: Resender | None
+    store: RedisStore
+    broker: CeleryBroker
+
+    def close(self) -> None:
+        """End waits and streams, and close all connections."""
+        self.feed.close()
+        self.broker.close()
+        self.store.close()
+
+
+def create_service(settings: Settings) -> Service:
+    """Build the service over Redis and Celery; the caller closes it."""
     keys = Keys.under(settings.global_keyprefix)
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
@@ -51,66 +68,72 @@ def create_app(settings: Settings) -> Flask:
         heartbeats=Heartbeats(keys, window_seconds=settings.lost_final_seconds or 0),
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
-    atexit.register(store.close)
-    atexit.register(broker.close)
-    tracker = Tracker(
-        store,
-        broker,
-        final_states=settings.final_states,
-        lost_final_seconds=settings.lost_final_seconds,
-        volatile_store=settings.volatile_store,
-        tracebacks=settings.tracebacks,
-    )
     submissions = RedisSubmissionStore(
         records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
     )
     catalog = Catalog(store.announcements, read_serving=store.serving, allowed=settings.tasks)
-    submitter = Submitter(tracker, submissions, broker, catalog, default_queue=settings.default_queue)
+    readiness = Readiness(store, broker, volatile_store=settings.volatile_store)
+    tracker = _create_tracker(settings, store, broker)
     feed = Feed(
         store.publishers,
         tracker.read_many,
-        # Whatever anybody may see of it may have changed.
+        # The status of any visibility may have changed.
         functools.partial(tracker.version, caller=ANYBODY),
         keys=keys,
         limit=settings.watches,
         limit_per_caller=settings.watches_per_caller,
     )
-    who_asks = authentication.Access(
+    use_cases = context.UseCases(
+        tracker=tracker,
+        submitter=Submitter(tracker, submissions, broker, catalog, default_queue=settings.default_queue),
+        watcher=Watcher(tracker, feed),
+        catalog=catalog,
+        readiness=readiness,
+    )
+    access = authentication.Access(
         LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
         limits=rate_limits.Limits.of(settings.requests_per_second),
         is_local=not settings.bind.startswith("unix:"),
         origins=settings.cors_origins,
     )
-    app = create_api(
-        tracker,
-        submitter,
-        feed,
-        who_asks=who_asks,
-        max_body_bytes=settings.max_body_bytes,
-        cors_origins=settings.cors_origins,
+    resender = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
+    return Service(
+        app=create_api(
+            use_cases, access=access, max_body_bytes=settings.max_body_bytes, cors_origins=settings.cors_origins
+        ),
+        feed=feed,
+        readiness=readiness,
+        resender=resender if settings.resend_seconds else None,
+        store=store,
+        broker=broker,
     )
-    app.extensions[FEED] = feed
-    app.extensions[CHECK_STORE] = tracker.readiness.check_store
-    app.extensions[RESENDER] = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
-    return app
+
+
+def _create_tracker(settings: Settings, store: RedisStore, broker: CeleryBroker) -> Tracker:
+    public = StatusCache(settings.final_states, Visibility.PUBLIC)
+    return Tracker(
+        store,
+        broker,
+        LostTasks(store, after_seconds=settings.lost_final_seconds, final_states=settings.final_states),
+        public=public,
+        operator=StatusCache(settings.final_states, Visibility.OPERATOR) if settings.tracebacks else public,
+        final_states=settings.final_states,
+    )
 
 
 def create_api(
-    tracker: Tracker,
-    submitter: Submitter,
-    feed: watcher.Feed,
+    use_cases: context.UseCases,
     *,
-    who_asks: authentication.Access | None = None,
+    access: authentication.Access,
+    max_body_bytes: int,
     cors_origins: Collection[str] = (),
-    max_body_bytes: int = Settings().max_body_bytes,
 ) -> Flask:
-    """Make the HTTP side around the use cases; tests hand in some with fakes."""
+    """Build the WSGI app over the use cases."""
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
-    context.attach(app, tracker, submitter, watcher.Watcher(tracker, feed))
-    who_asks = who_asks or authentication.Access(origins=cors_origins)
-    authentication.attach(app, who_asks)
+    context.attach(app, use_cases)
+    authentication.attach(app, access)
     rate_limits.register(app)
     problems.register(app)
     api = ProblemApi(
@@ -134,6 +157,6 @@ def create_api(
     ):
         api.register_blueprint(blueprint)
     docs.register(app, api)
-    # Flask's way of adding a layer.
-    app.wsgi_app = BrowserHeaders(FastRead(app, tracker, who_asks), cors_origins)  # type: ignore[method-assign]
+    # Flask documents replacing `wsgi_app` as the way to add WSGI middleware.
+    app.wsgi_app = BrowserHeaders(FastRead(app, use_cases.tracker, access), cors_origins)  # type: ignore[method-assign]
     return app

@@ -68,16 +68,17 @@ class CeleryBroker:
         Raises:
             BrokerUnavailable: it was not confirmed; it may or may not have been sent.
         """
+        call = submission.call
         try:
             self._app.send_task(
-                submission.name,
-                args=submission.args,
-                kwargs=submission.kwargs,
+                call.name,
+                args=call.args,
+                kwargs=call.kwargs,
                 task_id=task_id,
                 eta=submission.scheduled_for,
                 expires=submission.expires_at,
                 queue=queue,
-                priority=submission.priority,
+                priority=call.priority,
                 retries=retries,
                 declare=() if queue in self._declared else None,
             )

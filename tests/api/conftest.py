@@ -1,4 +1,4 @@
-"""The API over fakes: requests in, answers out, nothing started."""
+"""Fixtures: the API over fakes, without a server, Redis or a worker."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,8 +8,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from support.documented import DocumentedClient
 from support.fakes import MemoryFeed
-from support.use_cases import at_present, broker, store, submitter, tracker
-from task_status_service.app import create_api
+from support.use_cases import at_present, broker, catalog, create_api, readiness, store, submitter, tracker
+from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases.readiness import Readiness
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
 
@@ -22,17 +23,19 @@ def _documented(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def feed() -> MemoryFeed:
-    """Give a feed with a script."""
+    """Return a feed that a test scripts."""
     return MemoryFeed()
 
 
 @pytest.fixture
-def client(tracker: Tracker, submitter: Submitter, feed: MemoryFeed) -> FlaskClient:
-    """Give an HTTP client of the app."""
-    return create_api(tracker, submitter, feed).test_client()
+def client(
+    tracker: Tracker, submitter: Submitter, feed: MemoryFeed, catalog: Catalog, readiness: Readiness
+) -> FlaskClient:
+    """Return an HTTP client of the app."""
+    return create_api(tracker, submitter, feed, catalog=catalog, readiness=readiness).test_client()
 
 
 @pytest.fixture
 def submit(client: FlaskClient) -> Callable[..., Any]:
-    """Give a function that posts a submission."""
+    """Return a function that posts a submission."""
     return lambda **body: client.post("/tasks", json=body)

@@ -60,7 +60,7 @@ def test_submit(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
     (task_id,) = store.records
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{task_id}\n", "")
     ((_, submission, queue),) = broker.sent
-    assert (submission.kwargs, submission.labels, queue) == ({"x": 1, "y": 2.5}, {"customer": "42"}, "other")
+    assert (submission.call.kwargs, submission.labels, queue) == ({"x": 1, "y": 2.5}, {"customer": "42"}, "other")
 
 
 def test_submit_what_expires_at_once(run: Run, broker: MemoryBroker) -> None:
@@ -77,7 +77,7 @@ def test_submit_by_position(run: Run, broker: MemoryBroker) -> None:
 
     assert json.loads(result.stdout)["state"] == "queued"
     ((_, submission, _),) = broker.sent
-    assert submission.args == [1, 2]
+    assert submission.call.args == [1, 2]
     assert submission.scheduled_for is not None
 
 
@@ -103,7 +103,7 @@ def test_values(run: Run, store: MemoryStore, broker: MemoryBroker, value: str, 
 
     assert run("submit", "any", f"x={value}").exit_code == 0
     ((_, submission, _),) = broker.sent
-    assert submission.kwargs == {"x": expected}
+    assert submission.call.kwargs == {"x": expected}
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from support.problems import problem_of
-from task_status_service.app import create_api
+from support.use_cases import create_api, create_tracker
 from task_status_service.status import TaskState
-from task_status_service.use_cases.tracker import Tracker
+from task_status_service.status.cache import StatusCache
 from task_status_worker.record.model import Fact, Note
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": [], "task_id": "t-1"}
@@ -116,11 +116,11 @@ def test_not_modified(client, store):
     assert client.get("/tasks/t-1", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_not_modified_decodes_nothing(client, store, tracker):
+def test_not_modified_decodes_nothing(client, store, monkeypatch):
     """A poll that finds nothing new costs a read and a hash."""
     store.metas["t-1"] = json.dumps(META).encode()
     etag = client.get("/tasks/t-1").headers["ETag"]
-    tracker.decoded = lambda *_: pytest.fail("decoded")
+    monkeypatch.setattr(StatusCache, "decoded", lambda *_, **__: pytest.fail("decoded"))
 
     assert client.get("/tasks/t-1", headers={"If-None-Match": etag}).status_code == 304
 
@@ -149,7 +149,7 @@ def test_settings_are_part_of_the_version(store, broker, submitter, feed):
     store.metas["t-1"] = b'{"status": "PARTIAL"}'
     etags = set()
     for final_states in ({}, {"PARTIAL": TaskState.SUCCEEDED}):
-        tracker = Tracker(store, broker, final_states=final_states)
+        tracker = create_tracker(store, broker, final_states=final_states)
         etags.add(create_api(tracker, submitter, feed).test_client().get("/tasks/t-1").headers["ETag"])
     assert len(etags) == 2
 

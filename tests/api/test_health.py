@@ -3,10 +3,9 @@
 import pytest
 from support.fakes import MemoryBroker
 from support.problems import problem_of
-from task_status_service.app import create_api
+from support.use_cases import create_api
 from task_status_service.errors import StoreVolatile
-from task_status_service.use_cases.readiness import VolatileStore
-from task_status_service.use_cases.tracker import Tracker
+from task_status_service.use_cases.readiness import Readiness, VolatileStore
 
 
 def test_alive_without_anything(client, store, broker):
@@ -34,20 +33,20 @@ def test_ready(client):
         (VolatileStore.REFUSE, None),
     ],
 )
-def test_a_store_that_may_lose_tasks(store, submitter, feed, volatile_store, told):
+def test_a_store_that_may_lose_tasks(store, volatile_store, told):
     """It is told, or not, or is no store to serve with, as the settings say; data that is lost is told in any case."""
     store.weaknesses, store.warnings = ["keeps nothing"], ["has lost its data"]
-    tracker = Tracker(store, MemoryBroker(), final_states={}, volatile_store=volatile_store)
-    response = create_api(tracker, submitter, feed).test_client().get("/readyz")
+    readiness = Readiness(store, MemoryBroker(), volatile_store=volatile_store)
+    response = create_api(None, None, None, readiness=readiness).test_client().get("/readyz")
 
     assert response.get_json().get("warnings") == told
     if told is None:
         [error] = problem_of(response, 503, "not-ready")["errors"]
         assert error["detail"].startswith("store: keeps nothing `TASK_STATUS_VOLATILE_STORE=refuse`")
         with pytest.raises(StoreVolatile, match="keeps nothing"):
-            tracker.readiness.check_store()
+            readiness.check_store()
     else:
-        assert tracker.readiness.check_store() == told
+        assert readiness.check_store() == told
 
 
 def test_says_what_is_missing(client, store, broker):

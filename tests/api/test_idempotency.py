@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from support.problems import problem_of
-from task_status_service.app import create_api
+from support.use_cases import create_api
 from task_status_service.errors import StoreUnavailable
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import CLAIM_SECONDS, LEASE_SECONDS

@@ -7,11 +7,10 @@ from datetime import timedelta
 import pytest
 from support.fakes import MemoryFeed
 from support.problems import problem_of
+from support.use_cases import create_api, create_tracker
 from task_status_service.api.requests.cursor import from_cursor, to_cursor
-from task_status_service.app import create_api
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Position
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note
 
 
@@ -141,7 +140,7 @@ def test_celerys_meta_has_the_last_word(client, tasks):
 @pytest.mark.usefixtures("tasks")
 def test_custom_final_states(store, broker, submitter):
     """What the settings say of a custom final state holds here too, also for pages of one."""
-    tracker = Tracker(store, broker, final_states={"PARTIAL": TaskState.FAILED})
+    tracker = create_tracker(store, broker, final_states={"PARTIAL": TaskState.FAILED})
     client = create_api(tracker, submitter, MemoryFeed()).test_client()
 
     assert ids_of(client.get("/tasks?state=failed")) == ["t-4", "t-3", "t-1"]

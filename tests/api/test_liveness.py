@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from task_status_service.app import create_api
-from task_status_service.use_cases.tracker import Tracker
+from support.use_cases import create_api, create_tracker
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.model import Fact, Note
 
@@ -17,7 +16,7 @@ ALIVE, STALLED, LOST, LOST_FOR_LONG = 3.0, 20.0, 60.0, 301.0
 @pytest.fixture
 def final_client(store, broker, submitter, feed):
     """Give a client of a service for which lost is final after five minutes."""
-    tracker = Tracker(store, broker, final_states={}, lost_final_seconds=300)
+    tracker = create_tracker(store, broker, final_states={}, lost_final_seconds=300)
     return create_api(tracker, submitter, feed).test_client()
 
 
@@ -124,7 +123,7 @@ def test_lost_is_final(final_client, store, way):
 
     assert (told["state"], told["done"], told["liveness"]) == ("failed", True, "unknown")
     assert (told["failure"]["kind"], told["failure"]["type"]) == ("worker_lost", "WorkerLost")
-    assert told["failure"]["message"] == "Nothing was heard of its worker for 300 seconds."
+    assert told["failure"]["message"] == "The worker has sent no heartbeat for 300 seconds."
     record = unpack(store.records["t-1"])
     assert (record.fact, record.final) == (Fact.FINISHED, True)
 

@@ -39,8 +39,13 @@ def test_submits_it_again(client, broker, failed):
     assert task["labels"] == {"a": "b", "retry_of": failed}
     assert (task["name"], task["queue"], task["scheduled_for"], task["expires_at"]) == ("demo.add", "slow", None, None)
     [(task_id, submission, queue)] = broker.sent
-    assert (task_id, submission.name, submission.args, submission.kwargs) == (task["id"], "demo.add", [2], {"y": 3})
-    assert (queue, submission.priority) == ("slow", 7)
+    assert (task_id, submission.call.name, submission.call.args, submission.call.kwargs) == (
+        task["id"],
+        "demo.add",
+        [2],
+        {"y": 3},
+    )
+    assert (queue, submission.call.priority) == ("slow", 7)
     assert client.get(f"/tasks/{task_id}").get_json() == task
     assert client.get(f"/tasks/{failed}").get_json()["state"] == "failed"
 
@@ -63,7 +68,7 @@ def test_where_it_belongs(submit, client, store, broker):
 
     client.post(f"/tasks/{task_id}/retry")
 
-    assert [(queue, submission.priority) for _, submission, queue in broker.sent] == [("sums", None)] * 2
+    assert [(queue, submission.call.priority) for _, submission, queue in broker.sent] == [("sums", None)] * 2
 
 
 def test_not_done(submit, client, broker):

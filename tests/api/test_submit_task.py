@@ -20,7 +20,7 @@ def test_accepts(submit, broker):
     assert (task["state"], task["done"], task["celery_state"]) == ("queued", False, "PENDING")
     assert (task["name"], task["queue"], task["labels"]) == ("demo.add", "sums", {"customer": "42"})
     [(task_id, submission, queue)] = broker.sent
-    assert (task_id, submission.args, queue) == (task["id"], [2, 3], "sums")
+    assert (task_id, submission.call.args, queue) == (task["id"], [2, 3], "sums")
 
 
 def test_answer_is_what_a_read_gives(submit, client):
@@ -62,7 +62,7 @@ def test_schedules(submit, broker):
 
     [(_, submission, queue)] = broker.sent
     assert submission.scheduled_for == eta
-    assert (queue, submission.priority) == ("slow", 3)
+    assert (queue, submission.call.priority) == ("slow", 3)
     assert datetime.fromisoformat(task["scheduled_for"]) == eta
     assert task["scheduled_for"].endswith("Z")
     assert timedelta(minutes=110) < submission.expires_at - datetime.now(UTC) <= timedelta(hours=2)
@@ -77,7 +77,7 @@ def test_whole_numbers(client, broker, priority):
 
     assert response.status_code == 202
     [(_, submission, _)] = broker.sent
-    assert repr(submission.priority) == "3"
+    assert repr(submission.call.priority) == "3"
 
 
 @pytest.mark.usefixtures("at_present")

@@ -5,11 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 from support.fakes import MemoryBroker
+from support.use_cases import create_api, create_tracker
 from task_status_service.access.api_keys import KeyFile, Keyring, new_key
 from task_status_service.access.caller import Scope
 from task_status_service.api.auth.authentication import Access
-from task_status_service.app import create_api
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note, RecordedFailure
 
 #: a worker, a directory, a line of code and a password; the last is for nobody
@@ -53,7 +52,7 @@ def stored(store):
 @pytest.fixture
 def client_of(submitter, feed, keys):
     """Give a function that makes a client of a service with keys."""
-    return lambda tracker: create_api(tracker, submitter, feed, who_asks=Access(keys)).test_client()
+    return lambda tracker: create_api(tracker, submitter, feed, access=Access(keys)).test_client()
 
 
 #: each way in which a status leaves
@@ -112,7 +111,7 @@ def test_another_version(tracker, client_of, keys, query):
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_setting(store, client_of, keys, method, path):
     """`TASK_STATUS_TRACEBACKS=no`: from inside nobody sees anything more."""
-    client = client_of(Tracker(store, MemoryBroker(), final_states={}, tracebacks=False))
+    client = client_of(create_tracker(store, MemoryBroker(), final_states={}, tracebacks=False))
 
     text = ask(client, keys.inside, method, path).text
 

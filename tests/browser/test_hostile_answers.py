@@ -12,10 +12,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
-from task_status_service.app import create_api
+from support.use_cases import create_api, create_tracker
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submitter import Submitter
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -54,7 +53,7 @@ def app_of(asked: list[str]) -> Any:
     store.metas["a"] = json.dumps({"status": "FAILURE", "result": result, "traceback": TEXT}).encode()
     store.metas["b"] = json.dumps({"status": PAYLOADS[2], "result": {TEXT: TEXT, "message": TEXT}}).encode()
     store.metas["c"] = json.dumps({"status": "SUCCESS", "result": TEXT}).encode()
-    tracker = Tracker(store, broker, final_states={})
+    tracker = create_tracker(store, broker, final_states={})
     submitter = Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
     app = create_api(tracker, submitter, MemoryFeed())
 

@@ -19,9 +19,9 @@ from support.fakes import MemoryBroker
 from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
 from task_status_service.errors import BrokerUnavailable
-from task_status_service.use_cases.submission import Submission
+from task_status_service.use_cases.submission import Call, Submission
 
-SUBMISSION = Submission(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}})
+SUBMISSION = Submission(call=Call(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}}))
 
 #: what the client of an API waits at the most, and what the machine that runs the tests may add
 BOUND_SECONDS = 2.0
@@ -50,7 +50,7 @@ def test_sends_once(kind: str, broker: CeleryBroker, redis_url: str) -> None:
     used.send("t-1", SUBMISSION, queue="sums")
 
     if kind == "memory":
-        sent = [(task_id, submission.name, queue) for task_id, submission, queue in fake.sent]
+        sent = [(task_id, submission.call.name, queue) for task_id, submission, queue in fake.sent]
     else:
         with redis.Redis.from_url(redis_url) as client:
             sent = [
@@ -81,7 +81,7 @@ def test_message(broker: CeleryBroker, redis_url: str) -> None:
     """The message says what was submitted, and nothing of the client's making besides."""
     eta = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
     submission = Submission(
-        name="demo.add", args=[2, 3], kwargs={"z": None}, scheduled_for=eta, expires_at=eta, priority=3
+        call=Call(name="demo.add", args=[2, 3], kwargs={"z": None}, priority=3), scheduled_for=eta, expires_at=eta
     )
     broker.send("t-1", submission, queue="sums")
 
@@ -191,7 +191,12 @@ def test_counts_what_waits(kind: str, broker: CeleryBroker) -> None:
     assert used.waiting("sums") == 0
 
     used.send("t-1", SUBMISSION, queue="sums")
-    used.send("t-2", msgspec.structs.replace(SUBMISSION, priority=9), queue="sums", retries=2)
+    used.send(
+        "t-2",
+        msgspec.structs.replace(SUBMISSION, call=msgspec.structs.replace(SUBMISSION.call, priority=9)),
+        queue="sums",
+        retries=2,
+    )
     fake.queued["sums"] = 2
     assert used.waiting("sums") == 2
 

@@ -8,7 +8,7 @@ import redis
 from flask.testing import FlaskClient
 from support.servers import RedisServer
 from support.stored_values import ROWS, stored_bytes
-from task_status_service.app import create_app
+from task_status_service.app import create_service
 from task_status_service.settings import Settings
 
 
@@ -16,7 +16,7 @@ from task_status_service.settings import Settings
 def client(redis_server: RedisServer) -> FlaskClient:
     """Give a client of the app with its real parts."""
     url = redis_server.url
-    return create_app(Settings(broker_url=url, result_url=url, record_url=url)).test_client()
+    return create_service(Settings(broker_url=url, result_url=url, record_url=url)).app.test_client()
 
 
 def put(client: redis.Redis, row: dict[str, Any]) -> None:

@@ -242,7 +242,7 @@ class MemoryStore:
         return StoreReport(
             worker_seen_seconds=self.worker_seen,
             epoch=self.epoch,
-            weaknesses=self.weaknesses,
+            durability_warnings=self.weaknesses,
             warnings=self.warnings,
         )
 

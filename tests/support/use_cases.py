@@ -2,13 +2,25 @@
 
 import json
 from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
 import pytest
+from flask import Flask
+from task_status_service import app
+from task_status_service.api.auth.authentication import Access
+from task_status_service.api.context import UseCases
+from task_status_service.settings import Settings
+from task_status_service.status import FinalStates, Visibility
+from task_status_service.status.cache import StatusCache
 from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases.lost_workers import LostTasks
+from task_status_service.use_cases.readiness import Readiness, VolatileStore
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
+from task_status_service.use_cases.watcher import Watcher
 
-from support.fakes import MemoryBroker, MemoryStore
+from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
 
 ADD = {
     "name": "demo.add",
@@ -27,7 +39,7 @@ ADD = {
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """Give a store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
+    """Return a store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
     store = MemoryStore()
     announce(store)
     store.worker_seen = 1.0
@@ -44,25 +56,78 @@ def announce(store: MemoryStore) -> None:
 
 @pytest.fixture
 def at_present(store: MemoryStore) -> None:
-    """Set the store's clock: tasks are as young as they look."""
+    """Set the store's clock to the present, so that new tasks have an age of 0."""
     store.time = datetime.now(UTC).replace(microsecond=0)
     announce(store)
 
 
 @pytest.fixture
 def broker() -> MemoryBroker:
-    """Give a broker that remembers."""
+    """Return a broker that keeps the sent messages."""
     return MemoryBroker()
+
+
+def create_tracker(
+    store: MemoryStore,
+    broker: MemoryBroker,
+    *,
+    final_states: FinalStates = MappingProxyType({}),
+    lost_final_seconds: float | None = None,
+    tracebacks: bool = True,
+) -> Tracker:
+    """Build a tracker over fakes."""
+    public = StatusCache(final_states, Visibility.PUBLIC)
+    return Tracker(
+        store,
+        broker,
+        LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states),
+        public=public,
+        operator=StatusCache(final_states, Visibility.OPERATOR) if tracebacks else public,
+        final_states=final_states,
+    )
+
+
+def create_api(
+    tracker: Tracker,
+    submitter: Submitter,
+    feed: MemoryFeed,
+    *,
+    catalog: Catalog | None = None,
+    readiness: Readiness | None = None,
+    access: Access | None = None,
+    **options: Any,
+) -> Flask:
+    """Build the app over use cases; without a catalog or readiness checks, over those of an empty store."""
+    use_cases = UseCases(
+        tracker=tracker,
+        submitter=submitter,
+        watcher=Watcher(tracker, feed),
+        catalog=catalog or Catalog(MemoryStore().announcements),
+        readiness=readiness or Readiness(MemoryStore(), MemoryBroker(), volatile_store=VolatileStore.WARN),
+    )
+    options = {"max_body_bytes": Settings().max_body_bytes, **options}
+    return app.create_api(use_cases, access=access or Access(origins=options.get("cors_origins", ())), **options)
 
 
 @pytest.fixture
 def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
-    """Give a tracker over the fakes."""
-    return Tracker(store, broker, final_states={})
+    """Return a tracker over the fakes."""
+    return create_tracker(store, broker)
 
 
 @pytest.fixture
-def submitter(tracker: Tracker, store: MemoryStore, broker: MemoryBroker) -> Submitter:
-    """Give a submitter over the fakes."""
-    catalog = Catalog(store.announcements, read_serving=store.serving)
+def catalog(store: MemoryStore) -> Catalog:
+    """Return a catalog of the task types that are announced in the store."""
+    return Catalog(store.announcements, read_serving=store.serving)
+
+
+@pytest.fixture
+def readiness(store: MemoryStore, broker: MemoryBroker) -> Readiness:
+    """Return readiness checks of the fakes."""
+    return Readiness(store, broker, volatile_store=VolatileStore.WARN)
+
+
+@pytest.fixture
+def submitter(tracker: Tracker, store: MemoryStore, broker: MemoryBroker, catalog: Catalog) -> Submitter:
+    """Return a submitter over the fakes."""
     return Submitter(tracker, store, broker, catalog, default_queue="celery")

@@ -1,4 +1,4 @@
-"""How a request that makes a task is read and answered: its Idempotency-Key, its wait, where the task is."""
+"""Requests that create a task: the `Idempotency-Key`, the wait and the `Location` of the task."""
 
 import hashlib
 from typing import Final
@@ -12,7 +12,7 @@ from task_status_service.api.openapi.operations import OF_WRITING, json
 from task_status_service.api.requests.options import WaitPreference
 from task_status_service.api.requests.parameters import IDEMPOTENCY_KEY
 from task_status_service.api.responses.caching import outcome_response
-from task_status_service.api.waiting import wait_patiently
+from task_status_service.api.waiting import wait_for_submitted
 from task_status_service.errors import (
     BrokerUnavailable,
     Fault,
@@ -29,7 +29,7 @@ _KEY_HEADER: Final = "Idempotency-Key"
 
 _HEADERS: Final = {"Location": "Location", "Idempotency-Replayed": "IdempotencyReplayed", **headers.PREFERENCE_APPLIED}
 
-#: what the document says of `accepted`
+#: responses of `accepted` in the OpenAPI document
 ACCEPTED_RESPONSES: Final = {
     200: json("TaskStatus", "Accepted, and done within the wait.", "succeeded", headers=_HEADERS),
     202: json(
@@ -40,7 +40,7 @@ ACCEPTED_RESPONSES: Final = {
         headers={"Retry-After": "RetryAfter", **_HEADERS},
     ),
 }
-#: and of what it cannot accept
+#: its problems in the OpenAPI document
 OF_SUBMITTING: Final = (
     UnknownTaskType,
     InvalidArguments,
@@ -53,9 +53,9 @@ OF_SUBMITTING: Final = (
 
 
 def claim_of_request(body: bytes = b"") -> Claim | None:
-    """Read the key by which a client says that two requests are one, and what tells this request from any other.
+    """Read the `Idempotency-Key` of the request, and compute its fingerprint.
 
-    That is method, path, and the body whatever the order of its keys; not how long the client waits.
+    The fingerprint covers the method, the path and the body in any order of its keys, but not the wait.
 
     Raises:
         InvalidArguments: the key is empty, too long, or not visible ASCII.
@@ -66,8 +66,8 @@ def claim_of_request(body: bytes = b"") -> Claim | None:
     if not IDEMPOTENCY_KEY.fullmatch(key):
         fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
         raise InvalidArguments("The request cannot be used.", [fault])
-    asked = f"{request.method}\0{request.path}\0".encode() + _canonical(body)
-    return Claim(key=key, fingerprint=hashlib.sha256(asked).hexdigest(), owner=caller().owner or "")
+    fingerprinted = f"{request.method}\0{request.path}\0".encode() + _canonical(body)
+    return Claim(key=key, fingerprint=hashlib.sha256(fingerprinted).hexdigest(), owner=caller().owner or "")
 
 
 def _canonical(body: bytes) -> bytes:
@@ -75,10 +75,10 @@ def _canonical(body: bytes) -> bytes:
 
 
 def accepted(outcome: Accepted, waits: WaitPreference) -> Response:
-    """Answer what was accepted, now or before, after the wait that this request asks for."""
-    task = wait_patiently(outcome.status, waits)
+    """Return the response to an accepted submission, after the wait that the request asks for."""
+    task = wait_for_submitted(outcome.status, waits)
     response = outcome_response(task)
-    # By hand: `url_for` builds it through the whole URL map.
+    # Not by `url_for`, which searches the whole URL map.
     response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
     if outcome.is_replayed:
         response.headers["Idempotency-Replayed"] = "true"

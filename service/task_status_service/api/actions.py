@@ -1,4 +1,4 @@
-"""What may be done to a task that there is: cancel it, retry it, forget it."""
+"""Actions on an existing task: cancel, retry, forget."""
 
 from typing import Final
 
@@ -24,10 +24,10 @@ blueprint: Final = Blueprint("actions", __name__, description="Cancel, retry and
 @blueprint.doc(
     operationId="cancelTask",
     responses={
-        200: json("TaskStatus", "It was canceled already.", "canceled", headers=headers.LIVE),
+        200: json("TaskStatus", "The task was canceled before.", "canceled", headers=headers.LIVE),
         202: json(
             "TaskStatus",
-            "The cancel is recorded; the task is canceled when a worker says so.",
+            "The cancel is recorded; the task is canceled when a worker confirms it.",
             "canceling",
             headers={**headers.LIVE, "Retry-After": "RetryAfter"},
         ),
@@ -38,8 +38,8 @@ blueprint: Final = Blueprint("actions", __name__, description="Cancel, retry and
 def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     """Cancel a task.
 
-    One that has not started will not start. One that runs goes on, unless it looks for cancels itself, as `report` of
-    the worker kit does, or `terminate` says to kill it.
+    A task that has not started will not start. A running task continues, unless it checks for cancels, as `report` of
+    the worker kit does, or `terminate` asks the worker to kill it.
     """
     task = tracker().cancel(checked_task_id(task_id), caller(), terminate=cancellation.terminate)
     return outcome_response(task)
@@ -53,10 +53,10 @@ def cancel_task(cancellation: Cancellation, task_id: str) -> Response:
     problems=(*OF_A_TASK, TaskNotDone, TaskNotRepeatable, *OF_SUBMITTING),
 )
 def retry_task(task_id: str) -> Response:
-    """Submit a task that is done once more.
+    """Submit a task that is done again, as a new task.
 
-    A new task of the same name, with the same arguments, queue, priority and labels, and with the label `retry_of`. It
-    runs as soon as it can, whatever the first one was scheduled for.
+    The new task has the same name, arguments, queue, priority and labels, and the label `retry_of`. It has no scheduled
+    time: it runs as soon as possible.
     """
     waits = patience()
     return accepted(submitter().retry(checked_task_id(task_id), caller(), claim_of_request()), waits)
@@ -65,13 +65,13 @@ def retry_task(task_id: str) -> Response:
 @blueprint.route("/tasks/<task_id>", methods=["DELETE"], scope=Scope.SUBMIT, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="forgetTask",
-    responses={204: empty("Forgotten: nothing is kept of it any more.")},
+    responses={204: empty("Forgotten: nothing is stored about the task.")},
     problems=(*OF_A_TASK, TaskNotDone, *OF_WRITING),
 )
 def forget_task(task_id: str) -> Response:
     """Forget a task that is done.
 
-    Its status and its result are deleted, and it reads like one that never was.
+    Deletes its status and its result; the id then returns 404 like an unknown one.
     """
     tracker().forget(checked_task_id(task_id), caller())
     return Response(status=204)

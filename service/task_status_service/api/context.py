@@ -1,4 +1,4 @@
-"""What views are handed: the use cases of the app that runs them."""
+"""The use cases of the current app, for its views."""
 
 from typing import Final, cast
 
@@ -6,6 +6,7 @@ import msgspec
 from flask import Flask, current_app
 
 from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases.readiness import Readiness
 from task_status_service.use_cases.submitter import Submitter
 from task_status_service.use_cases.tracker import Tracker
 from task_status_service.use_cases.watcher import Watcher
@@ -13,32 +14,46 @@ from task_status_service.use_cases.watcher import Watcher
 _NAME: Final = "task-status"
 
 
-class _UseCases(msgspec.Struct, frozen=True):
+class UseCases(msgspec.Struct, frozen=True, kw_only=True):
+    """The use cases that the views call."""
+
     tracker: Tracker
     submitter: Submitter
     watcher: Watcher
+    #: the task types that may be submitted
+    catalog: Catalog
+    readiness: Readiness
 
 
-def attach(app: Flask, tracker: Tracker, submitter: Submitter, watcher: Watcher) -> None:
-    """Hand the use cases to the views of an app."""
-    app.extensions[_NAME] = _UseCases(tracker, submitter, watcher)
+def attach(app: Flask, use_cases: UseCases) -> None:
+    """Attach the use cases to an app, for its views."""
+    app.extensions[_NAME] = use_cases
 
 
 def tracker() -> Tracker:
-    """Give the tracker of the current app."""
-    return cast("_UseCases", current_app.extensions[_NAME]).tracker
+    """Return the tracker of the current app."""
+    return _current().tracker
 
 
 def submitter() -> Submitter:
-    """Give the submitter of the current app."""
-    return cast("_UseCases", current_app.extensions[_NAME]).submitter
-
-
-def catalog() -> Catalog:
-    """Give the catalog of what may be submitted to the current app."""
-    return submitter().catalog
+    """Return the submitter of the current app."""
+    return _current().submitter
 
 
 def watcher() -> Watcher:
-    """Give the watcher of the current app."""
-    return cast("_UseCases", current_app.extensions[_NAME]).watcher
+    """Return the watcher of the current app."""
+    return _current().watcher
+
+
+def catalog() -> Catalog:
+    """Return the catalog of task types of the current app."""
+    return _current().catalog
+
+
+def readiness() -> Readiness:
+    """Return the readiness checks of the current app."""
+    return _current().readiness
+
+
+def _current() -> UseCases:
+    return cast("UseCases", current_app.extensions[_NAME])

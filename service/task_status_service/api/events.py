@@ -58,9 +58,7 @@ def watch_task(task_id: str) -> Response:
     checked_task_id(task_id)
     last = request.headers.get("Last-Event-ID", "")
     tasks, who = tracker(), caller()
-    return _answer(
-        [task_id], who, lambda: [tasks.decoded(tasks.read(task_id, who), who)], {task_id: last}, _version_of_one
-    )
+    return _answer([task_id], who, lambda: [tasks.status(task_id, who)], {task_id: last}, _version_of_one)
 
 
 @blueprint.route("/events", methods=["GET"], scope=Scope.READ)

@@ -1,16 +1,16 @@
-"""`/livez` and `/readyz`: is this process alive, and can it serve?"""
+"""`/livez` and `/readyz`: liveness and readiness probes."""
 
 from typing import Final
 
 from flask import Response
 
-from task_status_service.api.context import tracker
+from task_status_service.api.context import readiness
 from task_status_service.api.openapi.blueprint import Blueprint
 from task_status_service.api.openapi.operations import json
 from task_status_service.api.responses.bodies import Alive, Ready, json_response
 from task_status_service.errors import NotReady
 
-blueprint: Final = Blueprint("health", __name__, description="For load balancers and people on call.")
+blueprint: Final = Blueprint("health", __name__, description="For load balancers and operators.")
 
 
 @blueprint.route("/livez", methods=["GET"], scope=None)
@@ -19,9 +19,9 @@ blueprint: Final = Blueprint("health", __name__, description="For load balancers
     responses={200: json("Alive", "Alive.", "alive")},
 )
 def get_liveness() -> Response:
-    """Tell whether this process is alive.
+    """Return 200 while this process is alive.
 
-    Needs neither Redis nor the broker: who restarts a process that is not alive need not ask more.
+    Checks only this process, neither Redis nor the broker; use it as a liveness probe.
     """
     return json_response(Alive())
 
@@ -33,11 +33,12 @@ def get_liveness() -> Response:
     problems=(NotReady,),
 )
 def get_readiness() -> Response:
-    """Tell whether this service can do its work.
+    """Return 200 if the service is ready.
 
-    Redis and the broker answer and a worker was seen; else the problem lists what is missing.
+    Ready means that Redis and the broker answer and a worker has sent a heartbeat; otherwise the problem lists each
+    fault.
     """
-    health = tracker().readiness.health()
+    health = readiness().health()
     if health.faults:
         raise NotReady(faults=health.faults)
     return json_response(Ready(store_epoch=health.store_epoch, warnings=health.warnings))

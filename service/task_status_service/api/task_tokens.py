@@ -1,4 +1,4 @@
-"""Task tokens: what a browser is given to follow its one task with."""
+"""Task tokens: short-lived credentials of a browser for one task."""
 
 from typing import Final
 
@@ -16,26 +16,26 @@ from task_status_service.api.requests.parameters import TASK_ID_PARAMETER
 from task_status_service.api.requests.schemas import TokenRequest, TokenRequestSchema
 from task_status_service.api.responses.bodies import IssuedToken, json_response
 
-blueprint: Final = Blueprint("tokens", __name__, description="Let a browser follow one task, without a key.")
+blueprint: Final = Blueprint("tokens", __name__, description="Let a browser watch one task without an API key.")
 
 
 @blueprint.route("/tasks/<task_id>/tokens", methods=["POST"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
 @blueprint.doc(
     operationId="createTaskToken",
-    security=[{API_KEY: [str(Scope.READ)]}],  # a token makes no tokens
+    security=[{API_KEY: [str(Scope.READ)]}],  # a token cannot create tokens
     responses={
-        201: json("IssuedToken", "The token; it is not kept and cannot be asked for again.", "taskToken"),
+        201: json("IssuedToken", "The token; the server does not store it and cannot return it again.", "taskToken"),
     },
     problems=(*OF_A_BODY, *OF_A_TASK, *OF_READING),
 )
 @blueprint.arguments(TokenRequestSchema(), required=False, examples=TOKEN_WISHES)
-def create_task_token(wish: TokenRequest, task_id: str) -> Response:
-    """Make a token that reads, or reads and cancels, this one task.
+def create_task_token(token_request: TokenRequest, task_id: str) -> Response:
+    """Create a token that can read, or read and cancel, this one task.
 
-    For a page that follows a task from a browser, where a key would be everybody's. It needs a key with the scopes that
-    the token is to have; a token makes no tokens.
+    For a page in a browser, where every visitor could read an API key. The request needs an API key with the scopes of
+    the token; a token cannot create tokens.
     """
     tracker().read(checked_task_id(task_id), caller())
-    text, token = issue_token(task_id, wish.scopes, wish.ttl_seconds)
+    text, token = issue_token(task_id, token_request.scopes, token_request.ttl_seconds)
     scopes = [TokenScope(scope) for scope in sorted(token.scopes)]
     return json_response(IssuedToken(text, scopes, token.expires_at), 201, [("Cache-Control", "no-store")])

@@ -1,4 +1,4 @@
-"""`/task-types`: what may be submitted, and what it takes."""
+"""`/task-types`: the task types that may be submitted, and their arguments."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ from task_status_service.api.responses.bodies import TaskType, TaskTypeList
 from task_status_service.api.responses.caching import live_answer
 from task_status_service.errors import TaskTypeNotFound
 
-blueprint: Final = Blueprint("task-types", __name__, description="What may be submitted, as the workers announced it.")
+blueprint: Final = Blueprint("task-types", __name__, description="The task types that the workers announced.")
 
 
 @blueprint.route("/task-types", methods=["GET"], scope=Scope.SUBMIT)
@@ -23,7 +23,7 @@ blueprint: Final = Blueprint("task-types", __name__, description="What may be su
     operationId="listTaskTypes",
     parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
-        200: json("TaskTypeList", "All of them, by name.", "taskTypes", headers=headers.CACHED),
+        200: json("TaskTypeList", "All task types, by name.", "taskTypes", headers=headers.CACHED),
         304: NOT_MODIFIED_LIVE,
     },
     problems=OF_READING,
@@ -31,7 +31,7 @@ blueprint: Final = Blueprint("task-types", __name__, description="What may be su
 def list_task_types() -> Response:
     """List the task types that may be submitted.
 
-    As the workers announced them, and the settings of this service allow.
+    Returns the types that the workers announced and the settings of this service allow.
     """
     return live_answer(TaskTypeList.of(catalog().offers()), if_none_match()).response()
 
@@ -50,6 +50,6 @@ def list_task_types() -> Response:
 def get_task_type(name: str) -> Response:
     """Read one task type.
 
-    What it does, what it takes, where it goes and how many live workers would run it.
+    Returns its documentation, its arguments, its queue and the number of live workers that consume it.
     """
     return live_answer(TaskType.of(catalog().offer(name)), if_none_match()).response()

@@ -1,4 +1,4 @@
-"""`/tasks`: submit, list, and read one."""
+"""`/tasks`: submit and list tasks, read one task and its result."""
 
 from typing import Final
 
@@ -27,13 +27,13 @@ from task_status_service.api.requests.parameters import (
     WAIT_PARAMETERS,
 )
 from task_status_service.api.requests.schemas import Listing, ListingSchema, SubmissionSchema
-from task_status_service.api.responses.bodies import list_response, result_answer
-from task_status_service.api.responses.caching import conditional, poll_answer
-from task_status_service.api.waiting import read_patiently
+from task_status_service.api.responses.bodies import list_response
+from task_status_service.api.responses.caching import known_versions, result_of_task_answer, status_answer
+from task_status_service.api.waiting import read_status
 from task_status_service.errors import InvalidArguments, NoResult, TaskNotDone
 from task_status_service.use_cases.submission import Submission
 
-blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and follow them.")
+blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks, and read their statuses.")
 
 
 @blueprint.route("/tasks", methods=["POST"], scope=Scope.SUBMIT)
@@ -43,13 +43,13 @@ blueprint: Final = Blueprint("tasks", __name__, description="Submit tasks and fo
     responses=ACCEPTED_RESPONSES,
     problems=(*OF_A_BODY, *OF_SUBMITTING),
 )
-# One schema for all requests: webargs makes one for each of them from a class.
+# An instance: from a class, webargs creates a schema for each request.
 @blueprint.arguments(SubmissionSchema(), examples=SUBMISSIONS)
 def submit_task(submission: Submission) -> Response:
     """Submit a task.
 
-    It is recorded before it is sent: whoever asks for the id in the answer finds it. With an `Idempotency-Key` the same
-    request may be sent again whenever the answer is not known: it makes one task.
+    The task is recorded before it is sent, so its id can be read as soon as the response arrives. With an
+    `Idempotency-Key`, a request without a response can be repeated: it creates one task.
     """
     waits = patience()
     return accepted(submitter().submit(submission, caller(), claim_of_request(request.get_data())), waits)
@@ -61,7 +61,7 @@ def submit_task(submission: Submission) -> Response:
     responses={
         200: json(
             "TaskList",
-            "One page, or the tasks that were asked for by id.",
+            "One page, or the tasks of the given ids.",
             "page",
             "byId",
             headers=headers.LIVE,
@@ -73,10 +73,10 @@ def submit_task(submission: Submission) -> Response:
 def list_tasks(query: Listing) -> Response:
     """List tasks, newest first, or read several at once by `id`.
 
-    In the order of their submission; a task that nobody submitted here counts from when it was first recorded. While
-    tasks arrive and change, a walk from page to page meets each task that fits all the while exactly once. A page may
-    hold fewer tasks than `limit`, or none: follow `next_cursor` until it is null. A result of over 64 Ki characters is
-    left out here, as `diagnostics` then say.
+    Sorted by submission time, or by the time of the first record for a task that was not submitted here. Paging is
+    stable while tasks arrive and change: each task that matches throughout is listed exactly once. A page may hold
+    fewer tasks than `limit`, or none: continue with `next_cursor` until it is null. A result of more than 64 Ki
+    characters is left out, and `diagnostics` says so.
     """
     if query.task_ids:
         return list_response(tracker().statuses(query.task_ids, caller()))
@@ -103,13 +103,12 @@ def list_tasks(query: Listing) -> Response:
 def get_task(task_id: str) -> Response:
     """Read the status of a task.
 
-    Ask again after `Retry-After` seconds, with the `ETag` as `If-None-Match`, until it is `done`. An id that never was
-    is 404, one that has expired 410.
+    Poll again after `Retry-After` seconds, with the `ETag` as `If-None-Match`, until the task is `done`. An unknown id
+    returns 404, an expired task 410.
     """
-    # A plain read does not come here: see fast_read.py.
+    # A read without a query and without a preference is answered earlier, by fast_read.py.
     waits = patience()
-    snapshot = read_patiently(checked_task_id(task_id), waits)
-    return waits.acknowledge(poll_answer(tracker(), snapshot, caller(), if_none_match()).response())
+    return waits.acknowledge(status_answer(read_status(checked_task_id(task_id), waits)).response())
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
@@ -117,18 +116,15 @@ def get_task(task_id: str) -> Response:
     operationId="getTaskResult",
     parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
-        200: json(ANY_JSON, "The return value, and nothing around it.", "number", headers=headers.CACHED),
+        200: json(ANY_JSON, "The return value alone.", "number", headers=headers.CACHED),
         304: NOT_MODIFIED,
     },
     problems=(*OF_A_TASK, TaskNotDone, NoResult, *OF_READING),
 )
 def get_task_result(task_id: str) -> Response:
-    """Read the result of a task that has succeeded, and nothing else.
+    """Read the result of a task that has succeeded.
 
-    Also of one whose result is too large for its status, as the `diagnostics` of that then say.
+    Also returns a result that is too large for the status; the `diagnostics` of the status say so.
     """
-    tasks = tracker()
-    who = caller()
-    snapshot = tasks.read(checked_task_id(task_id), who)
-    version = tasks.version(snapshot, who)
-    return conditional(snapshot, version, if_none_match(), lambda: result_answer(tasks.result(snapshot))).response()
+    known = known_versions(if_none_match())
+    return result_of_task_answer(tracker().result_of(checked_task_id(task_id), caller(), known)).response()

@@ -1,51 +1,58 @@
-"""How a request waits: for a task to be done, or for a version that its client does not know yet."""
+"""How a request waits: until a task is done, or until it has a version that the client does not know."""
 
-from collections.abc import Callable
+from collections.abc import Container
+from typing import Final
 
 from flask import request
 
 from task_status_service.api.auth.authentication import caller, counted_as
 from task_status_service.api.context import tracker, watcher
-from task_status_service.api.requests.options import WaitPreference, is_gone
+from task_status_service.api.requests.options import WaitPreference, if_none_match
+from task_status_service.api.responses.caching import known_versions
 from task_status_service.errors import TaskNotFound, TooManyWatches, Unavailable
-from task_status_service.status import Snapshot, TaskStatus
+from task_status_service.status import TaskStatus
+from task_status_service.use_cases.tracker import CurrentStatus, NotModified
+
+#: key of the WSGI environ: a callable of the server that returns whether the client has closed its connection
+IS_GONE: Final = "task_status.is_gone"
 
 
-def read_patiently(task_id: str, waits: WaitPreference) -> Snapshot:
-    """Read a task, at once or after a wait; where too many wait already, at once."""
-    if not waits.seconds:
-        return tracker().read(task_id, caller())
-    try:
-        return _wait(task_id, waits, _is_known())
-    except TooManyWatches:
-        return tracker().read(task_id, caller())
+def read_status(task_id: str, waits: WaitPreference) -> CurrentStatus | NotModified:
+    """Read the status of a task after the wait that the client asks for.
+
+    The wait is skipped if too many requests wait already.
+    """
+    known = known_versions(if_none_match())
+    if waits.seconds:
+        try:
+            return _wait(task_id, waits, known)
+        except TooManyWatches:
+            pass
+    return tracker().status_of(task_id, caller(), known)
 
 
-def wait_patiently(task: TaskStatus, waits: WaitPreference) -> TaskStatus:
-    """Wait for a task that was just submitted; it is accepted whatever becomes of the wait."""
+def wait_for_submitted(task: TaskStatus, waits: WaitPreference) -> TaskStatus:
+    """Wait until a submitted task is done; return the given status if the wait fails, because it is accepted."""
     if not waits.seconds:
         return task
     try:
-        return tracker().decoded(_wait(task.id, waits, None), caller()).status
+        found = _wait(task.id, waits, None)
     except (TooManyWatches, TaskNotFound, Unavailable):
         return task
+    return found.cached.status if isinstance(found, CurrentStatus) else task
 
 
-def _wait(task_id: str, waits: WaitPreference, is_known: Callable[[str], bool] | None) -> Snapshot:
-    connection = request.environ.get("gunicorn.socket")
+def _wait(task_id: str, waits: WaitPreference, known: Container[str] | None) -> CurrentStatus | NotModified:
     return watcher().wait(
         task_id,
         waits.seconds,
         caller(),
         counted_as=counted_as(),
-        is_known=is_known,
-        is_gone=lambda: is_gone(connection),
+        known=known,
+        is_gone=request.environ.get(IS_GONE, _never),
     )
 
 
-def _is_known() -> Callable[[str], bool] | None:
-    """Tell a version that the client knows; None if it named none, so that it waits for the end."""
-    known = request.if_none_match
-    if not request.headers.get("If-None-Match"):
-        return None
-    return lambda version: known.star_tag or known.contains_weak(version)
+def _never() -> bool:
+    """Return false: a server without the callable does not know whether a client is gone."""
+    return False

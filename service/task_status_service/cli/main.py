@@ -1,5 +1,6 @@
 """The `task-status` command."""
 
+import contextlib
 from pathlib import Path
 from typing import BinaryIO
 
@@ -70,10 +71,11 @@ def dev(port: int, folder: Path) -> None:
 @click.option("--output", default="-", type=click.File("wb"), help="Where to write it; by default to the terminal.")
 def openapi(output: BinaryIO) -> None:
     """Write the OpenAPI document."""
-    from task_status_service.app import create_app  # noqa: PLC0415
+    from task_status_service.app import create_service  # noqa: PLC0415
     from task_status_service.settings import Settings  # noqa: PLC0415
 
-    output.write(create_app(Settings()).test_client().get("/openapi.json").data)
+    with contextlib.closing(create_service(Settings())) as service:
+        output.write(service.app.test_client().get("/openapi.json").data)
 
 
 main.add_command(keys)

@@ -1,1 +1,1 @@
-"""The server: gunicorn with gevent workers. Imports no app before gevent has patched the standard library."""
+"""The server: gunicorn with gevent workers. gevent patches the standard library before the app is imported."""

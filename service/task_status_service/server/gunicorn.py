@@ -1,8 +1,8 @@
-"""The server: gunicorn with gevent workers, run from our settings and not from a file of its own."""
+"""gunicorn with gevent workers, configured by the settings of the service alone."""
 
 import threading
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
@@ -11,9 +11,11 @@ from gunicorn.glogging import Logger
 from task_status_service.server import log_format
 from task_status_service.settings import Settings
 
-#: each with its reason
+if TYPE_CHECKING:
+    from task_status_service.app import Service
+
 _CONFIG: Final[dict[str, Any]] = {
-    # Thousands of clients that mostly wait; slow ones do not occupy a thread.
+    # gevent: thousands of clients mostly wait, and a slow client must not occupy a thread.
     "worker_class": "task_status_service.server.worker.Worker",
     # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
     "keepalive": 5,
@@ -21,25 +23,25 @@ _CONFIG: Final[dict[str, Any]] = {
     "limit_request_line": 8_190,
     "timeout": 30,
     "graceful_timeout": 10,
-    # Or a client could say by a header under which path the service lies (SCRIPT_NAME).
+    # Empty: otherwise a client could set the path prefix of the service by a header (SCRIPT_NAME).
     "forwarder_headers": "",
-    # A second gunicorn of the same user would unlink the first one's socket.
+    # With a control socket, a second gunicorn of the same user would unlink the socket of the first.
     "control_socket_disable": True,
     "errorlog": "-",
     "loglevel": "info",
 }
 
-
+#: connections beside those that wait or stream
 _PLAIN_CONNECTIONS: Final = 2_000
-#: how soon a worker process sees that it is told to stop
-_LOOK_SECONDS: Final = 0.5
+#: pause between two checks of whether a worker process is told to stop
+_CHECK_SECONDS: Final = 0.5
 
 
 class LineLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
-    """Log as gunicorn does, in lines that nobody else can write: it quotes requests that it cannot answer."""
+    """gunicorn's logger with safe lines: gunicorn logs text of malformed requests."""
 
     def setup(self, cfg: Any) -> None:
-        """Take over the handlers, and add one for all that is not gunicorn's."""
+        """Format gunicorn's handlers, and handle the logs of all other libraries."""
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(log_format.LineFormatter(self.error_fmt, self.datefmt))
@@ -47,78 +49,87 @@ class LineLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """Serve until a signal says stop."""
+    """gunicorn, run from our settings until a signal stops it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        #: built in each worker process; None in the master
+        self.service: Service | None = None
         super().__init__()
 
     def load_config(self) -> None:
-        """Take gunicorn's configuration from ours."""
+        """Derive gunicorn's configuration from the settings."""
         for name, value in _CONFIG.items():
             self.cfg.set(name, value)
         self.cfg.set("bind", self.settings.bind)
         self.cfg.set("workers", self.settings.workers)
-        # Those who wait and watch, and room for those who do not.
         self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
         self.cfg.set("post_worker_init", _begin)
+        self.cfg.set("worker_exit", close_service)
         self.cfg.set("logger_class", LineLogger)
 
     def load(self) -> Any:
-        """Make the app, in each worker process."""
-        # Here and not above: gevent patches the standard library in the worker, before this, and what was imported
-        # earlier (ssl, sockets in Celery and redis-py) would be left unpatched.
-        from task_status_service.app import create_app  # noqa: PLC0415
+        """Build the service, in each worker process."""
+        # Not a module-level import: gevent patches the standard library in the worker before this call, and a module
+        # that was imported earlier (ssl, sockets in Celery and redis-py) would stay unpatched.
+        from task_status_service.app import create_service  # noqa: PLC0415
 
-        return create_app(self.settings)
+        self.service = create_service(self.settings)
+        return self.service.app
 
 
 def _begin(worker: Any) -> None:
-    _check_store(worker)
+    check_store(worker)
     _end_streams_with(worker)
     _resend_beside(worker)
 
 
-def _check_store(worker: Any) -> None:
-    """Say how the store may lose tasks, or end the server for it; once, when the server starts.
+def check_store(worker: Any) -> None:
+    """Log how the store may lose tasks, or end the server if the settings forbid that.
 
-    In the first worker process, because the master may import nothing that gevent is still to patch. One that replaces
-    another does not ask: `/readyz` does, each time, also after a store that was away has come back.
+    Only in the first worker process, because the master may import no module that gevent must patch. `/readyz` checks
+    again on each request, also after an outage of the store.
     """
     if worker.age > 1:
         return
-    from task_status_service.app import CHECK_STORE  # noqa: PLC0415 - as in load
-    from task_status_service.errors import StoreUnavailable, StoreVolatile  # noqa: PLC0415
+    from task_status_service.errors import StoreUnavailable, StoreVolatile  # noqa: PLC0415 - as in load
 
     try:
-        warnings = worker.wsgi.extensions[CHECK_STORE]()
+        warnings = worker.app.service.readiness.check_store()
     except StoreUnavailable:
-        warnings = ["Redis does not answer, so whether it keeps its data was not checked; /readyz will say."]
+        warnings = ["Redis does not answer, so its durability was not checked: see /readyz when it is back."]
     except StoreVolatile as error:
-        # The one exception that makes gunicorn print its text and end for good.
+        # AppImportError is the one exception for which gunicorn prints the text and does not restart the worker.
         raise AppImportError(str(error)) from error
     for warning in warnings:
         worker.log.warning(warning)
 
 
 def _resend_beside(worker: Any) -> None:
-    """Look for lost messages as long as a worker process serves."""
-    if not worker.app.settings.resend_seconds:
-        return
-    from task_status_service.app import RESENDER  # noqa: PLC0415 - as in load
-
-    resender = worker.wsgi.extensions[RESENDER]
-    threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
+    """Resend lost messages in a thread for as long as the worker process serves."""
+    resender = worker.app.service.resender
+    if resender is not None:
+        threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
 
 
 def _end_streams_with(worker: Any) -> None:
-    """End waits and streams as soon as a worker process is told to stop, so that it need not wait for them."""
+    """End waits and streams when the worker process is told to stop, so that it need not wait for them."""
+    threading.Thread(target=close_feed_when_stopped, args=(worker,), name="task-status-shutdown", daemon=True).start()
 
-    def watch() -> None:
-        while worker.alive:
-            time.sleep(_LOOK_SECONDS)
-        worker.wsgi.extensions[FEED].close()
 
-    from task_status_service.app import FEED  # noqa: PLC0415 - as in load
+def close_feed_when_stopped(worker: Any) -> None:
+    """Close the feed as soon as the worker process is told to stop; log a failure."""
+    while worker.alive:
+        time.sleep(_CHECK_SECONDS)
+    try:
+        worker.app.service.feed.close()
+    except Exception:
+        # The process ends in any case, `graceful_timeout` later.
+        worker.log.exception("Waits and streams were not ended; the worker process waits for them")
 
-    threading.Thread(target=watch, name="task-status-shutdown", daemon=True).start()
+
+def close_service(_server: Any, worker: Any) -> None:
+    """Close the connections of a worker process that ends; one that failed to start has built no service."""
+    service = worker.app.service
+    if service is not None:
+        service.close()

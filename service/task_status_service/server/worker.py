@@ -1,8 +1,8 @@
-"""gunicorn's gevent worker, for clients that mean no good: those that are slow, and those that speak no HTTP.
+"""gunicorn's gevent worker, with limits for slow clients and an answer to malformed requests.
 
-gunicorn bounds by itself how long the headers of a request may take (its `keepalive`), and nothing after them. A client
-that is slow costs a greenlet and never a thread, so others are answered meanwhile: what is bounded here is how long it
-may hold what it costs. What is no HTTP gets an answer like any other request that is refused, and no second one.
+gunicorn limits how long the headers of a request may take (its `keepalive`), but neither the body nor the response. A
+slow client occupies a greenlet and never a thread, so other clients are not delayed; this module limits the time. A
+malformed request gets one problem document, like any other denied request, and the connection is closed.
 """
 
 import errno
@@ -16,13 +16,22 @@ from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from task_status_service.errors import BodyMalformed, BodyTooSlow
+from task_status_service.server.connection import ConnectionCheck
 
-#: requests of which no body is read
+#: methods whose body is not read
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
-    """Serve as gunicorn's own does, from the `Server` that has our settings."""
+    """gunicorn's gevent worker; its `app` is our `Server`."""
+
+    def load_wsgi(self) -> None:
+        """Build the app, and let it check whether a client is gone."""
+        super().load_wsgi()
+        # Not a module-level import: this module is loaded before gevent patches the standard library (gunicorn.py).
+        from task_status_service.api.waiting import IS_GONE  # noqa: PLC0415
+
+        self.wsgi: Any = ConnectionCheck(self.wsgi, key=IS_GONE)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request of a connection."""
@@ -35,18 +44,18 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         try:
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError as error:
-            # As if the client had gone away: that is what gunicorn ends without a word in the log.
+            # gunicorn closes a connection that was reset without logging an error.
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read") from error
         finally:
-            # How long to wait for what is left of the body, and for the next request, is bounded by gunicorn.
+            # gunicorn limits the time for the rest of the body and for the next request.
             req.body.reader = _RestReader(reader)
             sock.settimeout(None)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what gunicorn cannot read, or what the app failed at, and close the connection."""
+        """Answer a malformed request, or one that failed in the app, and close the connection."""
         if isinstance(exc, gevent.GreenletExit | SystemExit):
-            return  # the process ends, and nobody has asked for anything
-        # Here and not above: this module is loaded before gevent patches the standard library (gunicorn.py).
+            return  # the process ends
+        # Not a module-level import: this module is loaded before gevent patches the standard library (gunicorn.py).
         from task_status_service.server import bad_request  # noqa: PLC0415
 
         problem = bad_request.problem_of(exc)
@@ -59,16 +68,16 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             client.settimeout(self.app.settings.send_seconds)
             client.sendall(bad_request.answer(problem))
         except OSError:
-            return  # it is gone, or does not read
-        # What else it has sent is read past for a moment: closed over that, the answer would be lost.
+            return  # the client is gone, or does not read
+        # Drains the rest of the request for a moment: closing with unread data resets the connection.
         close_graceful(client)
 
 
 class _BodyReader:
-    """Read the body of one request, which is to be there some time from now.
+    """Reader of the body of one request, with a deadline.
 
-    Raises our own errors, so that they are answered like all others; gunicorn then closes the connection, for nobody
-    knows where the next request would begin.
+    Raises errors of the service, which the app answers like all others. gunicorn then closes the connection, because
+    the start of the next request is unknown.
     """
 
     def __init__(self, req: Any, seconds: float) -> None:
@@ -78,7 +87,7 @@ class _BodyReader:
 
     def read(self, size: int) -> Any:
         try:
-            # Thrown where gunicorn waits for more, at the next wait if the time is over.
+            # Raised while gunicorn waits for more data; after the deadline, at the next wait.
             with gevent.Timeout(max(0.0, self._deadline - time.monotonic()), BodyTooSlow()):
                 return self._reader.read(size)
         except BodyTooSlow:
@@ -90,7 +99,7 @@ class _BodyReader:
 
 
 class _RestReader:
-    """Read past what is left of a body when its request is answered."""
+    """Reader of the rest of a body after its request is answered."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
@@ -99,5 +108,5 @@ class _RestReader:
         try:
             return self._reader.read(size)
         except ParseException as error:
-            # Another answer would be taken for that to the next request; this ends the connection without a word.
+            # A second answer would be read as the answer to the next request; this closes the connection without one.
             raise StopIteration from error

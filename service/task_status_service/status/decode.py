@@ -70,7 +70,7 @@ def decode(
     *,
     final_states: FinalStates = _NO_FINAL_STATES,
     inline_size: int = MAX_INLINE_SIZE,
-    view: Visibility = Visibility.OPERATOR,
+    view: Visibility = Visibility.PUBLIC,
 ) -> TaskStatus | None:
     """Tell the status of a task from one read of the store; None if nothing is stored about it.
 

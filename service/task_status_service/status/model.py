@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
+from task_status_worker.record.codec import unpack_seconds
 
 #: silence from which on a worker instance is stalled, and lost: three heartbeats missed, and a dozen
 STALLED_SECONDS: Final = 15.0
@@ -111,6 +112,16 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
     detail: Annotated[str, Meta(description="The same for a person.")]
 
 
+class PollTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """Times that decide when a client polls again, in seconds since the epoch; 0 if unknown."""
+
+    submitted_at: float
+    started_at: float
+    scheduled_for: float
+    next_retry_at: float
+    cancel_requested: bool
+
+
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The status of one task: the whole answer, in one shape everywhere."""
 
@@ -151,6 +162,21 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.field(default_factory=list)
     )
 
+    @property
+    def poll_times(self) -> PollTimes:
+        """The times that decide when to poll again."""
+        return PollTimes(
+            submitted_at=_seconds(self.submitted_at),
+            started_at=_seconds(self.started_at),
+            scheduled_for=_seconds(self.scheduled_for),
+            next_retry_at=_seconds(self.next_retry_at),
+            cancel_requested=self.cancel_requested,
+        )
+
+
+def _seconds(moment: datetime | None) -> float:
+    return moment.timestamp() if moment is not None else 0.0
+
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """What one read of the store found about a task: raw, not decoded."""
@@ -174,6 +200,33 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
         """Name the key that has submitted it; None if nobody did here."""
         packed = self.record.get(b"owner") or self.known_owner
         return packed.decode("utf-8", "replace") if packed else None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the record says that the task is done; a task without a record may be done by its meta."""
+        return self.record.get(b"final") == b"1"
+
+    @property
+    def seq(self) -> bytes:
+        """The packed number of changes of the record; empty without a record."""
+        return self.record.get(b"seq", b"")
+
+    @property
+    def instance(self) -> bytes:
+        """The worker instance that runs, or last ran, the task; empty if unknown."""
+        return self.record.get(b"instance", b"")
+
+    @property
+    def poll_times(self) -> PollTimes:
+        """The recorded times that decide when to poll again; read without decoding the rest."""
+        record = self.record
+        return PollTimes(
+            submitted_at=unpack_seconds(record.get(b"submitted_at")) or 0.0,
+            started_at=unpack_seconds(record.get(b"started_at")) or 0.0,
+            scheduled_for=unpack_seconds(record.get(b"scheduled_for")) or 0.0,
+            next_retry_at=unpack_seconds(record.get(b"next_retry_at")) or 0.0,
+            cancel_requested=record.get(b"cancel_requested") == b"1",
+        )
 
     @property
     def liveness(self) -> Liveness:

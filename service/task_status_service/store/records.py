@@ -184,7 +184,7 @@ class RedisStore:
             meta_sha1=hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
             meta_bytes=MAX_STORED_BYTES,
         )
-        seen = [found.record.get(b"seq", b""), found.record.get(b"instance", b"")]
+        seen = [found.seq, found.instance]
         args = [msgspec.json.encode(head), *seen, *call.args]
         with self._named_errors():
             return self._settle_script(keys=keys, args=args) is not None
@@ -207,7 +207,7 @@ class RedisStore:
         head = ForgetHead(id=task_id, names=self._keys.names)
         with self._named_errors():
             is_forgotten = bool(
-                self._forget_script(keys=keys, args=[msgspec.json.encode(head), done.record.get(b"seq", b"")])
+                self._forget_script(keys=keys, args=[msgspec.json.encode(head), done.seq])
             )
             if is_forgotten and self._results is not None:
                 self._results.delete(self._keys.meta(task_id))
@@ -252,7 +252,7 @@ class RedisStore:
         return StoreReport(
             worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
             epoch=self._heartbeats.epoch,
-            weaknesses=weaknesses_of(info, save=save),
+            durability_warnings=weaknesses_of(info, save=save),
             warnings=[*self._heartbeats.warnings, *warnings_of(info, save=save)],
         )
 

@@ -1,1 +1,1 @@
-"""Use cases: what the service does with tasks, without HTTP, Redis or Celery."""
+"""Use cases of tasks, without HTTP, Redis or Celery; each declares Protocols of the parts that it calls."""

@@ -1,4 +1,4 @@
-"""What may be asked of the index, and what it gives: the nouns that tracker and store share."""
+"""The filter, the position and the pages of a list of tasks."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,26 +7,27 @@ from typing import Final
 import msgspec
 
 from task_status_service.status import TaskState
+from task_status_service.status.cache import CachedStatus
 
-#: tasks that one page looks at, at most, where it has to look at records: bounds what a filter that fits few may cost
+#: limit of the records that one page reads for a filter that the index cannot apply: bounds the cost of a rare match
 MAX_LOOKED_AT: Final = 1_000
 
-#: characters of an inline result, a custom meta or a failure's details in a list: bounds the answer
+#: characters of an inline result, a custom meta or a failure's details in a list: bounds the size of a response
 MAX_LISTED_SIZE: Final = 64 * 1024
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Name a place in the order of tasks, newest first: just after this one, which need not exist any more."""
+    """A position in the list, newest first: just after this task, which may have expired since."""
 
-    #: when it was submitted, or first recorded, in milliseconds since the epoch; never changes
+    #: when the task was submitted, or first recorded, in milliseconds since the epoch; never changes
     at_ms: int
     task_id: str
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Say which tasks to list; what is empty or None does not filter."""
+    """The tasks to list; an empty or None field does not filter."""
 
-    #: whose; None: everybody's, and nobody's
+    #: None lists the tasks of all owners, and those without an owner
     owner: str | None = None
     #: any of these
     states: Sequence[TaskState] = ()
@@ -40,8 +41,18 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexPage(msgspec.Struct, frozen=True):
-    """Hold a page of ids as the index has them, newest first."""
+    """A page of task ids from the index, newest first."""
 
     task_ids: Sequence[str]
-    #: where the next page begins; None if there is none
+    #: position of the next page; None on the last page
     next: Position | None
+
+
+class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Some tasks of a list."""
+
+    items: list[CachedStatus]
+    #: position of the next page; None on the last page
+    next: Position | None = None
+    #: requested ids that are unknown or have another owner
+    missing: list[str] = []

@@ -1,4 +1,4 @@
-"""Lost is final, where a setting says so: a task whose worker is lost for long is noted as failed, then told so."""
+"""Lost workers: a task whose worker is lost for too long is marked as failed, where a setting says so."""
 
 import time
 from collections.abc import Callable
@@ -10,45 +10,52 @@ from task_status_worker.record.model import Fact, Note, Record, RecordedFailure
 from task_status_service.errors import Unavailable
 from task_status_service.status import FinalStates, Snapshot, decode
 
-#: what the failure of a task is called that was settled; no exception was raised
+#: `failure.type` of a task that is marked as failed; no exception was raised
 FAILURE_TYPE: Final = "WorkerLost"
-#: after a note that the store did not take, none is tried for so long: reading must not wait for each of many
+#: pause after a failed write, so that a read of many tasks does not wait for each of them
 _PAUSE_SECONDS: Final = 1.0
 
 
-class SettlingStore(Protocol):
-    """What is asked of a store. Raises `StoreUnavailable`."""
+class LostTaskStore(Protocol):
+    """A store that marks tasks as failed. Raises `StoreUnavailable`."""
 
     def read(self, task_id: str) -> Snapshot:
-        """Read all that is stored about one task."""
+        """Read everything stored about one task."""
         ...
 
     def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
-        """Write a note, unless something has happened since the task was found; false if so."""
+        """Write a note in one round trip, unless the task has changed since the snapshot; false if it has."""
         ...
 
 
 class LostTasks:
-    """Settle what is found lost: its end is noted before it is told, so that what its worker still writes is late."""
+    """Mark tasks of lost workers as failed. The record says so before any answer does, so later facts are late."""
 
     def __init__(
         self,
-        store: SettlingStore,
+        store: LostTaskStore,
         *,
         after_seconds: float | None,
         final_states: FinalStates,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the silence from which on a lost task has failed; None: never."""
+        """Build the rule.
+
+        Args:
+            store: writes the failure.
+            after_seconds: time since the last heartbeat after which a task is marked as failed; None disables it.
+            final_states: custom Celery states that end a task.
+            clock: seconds of a monotonic clock.
+        """
         self._store = store
         self._after_seconds = after_seconds
         self._final_states = final_states
         self._clock = clock
         self._resumes_at = 0.0
 
-    def settle(self, found: Snapshot) -> Snapshot:
-        """Give what is stored of a task after it was settled; as it was found if it is not lost, or cannot be now."""
-        # Of an instance that is found lost for the first time the pulse says no more than the least that may be set.
+    def mark_failed(self, found: Snapshot) -> Snapshot:
+        """Mark a task as failed if its worker is lost; return its snapshot, read again if it was marked."""
+        # On first detection the heartbeats report `LOST_SECONDS`, the smallest allowed setting, so this is false.
         if self._after_seconds is None or (found.silence_seconds or 0.0) <= self._after_seconds:
             return found
         status = decode(found, final_states=self._final_states)
@@ -56,14 +63,14 @@ class LostTasks:
         if status is None or status.done or record is None or self._clock() < self._resumes_at:
             return found
         try:
-            self._store.settle(self._end_of(found, record), found, silent_seconds=self._after_seconds)
+            self._store.settle(self._failed(found, record), found, silent_seconds=self._after_seconds)
             return self._store.read(found.task_id)
         except Unavailable:
             self._resumes_at = self._clock() + _PAUSE_SECONDS
             return found
 
-    def _end_of(self, found: Snapshot, record: Record) -> Note:
-        message = f"Nothing was heard of its worker for {self._after_seconds:.0f} seconds."
+    def _failed(self, found: Snapshot, record: Record) -> Note:
+        message = f"The worker has sent no heartbeat for {self._after_seconds:.0f} seconds."
         return Note(
             task_id=found.task_id,
             fact=Fact.FINISHED,

@@ -1,4 +1,4 @@
-"""Can this service serve? Which of the parts it needs answer, and whether the store keeps what it is told."""
+"""Readiness: whether the parts that the service needs answer, and whether the store keeps its data."""
 
 import enum
 from collections.abc import Sequence
@@ -8,85 +8,84 @@ import msgspec
 
 from task_status_service.errors import Fault, StoreVolatile, Unavailable
 
-_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` does not allow that; `warn` and `accept` would."
+_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` forbids that: mend the store, or set it to `warn` or `accept`."
 
 
 class VolatileStore(enum.StrEnum):
-    """Say what to do about a store that may lose tasks."""
+    """How the service treats a store that may lose tasks."""
 
-    #: say so at the start and in `/readyz`
+    #: log a warning at the start, and list it in `/readyz`
     WARN = "warn"
     #: do not start, and do not be ready
     REFUSE = "refuse"
-    #: say nothing
+    #: ignore it
     ACCEPT = "accept"
 
 
 class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how the store is; it answers."""
+    """Health report of a store that answers."""
 
-    #: how long ago a worker was last seen; None if none was within a day
+    #: seconds since the last heartbeat of any worker; None if there was none within a day
     worker_seen_seconds: float | None
-    #: names the time since which it has kept its data; None if it may not be asked
+    #: name of the period since which the store has kept its data; None if it cannot be read
     epoch: str | None
-    #: how it may lose what it was told, each with its remedy
-    weaknesses: list[str] = []
-    #: what else an operator should know, such as that it has lost its data
+    #: ways in which the store may lose data, each with its remedy
+    durability_warnings: list[str] = []
+    #: other warnings, such as a loss of data
     warnings: list[str] = []
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """Say which parts answer; each is None when it does, else what is wrong with it."""
+    """The parts and their faults; None for a part that works."""
 
-    #: Redis, where records and results are
+    #: Redis, with records and results
     store: str | None = None
     broker: str | None = None
-    #: without one that was seen there is nothing that may be submitted, and nobody to run it
+    #: without any worker, no task type is announced and no task can be submitted
     worker: str | None = None
-    #: names the time since which the store has kept its data, if that is known
+    #: name of the period since which the store has kept its data; None if unknown
     store_epoch: str | None = None
-    #: what an operator should know, though the service works
+    #: warnings for an operator, although the service works
     warnings: Sequence[str] = ()
 
     @property
     def faults(self) -> list[Fault]:
-        """List what is wrong."""
+        """The faults of all parts."""
         parts = {"store": self.store, "broker": self.broker, "worker": self.worker}
         return [Fault(f"{name}: {wrong}") for name, wrong in parts.items() if wrong]
 
 
 class ReportingStore(Protocol):
-    """What is asked of a store. Raises `StoreUnavailable`."""
+    """A store that reports its health. Raises `StoreUnavailable`."""
 
     def report(self) -> StoreReport:
-        """Find out how the store is."""
+        """Return the health of the store."""
         ...
 
 
 class CheckedBroker(Protocol):
-    """What is asked of a broker. Raises `BrokerUnavailable`."""
+    """A broker that can be checked. Raises `BrokerUnavailable`."""
 
     def check(self) -> None:
-        """Find out whether the broker answers."""
+        """Check that the broker answers."""
         ...
 
 
 class Readiness:
-    """Find out how the parts are, each time it is asked."""
+    """Check the parts of the service on each call."""
 
     def __init__(self, store: ReportingStore, broker: CheckedBroker, *, volatile_store: VolatileStore) -> None:
-        """Take the parts, and what to do about a store that may lose tasks."""
         self._store = store
         self._broker = broker
         self._volatile_store = volatile_store
 
     def health(self) -> Health:
-        """Find out which parts answer; never raises for one that does not."""
+        """Check all parts; an unavailable part is reported, not raised."""
         store = broker = worker = epoch = None
         warnings: Sequence[str] = ()
         try:
             report = self._store.report()
-            store, epoch, warnings = self._refusal(report), report.epoch, self._warnings(report)
+            store, epoch, warnings = self._denial(report), report.epoch, self._warnings(report)
             if report.worker_seen_seconds is None:
                 worker = "none was ever seen"
         except Unavailable as error:
@@ -98,21 +97,21 @@ class Readiness:
         return Health(store=store, broker=broker, worker=worker, store_epoch=epoch, warnings=warnings)
 
     def check_store(self) -> Sequence[str]:
-        """Give what an operator should know of the store when the service starts.
+        """Return the warnings about the store for the start of the service.
 
         Raises:
-            StoreVolatile: it may lose tasks, and the settings do not allow that.
-            StoreUnavailable: it cannot be known now; `health` finds out again each time.
+            StoreVolatile: the store may lose tasks, and the settings forbid that.
+            StoreUnavailable: the store does not answer; `health` checks it again on each call.
         """
         report = self._store.report()
-        if refusal := self._refusal(report):
-            raise StoreVolatile(refusal)
+        if denial := self._denial(report):
+            raise StoreVolatile(denial)
         return self._warnings(report)
 
-    def _refusal(self, report: StoreReport) -> str | None:
-        refuses = self._volatile_store is VolatileStore.REFUSE and report.weaknesses
-        return " ".join([*report.weaknesses, _REFUSED]) if refuses else None
+    def _denial(self, report: StoreReport) -> str | None:
+        is_denied = self._volatile_store is VolatileStore.REFUSE and report.durability_warnings
+        return " ".join([*report.durability_warnings, _REFUSED]) if is_denied else None
 
     def _warnings(self, report: StoreReport) -> Sequence[str]:
         accepts = self._volatile_store is VolatileStore.ACCEPT
-        return report.warnings if accepts else [*report.weaknesses, *report.warnings]
+        return report.warnings if accepts else [*report.durability_warnings, *report.warnings]

@@ -1,18 +1,17 @@
-"""Send again what the broker has lost: accepted tasks that no worker has, although their queue is empty.
+"""Resending: accepted tasks that no worker has received although their queue is empty are sent again.
 
-Redis as a broker loses a message now and then. kombu takes it out of its queue (BRPOP) before it writes down who has it
-(kombu/transport/redis.py, Channel._brpop_read and QoS.append); if Redis, the connection or the worker dies in between,
-nobody has it, and nothing in Celery finds out (celery#4354, celery#7950).
+Redis as a broker can lose a message. kombu takes it out of its queue (BRPOP) before it stores which worker has it
+(kombu/transport/redis.py, Channel._brpop_read and QoS.append). If Redis, the connection or the worker dies in between,
+the message is gone, and Celery does not notice (celery#4354, celery#7950).
 
-Rule 1: it is lost if no worker has received it some time after it was sent, or was to be tried again, and nothing is in
-its queue.
-Rule 2: it is sent again under its id, as it was. If it was not lost after all, the worker kit runs an id once; so only
-types are sent again that workers with the kit announce.
-Rule 3: every process looks, a little at a time. Whoever is first to mark a task sends it, and until the mark expires
-nobody else does.
+Rule 1: a message is lost if no worker has received the task `after_seconds` after it was sent, or was due for its
+retry, and its queue is empty.
+Rule 2: the message is sent again unchanged, under the same id. If it was not lost, the worker kit runs an id once; so
+only task types that workers with the kit announce are sent again.
+Rule 3: every process checks a part of the index at a time. The first process that marks a task sends it; no other
+process does until the mark expires.
 """
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -25,15 +24,15 @@ from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import TaskNotFound, Unavailable
 from task_status_service.status import TaskState, TaskStatus
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.use_cases.submission import Call, Submission
+from task_status_service.use_cases.submission import CallStore, MessageBroker, Submission
 from task_status_service.use_cases.tracker import Tracker
 
 log = logging.getLogger(__name__)
 
-#: at most so long between two looks
+#: longest pause between two checks
 MAX_PAUSE_SECONDS: Final = 5.0
 
-#: states of the index that a task without a worker may be in
+#: states in the index of a task that no worker has
 _STATES: Final = (TaskState.QUEUED, TaskState.RETRYING)
 
 
@@ -42,67 +41,76 @@ class Unreceived(msgspec.Struct, frozen=True):
 
     task_id: str
     queue: str
-    #: how often it was tried before
+    #: number of earlier attempts
     retries: int
 
 
-class Store(Protocol):
-    """Keeps submissions. Raises `StoreUnavailable`, and for writes `StoreFull`."""
+class UnreceivedStore(CallStore, Protocol):
+    """A store that lists unreceived tasks. Raises `StoreUnavailable`, and for writes `StoreFull`."""
 
     def unreceived(self, state: TaskState, *, start: int, after_seconds: float) -> tuple[int, list[Unreceived]]:
-        """Look at some tasks of a state; give where to go on, and those that no worker has received for so long."""
+        """Check a part of the tasks of one state.
+
+        Returns:
+            The start of the next part, and the tasks that no worker has received for `after_seconds`.
+        """
         ...
 
     def mark_resent(self, task_id: str, *, seconds: float) -> bool:
-        """Mark a task for so long, in one round trip; false if it is marked already."""
-        ...
-
-    def call(self, task_id: str) -> Call | None:
-        """Read what a worker was asked to run."""
+        """Mark a task for some seconds, in one round trip; false if it is marked already."""
         ...
 
 
-class Broker(Protocol):
-    """Sends messages to the workers. Raises `BrokerUnavailable`."""
-
-    def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
-        """Send one task, once."""
-        ...
+class QueueBroker(MessageBroker, Protocol):
+    """A broker that knows the length of its queues. Raises `BrokerUnavailable`."""
 
     def waiting(self, queue: str) -> int:
-        """Count the messages of a queue that no worker has taken."""
+        """Return the number of messages in a queue that no worker has taken."""
         ...
 
 
 class Resender:
-    """Look for lost messages, one part of the index after the other."""
+    """Find and resend lost messages, one part of the index at a time."""
 
     def __init__(
-        self, tracker: Tracker, store: Store, broker: Broker, catalog: Catalog, *, after_seconds: float
+        self,
+        tracker: Tracker,
+        store: UnreceivedStore,
+        broker: QueueBroker,
+        catalog: Catalog,
+        *,
+        after_seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Take the parts, and after how long a task that no worker has received is looked into."""
+        """Build a resender of tasks that no worker has received for `after_seconds`."""
         self._tracker = tracker
         self._store = store
         self._broker = broker
         self._catalog = catalog
         self._after_seconds = after_seconds
+        self._sleep = sleep
         self._starts = dict.fromkeys(_STATES, 0)
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """Look again and again, until there is no more time."""
+        """Check again and again until `is_over`; no exception ends the loop."""
         while not is_over():
-            time.sleep(min(MAX_PAUSE_SECONDS, self._after_seconds / 2))
-            with contextlib.suppress(Unavailable):
+            self._sleep(min(MAX_PAUSE_SECONDS, self._after_seconds / 2))
+            try:
                 for task_id in self.resend():
                     log.warning("No worker has received task %s, and its queue is empty: sent again", task_id)
+            except Unavailable as error:
+                log.debug("Lost messages were not checked: %s", error)
+            except Exception:
+                # Without this handler a defect would end resending for the life of the process.
+                log.exception("The check for lost messages failed; the next one follows")
 
     def resend(self) -> list[str]:
-        """Look at the next part; give the ids of what was sent again.
+        """Check the next part of the index; return the ids of the tasks that were sent again.
 
         Raises:
-            Unavailable: the store or the broker is away; there will be another time.
+            Unavailable: the store or the broker does not answer.
         """
-        # Asked once for each: a long queue has many tasks that no worker has received yet.
+        # Each queue is asked once per check: a long queue has many tasks that no worker has received yet.
         waiting = cache(self._broker.waiting)
         return [one.task_id for one in self._unreceived() if not waiting(one.queue) and self._resend(one)]
 
@@ -116,29 +124,20 @@ class Resender:
     def _resend(self, one: Unreceived) -> bool:
         call = self._store.call(one.task_id)
         status = self._status(one.task_id)
-        # Celery's meta may know better than the record: a worker without the kit notes nothing.
+        # Celery's meta may be newer than the record: a worker without the kit writes no record.
         if call is None or status is None or status.state not in _STATES or not self._catalog.is_announced(call.name):
             return False
-        # Twice the time, so that whoever receives it now has as long to say so.
+        # Twice the time, so that a worker that receives the task now has as long to record that.
         if not self._store.mark_resent(one.task_id, seconds=2 * self._after_seconds):
             return False
-        self._broker.send(one.task_id, _submission(call, status), queue=one.queue, retries=one.retries)
+        # Without `scheduled_for`: that time has passed.
+        submission = Submission(call=call, expires_at=status.expires_at)
+        self._broker.send(one.task_id, submission, queue=one.queue, retries=one.retries)
         return True
 
     def _status(self, task_id: str) -> TaskStatus | None:
         try:
-            # For nobody: whoever may see it.
-            return self._tracker.decoded(self._tracker.read(task_id, ANYBODY), ANYBODY).status
+            # An internal read: no ownership check.
+            return self._tracker.status(task_id, ANYBODY).status
         except TaskNotFound:
             return None
-
-
-def _submission(call: Call, status: TaskStatus) -> Submission:
-    return Submission(
-        name=call.name,
-        args=call.args,
-        kwargs=call.kwargs,
-        priority=call.priority,
-        # Not its time: that has come.
-        expires_at=status.expires_at,
-    )

@@ -1,71 +1,86 @@
-"""What a client asks for, and how the store keeps it: the nouns that submitting, store and broker share."""
+"""Submissions: the structs and Protocols that the use cases, the store and the broker share."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
-#: how long the same key gives the same answer
+#: how long an idempotency key returns the same answer
 CLAIM_SECONDS: Final = 86_400
-#: how long a key belongs to the request that claimed it before another one may go on in its place; longer than any
-#: submission takes, which is four seconds at the most (store.py, broker.py)
+#: lease of a key by the request that claimed it, after which the next request resumes it; longer than any submission
+#: takes, which is at most four seconds (store/records.py, broker.py)
 LEASE_SECONDS: Final = 10
 
 
-class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for: one task, to be run once. Times are aware."""
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """The call that a worker runs: stored beside the record, so that it can be sent again."""
 
     name: str
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    #: None: the queue of the task type
+    queue: str | None = None
+    priority: int | None = None
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """A task to be run once. Times are aware."""
+
+    call: Call
     #: not before this time
     scheduled_for: datetime | None = None
     #: not after this time
     expires_at: datetime | None = None
-    queue: str | None = None
-    priority: int | None = None
     labels: dict[str, str] = {}
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is asked to run: kept beside the record, so that it can be asked for again."""
-
-    name: str
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    #: where it was sent; None: where it belongs
-    queue: str | None = None
-    priority: int | None = None
-
-
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """A client's word that all requests with this key are one and the same, so that they make one task."""
+    """The claim of an idempotency key: all requests with this key are one request, and make one task."""
 
     key: str
-    #: tells what was asked for from anything else
+    #: hash of the request; the same key with another fingerprint is a conflict
     fingerprint: str
-    #: whose key it is: two owners may use the same
+    #: owner of the key: two owners may use the same key
     owner: str = ""
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The submission is recorded, and its key claimed."""
+    """The submission is recorded, and its key is claimed."""
 
     #: when, by the store's clock
     at: datetime
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """An earlier request with this key got no answer, and it is this one's to go on. Nothing is recorded."""
+    """An earlier request with this key got no answer; this request now holds its lease. Nothing is recorded."""
 
-    #: what the earlier one has recorded, and may or may not have sent
+    #: the task that the earlier request recorded, and may have sent
     task_id: str
 
 
 class Claimed(msgspec.Struct, frozen=True):
     """The key was claimed by an earlier request. Nothing is recorded."""
 
-    #: it asked for the same
+    #: whether the earlier request had the same fingerprint
     is_same: bool
-    #: what it was answered; None: it is still at it
+    #: the answer to the earlier request; None while that request is in progress
     answer: bytes | None
+
+
+class CallStore(Protocol):
+    """A store of calls. Raises `StoreUnavailable`."""
+
+    def call(self, task_id: str) -> Call | None:
+        """Read the call of a task; None if it is not stored."""
+        ...
+
+
+class MessageBroker(Protocol):
+    """A broker that sends messages to the workers. Raises `BrokerUnavailable`."""
+
+    def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
+        """Send one message, once; after an error it may or may not have been sent.
+
+        `retries` is the number of earlier attempts of the task.
+        """
+        ...

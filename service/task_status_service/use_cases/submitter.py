@@ -1,4 +1,4 @@
-"""The use cases that make a task: submit one, and retry one that is done. Each at most once for one key of a client."""
+"""The use cases that make a task: submit one, and retry one that is done; once for each idempotency key."""
 
 import contextlib
 import time
@@ -22,63 +22,60 @@ from task_status_service.errors import (
     Unavailable,
     UnknownTaskType,
 )
-from task_status_service.status import TaskState, TaskStatus, Visibility, redact_for
+from task_status_service.status import TaskState, TaskStatus
 from task_status_service.task_types.arguments import check_arguments
 from task_status_service.task_types.catalog import Catalog
-from task_status_service.use_cases.submission import Call, Claim, Claimed, Interrupted, Recorded, Submission
+from task_status_service.use_cases.submission import (
+    Call,
+    CallStore,
+    Claim,
+    Claimed,
+    Interrupted,
+    MessageBroker,
+    Recorded,
+    Submission,
+)
 from task_status_service.use_cases.tracker import Tracker
 
-#: label of a task that repeats another one: the other's id
+#: label of a task that repeats another task: the id of that task
 RETRY_OF: Final = "retry_of"
 
-#: whom a send that failed kept waiting for so long does not wait for a note of it too: 2 s are promised
-PATIENCE_SECONDS: Final = 1.1
+#: if the failed send took longer than this, its failure is not recorded: the answer is due within 2 s
+RECORD_FAILURE_WITHIN_SECONDS: Final = 1.1
 
-#: Celery's word for a task of which no worker has said anything
-_UNSEEN: Final = "PENDING"
-#: what a submission, or a retry, may be refused for
-_REFUSALS: Final = (UnknownTaskType, InvalidArguments, TaskNotFound, TaskNotDone, TaskNotRepeatable)
+#: Celery's state of a task that no worker has received
+_PENDING: Final = "PENDING"
+#: reasons for which a submission or a retry is denied
+_DENIALS: Final = (UnknownTaskType, InvalidArguments, TaskNotFound, TaskNotDone, TaskNotRepeatable)
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """Say what became of a submission."""
+    """The outcome of a submission."""
 
     status: TaskStatus
-    #: it was accepted before, and the status is what was answered then
+    #: an earlier request with the same key was accepted; the status is the answer to that request
     is_replayed: bool = False
 
 
-class Store(Protocol):
-    """Keeps submissions. Raises `StoreUnavailable`, for writes `StoreFull`, and `TooManyQueued` for what is new."""
+class SubmissionStore(CallStore, Protocol):
+    """A store of submissions. Raises `StoreUnavailable`; for writes `StoreFull`; for new tasks `TooManyQueued`."""
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
-        """Claim the key, record the task and keep its call, all or nothing, in one round trip.
+        """Claim the key, record the task and store its call: all or nothing, in one round trip.
 
-        Only what is `Recorded` was written. The claim is leased to the task id of the note.
+        Nothing is written unless the outcome is `Recorded`. The claim is leased to the task id of the note.
         """
         ...
 
     def claimed(self, claim: Claim) -> Claimed | None:
-        """Read what is kept of a key, if anything."""
+        """Read the claim of a key; None if there is none."""
         ...
 
     def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
-        """End a lease: for good with the answer that was given, without one so that the next request may go on.
+        """End a lease: with the answer for good; without one the next request resumes.
 
-        Changes nothing if somebody else holds it.
+        Changes nothing if the lease has another holder.
         """
-        ...
-
-    def call(self, task_id: str) -> Call | None:
-        """Read what a worker was asked to run."""
-        ...
-
-
-class Broker(Protocol):
-    """Sends messages to the workers. Raises `BrokerUnavailable`."""
-
-    def send(self, task_id: str, submission: Submission, *, queue: str) -> None:
-        """Send one task, once: after an error it may or may not have been sent."""
         ...
 
 
@@ -88,8 +85,8 @@ class Submitter:
     def __init__(
         self,
         tracker: Tracker,
-        store: Store,
-        broker: Broker,
+        store: SubmissionStore,
+        broker: MessageBroker,
         catalog: Catalog,
         *,
         default_queue: str,
@@ -99,70 +96,62 @@ class Submitter:
         self._tracker = tracker
         self._store = store
         self._broker = broker
-        #: what may be submitted
-        self.catalog = catalog
+        self._catalog = catalog
         self._default_queue = default_queue
         self._new_id = new_id
         self._clock = clock
 
     def submit(self, submission: Submission, caller: Caller, claim: Claim | None = None) -> Accepted:
-        """Accept a task, which is its caller's from then on.
+        """Accept a task; the caller owns it.
 
-        It is recorded before it is sent: whoever asks for the id that the answer carries finds it. With a claim, the
-        same claim gives the same answer from then on; a server that dies, or a send that fails, leaves a lease that
-        ends, and then the same request sends the same id.
+        The task is recorded before it is sent, so a client can read the id in the answer at once. The same claim
+        returns the same answer from then on. If the server dies, or the send fails, the lease of the claim ends, and
+        the same request sends the same id.
 
         Raises:
-            UnknownTaskType: nobody may submit a task of this name.
-            InvalidArguments: the arguments do not fit.
-            IdempotencyConflict: the key was claimed for something else.
-            IdempotencyInFlight: another request with this key is at it.
-            TooManyQueued: its owner has as many tasks queued as it may have.
-            StoreUnavailable: it was not recorded and not sent.
-            BrokerUnavailable: it was recorded; whether it was sent is not known.
+            UnknownTaskType: the task type is not announced, or the settings do not allow it.
+            InvalidArguments: the arguments do not match the task type.
+            IdempotencyConflict: the key is claimed by a different request.
+            IdempotencyInFlight: another request with this key is in progress.
+            TooManyQueued: the queue limit of the owner is reached.
+            StoreUnavailable: the task is not recorded and not sent.
+            BrokerUnavailable: the task is recorded; it may or may not have been sent.
         """
         return self._once(claim, caller, lambda: submission)
 
     def retry(self, task_id: str, caller: Caller, claim: Claim | None = None) -> Accepted:
-        """Submit a task that is done once more: a new one, with a label that names this one.
+        """Submit the call of a task that is done as a new task, labelled with the id of the old one.
 
         Raises:
-            TaskNotFound: there is none to be repeated.
-            TaskNotDone: it may still succeed by itself.
-            TaskNotRepeatable: what it was called with is not kept.
-            TaskStatusError: any other that `submit` raises.
+            TaskNotFound: the task is unknown or has another owner.
+            TaskNotDone: the task may still succeed.
+            TaskNotRepeatable: the call is not stored.
+            TaskStatusError: any other error that `submit` raises.
         """
         return self._once(claim, caller, lambda: self._again(task_id, caller))
 
     def _again(self, task_id: str, caller: Caller) -> Submission:
-        status = self._tracker.decoded(self._tracker.read(task_id, caller), caller).status
+        status = self._tracker.status(task_id, caller).status
         if not status.done:
             raise TaskNotDone
         call = self._store.call(task_id)
         if call is None:
             raise TaskNotRepeatable
-        return Submission(
-            name=call.name,
-            args=call.args,
-            kwargs=call.kwargs,
-            queue=call.queue,
-            priority=call.priority,
-            labels={**status.labels, RETRY_OF: task_id},
-        )
+        return Submission(call=call, labels={**status.labels, RETRY_OF: task_id})
 
-    def _once(self, claim: Claim | None, caller: Caller, ask: Callable[[], Submission]) -> Accepted:
-        """Accept what is asked for, unless it was accepted before."""
+    def _once(self, claim: Claim | None, caller: Caller, create: Callable[[], Submission]) -> Accepted:
+        """Accept a submission, unless its claim was accepted before."""
         began = self._clock()
         try:
-            submission = ask()
+            submission = create()
             submitted = self._checked(submission, caller)
-        except _REFUSALS:
-            # What was accepted before stays so, though it would not be accepted today.
+        except _DENIALS:
+            # An accepted claim keeps its answer, although the same request would be denied now.
             claimed = self._store.claimed(claim) if claim else None
             if claimed is None or claimed.answer is None:
                 raise
             return _replayed(claimed)
-        found = self._store.submit(submitted, _call_of(submission), claim)
+        found = self._store.submit(submitted, submission.call, claim)
         if isinstance(found, Claimed):
             return _replayed(found)
         lease = _Lease(claim, submitted.task_id, began)
@@ -171,34 +160,36 @@ class Submitter:
             status = _queued(submitted, found.at)
         else:
             status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease, caller)
-        # The task is sent. A lease that cannot be ended ends by itself, and the next request finds out.
+        # The task is sent. If the store is away now, the lease expires, and the next request resumes it.
         with contextlib.suppress(Unavailable):
             self._end(lease, status)
         return Accepted(status)
 
     def _checked(self, submission: Submission, caller: Caller) -> Note:
-        """Check a submission, and give what is to be recorded of it."""
-        task_type = self.catalog.find(submission.name)
-        check_arguments(task_type, submission.args, submission.kwargs)
+        """Check a submission, and return its note for the record."""
+        call = submission.call
+        task_type = self._catalog.find(call.name)
+        check_arguments(task_type, call.args, call.kwargs)
         return Note(
             task_id=self._new_id(),
             fact=Fact.SUBMITTED,
-            name=submission.name,
+            name=call.name,
             owner=caller.owner,
-            queue=submission.queue or task_type.queue or self._default_queue,
+            queue=call.queue or task_type.queue or self._default_queue,
             labels=submission.labels,
             scheduled_for=submission.scheduled_for,
             expires_at=submission.expires_at,
         )
 
     def _resume(self, submitted: Note, submission: Submission, lease: "_Lease", caller: Caller) -> TaskStatus:
-        """Go on where an earlier request has ended: what it recorded may have been sent or not, and may have expired.
+        """Resume an earlier request, whose record may have expired and whose message may have been sent.
 
-        Its times hold. It is sent, maybe once more, unless a worker has seen it: the worker kit runs an id once.
+        The recorded times are kept. The message is sent, maybe a second time, unless a worker has received the task:
+        the worker kit runs an id once.
         """
-        self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), _call_of(submission), None)
-        status = self._tracker.decoded(self._tracker.read(submitted.task_id, caller), caller).status
-        if status.celery_state == _UNSEEN and status.received_at is None:
+        self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), submission.call, None)
+        status = self._tracker.status(submitted.task_id, caller).status
+        if status.celery_state == _PENDING and status.received_at is None:
             times = {"scheduled_for": status.scheduled_for, "expires_at": status.expires_at}
             self._send(submitted, msgspec.structs.replace(submission, **times), lease)
         return status
@@ -207,30 +198,31 @@ class Submitter:
         try:
             self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
         except BrokerUnavailable:
-            if self._clock() - lease.began > PATIENCE_SECONDS:
-                # The client has waited long enough. The lease ends by itself; the record says less than it could.
+            if self._clock() - lease.began > RECORD_FAILURE_WITHIN_SECONDS:
+                # Recording the failure would delay the answer further; the lease expires.
                 raise
             unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
-            # The client learns of the send. That the store went away too changes nothing; it is waited for once.
+            # The client gets the broker's error, also if the store is away too.
             with contextlib.suppress(Unavailable):
-                self._store.submit(unconfirmed, _call_of(submission), None)
+                self._store.submit(unconfirmed, submission.call, None)
                 self._end(lease, None)
             raise
 
     def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
-            # From outside: whoever sends the same again may have another key of the same owner.
-            answer = msgspec.json.encode(redact_for(status, Visibility.PUBLIC)) if status else None
+            # Public: another key of the same owner may repeat the request, and may have fewer scopes.
+            answer = msgspec.json.encode(self._tracker.public(status)) if status else None
             self._store.end_lease(lease.claim, lease.holder, answer)
 
 
 class _Lease(msgspec.Struct, frozen=True):
-    """What one request holds while it is at it."""
+    """The lease of a request in progress."""
 
-    #: None: there was no key to claim
+    #: None without an idempotency key
     claim: Claim | None
+    #: id of the task that the request submits
     holder: str
-    #: when its request came, in seconds by the submitter's clock
+    #: start of the request, in seconds by the submitter's clock
     began: float
 
 
@@ -242,24 +234,14 @@ def _replayed(claimed: Claimed) -> Accepted:
     return Accepted(msgspec.json.decode(claimed.answer, type=TaskStatus), is_replayed=True)
 
 
-def _call_of(submission: Submission) -> Call:
-    return Call(
-        name=submission.name,
-        args=submission.args,
-        kwargs=submission.kwargs,
-        queue=submission.queue,
-        priority=submission.priority,
-    )
-
-
 def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:
-    """Give the status that a read of what has just been written would give, without reading it."""
+    """Return the status that a read of this new record would return, without reading it."""
     return TaskStatus(
         id=submitted.task_id,
         name=submitted.name,
         state=TaskState.QUEUED,
         done=False,
-        celery_state=_UNSEEN,
+        celery_state=_PENDING,
         queue=submitted.queue,
         labels=dict(submitted.labels or {}),
         submitted_at=submitted_at,

@@ -1,10 +1,7 @@
-"""The use cases of a task that there is: read, list, cancel, forget. What a caller may not see is not there for it.
-
-Knows no HTTP, Redis, Celery; declares what it calls.
-"""
+"""The use cases of an existing task: read, list, cancel, forget. Tasks of other owners are not found."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -14,7 +11,6 @@ from task_status_worker.record.model import Note
 from task_status_service.access.caller import Caller, Scope
 from task_status_service.errors import (
     BrokerUnavailable,
-    NoResult,
     TaskDone,
     TaskExpired,
     TaskNotDone,
@@ -22,7 +18,6 @@ from task_status_service.errors import (
 )
 from task_status_service.status import (
     MAX_INLINE_SIZE,
-    MAX_RESULT_SIZE,
     FinalStates,
     Snapshot,
     TaskState,
@@ -33,233 +28,247 @@ from task_status_service.status import (
     redact_for,
 )
 from task_status_service.status.cache import CachedStatus, StatusCache
-from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position
+from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position, TaskPage
 from task_status_service.use_cases.lost_workers import LostTasks
-from task_status_service.use_cases.readiness import CheckedBroker, Readiness, ReportingStore, VolatileStore
+from task_status_service.use_cases.results import result_of
 
-#: Celery's words for a task that no worker runs now: any of them may be the one that holds its message
+#: Celery states of a task that no worker runs: any worker may hold its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 
 
-class TaskPage(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold some tasks of a list."""
+class CurrentStatus(msgspec.Struct, frozen=True):
+    """The status of a task, and the snapshot that it was decoded from."""
 
-    items: list[CachedStatus]
-    #: where the next page begins; None if this is the last
-    next: Position | None = None
-    #: ids that were asked for of which nothing is stored
-    missing: list[str] = []
+    cached: CachedStatus
+    snapshot: Snapshot
 
 
-class Store(ReportingStore, Protocol):
-    """Keeps records and reads what Celery stored. Raises `StoreUnavailable`, and for writes `StoreFull`."""
+class TaskResult(msgspec.Struct, frozen=True):
+    """The result of a task that has succeeded."""
+
+    value: Any
+    #: version of the status
+    version: str
+
+
+class NotModified(msgspec.Struct, frozen=True):
+    """The caller knows this version of the status; nothing was decoded."""
+
+    version: str
+    snapshot: Snapshot
+
+
+class TaskStore(Protocol):
+    """A store of records and metas. Raises `StoreUnavailable`, and for writes `StoreFull`."""
 
     def read(self, task_id: str) -> Snapshot:
-        """Read all that is stored about one task, in one round trip."""
+        """Read everything stored about one task, in one round trip."""
         ...
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read the same about several tasks, in their order and in one round trip; `known` is not looked up.
+        """Read several tasks, in order and in one round trip; `known` is not looked up.
 
-        What is huge is read alone, when its turn comes.
+        A huge task is read alone, when the iterator reaches it.
         """
         ...
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
-        """Read the ids of one page of the index, newest first, in one round trip of a bounded cost."""
+        """Read the ids of one page of the index, newest first, in one round trip of bounded cost."""
         ...
 
     def note(self, note: Note) -> datetime:
-        """Write one fact, in one round trip; give its time."""
+        """Write one fact, in one round trip; return its time."""
         ...
 
     def forget(self, done: Snapshot) -> bool:
-        """Delete all that is kept of a task that was seen to be done; false if it may not be any more."""
-        ...
-
-    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
-        """Write a note, in one round trip, unless something has happened since the task was found; false if so."""
+        """Delete everything stored about a done task; false if it is no longer done."""
         ...
 
 
-class Broker(CheckedBroker, Protocol):
-    """Sends messages to the workers. Raises `BrokerUnavailable`."""
+class CancelBroker(Protocol):
+    """A broker that sends cancels. Raises `BrokerUnavailable`."""
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
-        """Tell one worker, or all, not to start a task; with `terminate` also to end it where it runs."""
+        """Ask one worker, or all, not to start a task; with `terminate` also to kill it if it runs."""
         ...
 
 
 class Tracker:
-    """Tell what became of tasks; cancel and forget them."""
+    """Read, list, cancel and forget tasks."""
 
     def __init__(
         self,
-        store: Store,
-        broker: Broker,
+        store: TaskStore,
+        broker: CancelBroker,
+        lost_tasks: LostTasks,
         *,
+        public: StatusCache,
+        operator: StatusCache,
         final_states: FinalStates,
-        lost_final_seconds: float | None = None,
-        volatile_store: VolatileStore = VolatileStore.WARN,
-        tracebacks: bool = True,
     ) -> None:
-        """Take the parts. A task that is lost for `lost_final_seconds` has failed; None: it may still come back.
+        """Build a tracker.
 
-        Without `tracebacks` nobody sees any, whatever its scopes.
+        Args:
+            store: records, metas and the index.
+            broker: sends cancels to the workers.
+            lost_tasks: marks tasks of lost workers as failed.
+            public: cache of the statuses for most callers.
+            operator: cache of the statuses for callers with the scope `tracebacks`; `public` hides tracebacks from all.
+            final_states: custom Celery states that end a task.
         """
         self._store = store
         self._broker = broker
+        self._lost_tasks = lost_tasks
+        self._public = public
+        self._operator = operator
         self._final_states = final_states
-        self._tracebacks = tracebacks
-        self._outside = StatusCache(final_states, Visibility.PUBLIC)
-        self._inside = StatusCache(final_states, Visibility.OPERATOR)
-        self._lost = LostTasks(store, after_seconds=lost_final_seconds, final_states=final_states)
-        self.readiness = Readiness(store, broker, volatile_store=volatile_store)
 
     def read(self, task_id: str, caller: Caller) -> Snapshot:
-        """Read what is stored about a task, in one round trip to the store; more only if it is settled as lost.
+        """Read everything stored about a task, in one round trip unless it is marked as failed now.
 
         Raises:
-            TaskNotFound: nothing was ever heard of it, or it is not this caller's to see.
-            TaskExpired: it was known once.
-            StoreUnavailable: not now.
+            TaskNotFound: the task is unknown or has another owner.
+            TaskExpired: the task was known; its record and its meta have expired.
+            StoreUnavailable: the store does not answer.
         """
         found = self._store.read(task_id)
-        # First of all: for others' tasks nothing more is done than for one that never was.
+        # Before anything else, so that another owner's task takes no longer than an unknown one.
         if not caller.sees(found):
             raise TaskNotFound
-        snapshot = self._lost.settle(found)
+        snapshot = self._lost_tasks.mark_failed(found)
         if snapshot.is_empty:
             raise TaskExpired if snapshot.known else TaskNotFound
         return snapshot
 
-    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read some tasks, whosever they are, in their order and in one round trip; empty where there is nothing."""
-        return map(self._lost.settle, self._store.read_many(task_ids))
+    def status_of(
+        self, task_id: str, caller: Caller, known: Container[str] | None = None
+    ) -> CurrentStatus | NotModified:
+        """Read the status of a task, unless the caller knows its version; then nothing is decoded.
 
-    def _seen_by(self, caller: Caller) -> StatusCache:
-        return self._inside if self._tracebacks and caller.may(Scope.TRACEBACKS) else self._outside
+        Raises:
+            TaskNotFound: the task is unknown or has another owner.
+            TaskExpired: the task was known; its record and its meta have expired.
+            StoreUnavailable: the store does not answer.
+        """
+        snapshot = self.read(task_id, caller)
+        version = self.version(snapshot, caller)
+        if known is not None and version in known:
+            return NotModified(version, snapshot)
+        return CurrentStatus(self._decoded(snapshot, caller, version), snapshot)
+
+    def status(self, task_id: str, caller: Caller) -> CachedStatus:
+        """Read the status of a task. Raises as `read` does."""
+        return self._decoded(self.read(task_id, caller), caller)
+
+    def _decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> CachedStatus:
+        cached = self._cache_for(caller).decoded(snapshot, version=version)
+        if cached is None:
+            raise TaskNotFound
+        return cached
+
+    def result_of(self, task_id: str, caller: Caller, known: Container[str] | None = None) -> TaskResult | NotModified:
+        """Read the result of a task, unless the caller knows its version. Raises as `read` and `results.result_of`."""
+        snapshot = self.read(task_id, caller)
+        version = self.version(snapshot, caller)
+        if known is not None and version in known:
+            return NotModified(version, snapshot)
+        return TaskResult(result_of(snapshot, final_states=self._final_states), version)
+
+    def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
+        """Read several tasks of any owner, in order and in one round trip; an unknown task is an empty snapshot."""
+        return map(self._lost_tasks.mark_failed, self._store.read_many(task_ids))
+
+    def _cache_for(self, caller: Caller) -> StatusCache:
+        return self._operator if caller.may(Scope.TRACEBACKS) else self._public
+
+    def public(self, status: TaskStatus) -> TaskStatus:
+        """Return the parts of a status that callers of any scope may see."""
+        return redact_for(status, Visibility.PUBLIC)
 
     def version(self, snapshot: Snapshot, caller: Caller) -> str:
-        """Name what was read: another name whenever the status that a caller sees may be another one.
-
-        Decodes nothing.
-        """
-        return self._seen_by(caller).version(snapshot)
+        """Return the version of the status that a caller sees, without decoding it."""
+        return self._cache_for(caller).version(snapshot)
 
     def is_ending(self, snapshot: Snapshot) -> bool:
-        """Tell whether the end of a task is stored and is about to be told."""
+        """Whether Celery has stored the end of a task that its worker has not recorded yet."""
         return is_ending(snapshot, final_states=self._final_states)
 
-    def decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> CachedStatus:
-        """Decode what was read as a caller may see it, of this version if that is known already.
-
-        Raises:
-            TaskNotFound: nothing is stored.
-        """
-        decoded = self._seen_by(caller).decoded(snapshot, version=version)
-        if decoded is None:
-            raise TaskNotFound
-        return decoded
-
-    def decoded_many(
+    def read_statuses(
         self, task_ids: Sequence[str], caller: Caller, *, inline_size: int = MAX_INLINE_SIZE
     ) -> Iterator[CachedStatus]:
-        """Read and decode some tasks, in their order and in one round trip, without those that are not there.
+        """Read the statuses of several tasks, in order and in one round trip, without those that are not found.
 
         Raises:
-            StoreUnavailable: not now.
+            StoreUnavailable: the store does not answer.
         """
-        decodings = self._seen_by(caller)
+        cache = self._cache_for(caller)
         for found in self._store.read_many(task_ids):
             if not caller.sees(found):
                 continue
-            decoded = decodings.decoded(self._lost.settle(found), inline_size=inline_size)
-            if decoded is not None:
-                yield decoded
-
-    def result(self, snapshot: Snapshot) -> Any:
-        """Give the result of a task that has succeeded, of any size that is read.
-
-        Raises:
-            TaskNotDone: it has none yet.
-            NoResult: it has none, because it did not succeed, or because nobody stores it.
-            TaskExpired: it has none any more.
-        """
-        status = decode(snapshot, final_states=self._final_states, inline_size=MAX_RESULT_SIZE)
-        if status is None:
-            raise TaskNotFound
-        codes = {diagnostic.code for diagnostic in status.diagnostics}
-        if not status.done:
-            raise TaskNotDone
-        if "result_expired" in codes:
-            raise TaskExpired("The task has succeeded; its result has expired since.")
-        if not status.successful:
-            raise NoResult
-        if "result_too_large" in codes:
-            raise NoResult("The result is larger than this service reads.")
-        return status.result
+            cached = cache.decoded(self._lost_tasks.mark_failed(found), inline_size=inline_size)
+            if cached is not None:
+                yield cached
 
     def statuses(self, task_ids: Sequence[str], caller: Caller) -> TaskPage:
-        """Tell the statuses of these tasks, in this order, in one round trip; one that is asked for twice once.
+        """List tasks by id, in order and in one round trip; a repeated id is listed once.
 
         Raises:
-            StoreUnavailable: not now.
+            StoreUnavailable: the store does not answer.
         """
         ids = list(dict.fromkeys(task_ids))
-        items = list(self.decoded_many(ids, caller, inline_size=MAX_LISTED_SIZE))
+        items = list(self.read_statuses(ids, caller, inline_size=MAX_LISTED_SIZE))
         found = {one.status.id for one in items}
         return TaskPage(items=items, missing=[task_id for task_id in ids if task_id not in found])
 
     def page(self, wanted: Filter, caller: Caller, *, limit: int, after: Position | None = None) -> TaskPage:
-        """List the tasks that a caller sees, newest first, in two round trips: the index, and what it names.
+        """List the tasks that a caller sees, newest first, in two round trips: the index, then the tasks.
 
-        The index knows a task by what its record alone says; the status has the last word, for Celery's meta may know
-        better. So a task whose status is in none of the states that were asked for, or of another name, is left out,
-        as is one that has expired since: a page may hold fewer than `limit`, or none, and still have a next one. A task
-        without a record, of a worker without the kit that nobody submitted here, is in no list.
+        The index holds the state of the record alone; the status may differ, because Celery's meta may be newer. A
+        task whose status does not match the filter, or that has expired, is left out: a page may hold fewer than
+        `limit` tasks, or none, and still have a next page. A task without a record (not submitted here, and run by a
+        worker without the kit) is in no list.
 
         Raises:
-            StoreUnavailable: not now.
+            StoreUnavailable: the store does not answer.
         """
         if not caller.may(Scope.ADMIN):
             wanted = msgspec.structs.replace(wanted, owner=caller.owner)
         indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
-        items = self.decoded_many(indexed.task_ids, caller, inline_size=MAX_LISTED_SIZE)
+        items = self.read_statuses(indexed.task_ids, caller, inline_size=MAX_LISTED_SIZE)
         return TaskPage(items=[one for one in items if _still_fits(one.status, wanted)], next=indexed.next)
 
     def _as_indexed(self, wanted: Filter) -> Filter:
-        """Add `finished` where a custom final state may mean a state that is asked for: the index knows no settings."""
-        means_one = not set(wanted.states).isdisjoint(self._final_states.values())
-        if not means_one or TaskState.FINISHED in wanted.states:
+        """Add `finished` if a custom final state means a wanted state: the index does not know the settings."""
+        means_wanted = not set(wanted.states).isdisjoint(self._final_states.values())
+        if not means_wanted or TaskState.FINISHED in wanted.states:
             return wanted
         return msgspec.structs.replace(wanted, states=[*wanted.states, TaskState.FINISHED])
 
     def cancel(self, task_id: str, caller: Caller, *, terminate: bool = False) -> TaskStatus:
-        """Ask for the end of a task; it is canceled when a worker says so, or was canceled already.
+        """Request the cancel of a task; it is canceled when a worker confirms.
 
-        The cancel is recorded first: workers with the kit obey the record. Telling them is what makes it quick, so a
-        broker that does not answer changes nothing. Nothing is written for an id of which nothing is stored.
+        The request is recorded first: workers with the kit obey the record. The message to the workers only makes it
+        faster, so an unavailable broker is ignored.
 
         Raises:
-            TaskNotFound: there is nothing to cancel.
-            TaskDone: it has ended otherwise.
-            StoreUnavailable: it is not recorded.
+            TaskNotFound: the task is unknown or has another owner.
+            TaskDone: the task has ended in another way.
+            StoreUnavailable: the request is not recorded.
         """
         status = self._cancelable(task_id, caller)
         if not status.done:
             self._store.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate or None))
-            # It may have ended before that; then nothing was recorded, and it must not be told to any worker.
+            # The task may have ended before the note, which was then not recorded: no worker may get the message.
             status = self._cancelable(task_id, caller)
         if not status.done:
-            # Only to the worker that runs it: another one would store REVOKED for what it does not know.
+            # Only to the worker that runs the task: any other one would store REVOKED for an id that it does not know.
             worker = None if status.celery_state in _WAITING else status.worker
             with contextlib.suppress(BrokerUnavailable):
                 self._broker.cancel(task_id, terminate=terminate, worker=worker)
-        return redact_for(status, self._seen_by(caller).view)
+        return redact_for(status, self._cache_for(caller).view)
 
     def _cancelable(self, task_id: str, caller: Caller) -> TaskStatus:
-        # From inside: where it runs is where it is canceled.
+        # With the operator's visibility: a cancel needs the name of the worker.
         status = decode(self.read(task_id, caller), final_states=self._final_states, view=Visibility.OPERATOR)
         if status is None:
             raise TaskNotFound
@@ -268,15 +277,15 @@ class Tracker:
         return status
 
     def forget(self, task_id: str, caller: Caller) -> None:
-        """Delete all that is kept of a task that is done: its record and its result.
+        """Delete the record and the meta of a task that is done.
 
         Raises:
-            TaskNotFound: there is nothing to forget.
-            TaskNotDone: it would come back.
-            StoreUnavailable: not now; part of it may be gone.
+            TaskNotFound: the task is unknown or has another owner.
+            TaskNotDone: the worker of a running task would record it again.
+            StoreUnavailable: the store does not answer; part of the task may be deleted.
         """
         snapshot = self.read(task_id, caller)
-        if not self.decoded(snapshot, caller).status.done or not self._store.forget(snapshot):
+        if not self._decoded(snapshot, caller).status.done or not self._store.forget(snapshot):
             raise TaskNotDone
 
 

@@ -11,14 +11,12 @@ import pytest
 from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
 from support.keys import UNLIMITED, WORKING, MemoryKeys, bearer
 from support.problems import problem_of
-from support.use_cases import announce
+from support.use_cases import announce, create_api, create_tracker
 from task_status_service.access.caller import Scope
 from task_status_service.api.auth.authentication import Access
-from task_status_service.app import create_api
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.submission import Call
 from task_status_service.use_cases.submitter import Submitter
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.model import Fact, Note
 
 #: every route of one task, or of several, by the scope that it needs: method, path, body, headers
@@ -57,7 +55,7 @@ class World:
 
     def __init__(self) -> None:
         self.store, self.broker, self.feed, self.keys = MemoryStore(), MemoryBroker(), MemoryFeed(), MemoryKeys()
-        tracker = Tracker(self.store, self.broker, final_states={})
+        tracker = create_tracker(self.store, self.broker, final_states={})
         submitter = Submitter(
             tracker,
             self.store,
@@ -66,7 +64,7 @@ class World:
             default_queue="celery",
             new_id=lambda: f"new-{len(self.broker.sent)}",
         )
-        self.app = create_api(tracker, submitter, self.feed, who_asks=Access(self.keys, limits=UNLIMITED))
+        self.app = create_api(tracker, submitter, self.feed, access=Access(self.keys, limits=UNLIMITED))
         self.client = self.app.test_client()
         self.reset()
 

@@ -2,8 +2,8 @@
 
 import pytest
 from support.problems import problem_of
+from support.use_cases import create_api
 from task_status_service.api.auth.authentication import Access
-from task_status_service.app import create_api
 
 ADD = {"name": "demo.add", "kwargs": {"x": 1, "y": 2}}
 
@@ -44,7 +44,7 @@ def test_pages_of_other_origins(client, submit, broker, origin):
 def test_pages_of_this_server_and_of_listed_ones(tracker, submitter, feed):
     """They do."""
     origins = {"https://app.example.com"}
-    client = create_api(tracker, submitter, feed, who_asks=Access(None, origins=origins)).test_client()
+    client = create_api(tracker, submitter, feed, access=Access(None, origins=origins)).test_client()
 
     for origin in ("http://localhost", *origins):
         assert client.post("/tasks", json=ADD, headers={"Origin": origin}).status_code == 202
@@ -53,6 +53,6 @@ def test_pages_of_this_server_and_of_listed_ones(tracker, submitter, feed):
 
 def test_behind_a_socket(tracker, submitter, feed):
     """What is in front of a socket knows whom it lets through."""
-    client = create_api(tracker, submitter, feed, who_asks=Access(None, is_local=False)).test_client()
+    client = create_api(tracker, submitter, feed, access=Access(None, is_local=False)).test_client()
 
     problem_of(client.get("/tasks/a", headers={"Host": "tasks.example"}), 404, "task-not-found")

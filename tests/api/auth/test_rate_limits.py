@@ -3,10 +3,10 @@
 import pytest
 from support.keys import MemoryKeys, bearer
 from support.problems import problem_of
+from support.use_cases import create_api
 from task_status_service.access.rate_limit import RateLimit
 from task_status_service.api.auth.authentication import Access
 from task_status_service.api.auth.rate_limits import FAILURES, Limits
-from task_status_service.app import create_api
 from task_status_worker.record.model import Fact, Note
 
 BURST = 5
@@ -47,7 +47,7 @@ def access(keys, clock):
 def client(tracker, submitter, feed, store, access):
     """Give a client of a server with keys."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED, owner="ann"))
-    return create_api(tracker, submitter, feed, who_asks=access).test_client()
+    return create_api(tracker, submitter, feed, access=access).test_client()
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -124,7 +124,7 @@ def test_an_expired_token_is_no_guess(tracker, submitter, feed, store, keys):
     limits = Limits(RateLimit(1, BURST, clock_ns=lambda: 0), failures=RateLimit(0.5, 1, clock_ns=lambda: 0))
     access = Access(kept, limits=limits, clock=lambda: now[0])
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED, owner="ann"))
-    client = create_api(tracker, submitter, feed, who_asks=access).test_client()
+    client = create_api(tracker, submitter, feed, access=access).test_client()
     issued = client.post("/tasks/t-1/tokens", json={"ttl_seconds": 60}, headers=ann).get_json()
     token = {"Authorization": f"Bearer {issued['token']}"}
     assert client.get("/tasks/t-1", headers=token).status_code == 200
@@ -169,7 +169,7 @@ def test_places_are_the_owners(client, keys, feed, path):
 def test_without_keys_nothing_is_limited(tracker, submitter, feed, store, clock):
     """Where there are no keys only this machine asks."""
     limits = Limits(RateLimit(1, 1, clock_ns=clock))
-    client = create_api(tracker, submitter, feed, who_asks=Access(limits=limits)).test_client()
+    client = create_api(tracker, submitter, feed, access=Access(limits=limits)).test_client()
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
 
     assert {client.get(PATHS[0]).status_code for _ in range(3)} == {200}

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from flask.testing import FlaskClient
+from support.use_cases import create_api
 from task_status_service.api.auth.authentication import Access
 from task_status_service.api.middleware.browser_headers import EXPOSED, METHODS, REQUEST_HEADERS
-from task_status_service.app import create_api
 from task_status_worker.record.model import Fact, Note
 
 OURS = "https://app.example.com"
@@ -27,7 +27,7 @@ def stored(store):
 @pytest.fixture
 def client(tracker, submitter, feed) -> FlaskClient:
     """Give a client of a service that pages of other origins may ask too; it is told what they may read."""
-    return create_api(tracker, submitter, feed, who_asks=Access(is_local=False)).test_client()
+    return create_api(tracker, submitter, feed, access=Access(is_local=False)).test_client()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 from support.servers import RedisServer, free_port, running, running_redis, wait_until
-from task_status_service.app import create_app
+from task_status_service.app import create_service
 from task_status_service.dev.redis_server import find_redis_server
 from task_status_service.settings import Settings
 from task_status_service.task_types.catalog import TaskNames
@@ -57,7 +57,7 @@ def knows_master(port: int, server: RedisServer) -> bool:
 @pytest.mark.parametrize("kind", ["unix_settings", "sentinel_settings"])
 def test_submits_and_reads(request: pytest.FixtureRequest, kind: str) -> None:
     """Records, results and the broker are reached by the same URL."""
-    client = create_app(request.getfixturevalue(kind)).test_client()
+    client = create_service(request.getfixturevalue(kind)).app.test_client()
 
     submitted = client.post("/tasks", json={"name": "shop.pay"})
 

@@ -12,13 +12,13 @@ import pytest
 import redis
 from support.round_trips import SENT, counting_client
 from support.servers import RedisServer, running_redis
+from support.use_cases import create_tracker
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState, decode
 from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
@@ -43,7 +43,7 @@ class Arranged:
         self.hands = redis.Redis.from_url(url)
         self.results = redis.Redis.from_url(results_url or url)
         broker: Any = None  # nothing is sent here
-        self.tracker = Tracker(self.store, broker, final_states={}, lost_final_seconds=LOST_SECONDS)
+        self.tracker = create_tracker(self.store, broker, final_states={}, lost_final_seconds=LOST_SECONDS)
 
     def start(self, *, ago: float = 0.0) -> None:
         """Start the task, and have its instance beat, some time ago and never since."""
@@ -266,7 +266,7 @@ def test_a_restart_without_persistence(tmp_path: Path, caplog: pytest.LogCapture
         with pytest.raises(TaskNotFound):
             arranged.tracker.read("t-1", ANYBODY)
         assert "The store has lost its data" in caplog.text
-        [weakness] = arranged.store.report().weaknesses
+        [weakness] = arranged.store.report().durability_warnings
         assert "keeps nothing across a restart" in weakness
         arranged.close()
 
@@ -280,7 +280,7 @@ def test_a_restart_with_persistence(tmp_path: Path) -> None:
         server.start()
         assert arranged.store.report() == before
         assert before.epoch is not None
-        assert before.weaknesses == before.warnings == []
+        assert before.durability_warnings == before.warnings == []
         arranged.close()
 
 
@@ -288,5 +288,5 @@ def test_a_redis_that_does_not_tell(arranged: Arranged) -> None:
     """Where INFO and CONFIG are forbidden, that is said, and it is accused of nothing."""
     report = arranged.store.report()
 
-    assert report.weaknesses == []
+    assert report.durability_warnings == []
     assert "INFO is forbidden" in report.warnings[0]

@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 import pytest
-from task_status_service.app import create_app
+from task_status_service.app import create_service
 from task_status_service.settings import Settings
 from task_status_service.task_types.catalog import TaskNames
 
@@ -18,9 +18,9 @@ HOSTILE = [
 @pytest.fixture
 def client(redis_url):
     """Give a client of a service with a real Redis."""
-    return create_app(
+    return create_service(
         Settings(broker_url=redis_url, result_url=redis_url, record_url=redis_url, tasks=TaskNames.parse("shop.*"))
-    ).test_client()
+    ).app.test_client()
 
 
 def test_nothing_of_it_reaches_redis(client, redis_server):

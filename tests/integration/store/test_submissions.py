@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from support.fakes import MemoryBroker, MemoryStore
 from support.round_trips import SENT, counting_client
 from support.servers import RedisServer
+from support.use_cases import create_tracker
 from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.status import TaskState
@@ -35,7 +36,6 @@ from task_status_service.use_cases.submission import (
     Submission,
 )
 from task_status_service.use_cases.submitter import Accepted, Submitter
-from task_status_service.use_cases.tracker import Tracker
 from task_status_worker.record.codec import unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
@@ -404,7 +404,7 @@ class RealParts:
         self.store = RedisStore(client, results=None, keys=Keys(), retention=Retention())
         self.submissions = RedisSubmissionStore(client, keys=Keys(), retention=Retention())
         self.broker = MemoryBroker()
-        self.tracker = Tracker(self.store, self.broker, final_states={})
+        self.tracker = create_tracker(self.store, self.broker, final_states={})
         self.submitter = Submitter(
             self.tracker,
             self.submissions,
@@ -418,7 +418,9 @@ class RealParts:
         deadline = time.monotonic() + 20
         while True:
             try:
-                return self.submitter.submit(Submission(name="demo.add"), ANYBODY, Claim(key=key, fingerprint="f"))
+                return self.submitter.submit(
+                    Submission(call=Call(name="demo.add")), ANYBODY, Claim(key=key, fingerprint="f")
+                )
             except (IdempotencyInFlight, BrokerUnavailable):
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
@@ -475,7 +477,7 @@ def test_race_with_a_broker_that_fails(real: RealParts) -> None:
 
 def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
     """A task that was recorded but not sent before a crash is sent by the next request after the lease."""
-    submission, claim = Submission(name="demo.add", args=[1]), Claim(key="order-1", fingerprint="f")
+    submission, claim = Submission(call=Call(name="demo.add", args=[1])), Claim(key="order-1", fingerprint="f")
     real.submissions.submit(note_of("t-1", queue="celery"), Call(name="demo.add", args=[1]), claim)
     with pytest.raises(IdempotencyInFlight):
         real.submitter.submit(submission, ANYBODY, claim)
@@ -484,6 +486,6 @@ def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
     accepted = real.submitter.submit(submission, ANYBODY, claim)
 
     assert (accepted.status.id, accepted.is_replayed) == ("t-1", False)
-    assert [(task_id, sent.args) for task_id, sent, _ in real.broker.sent] == [("t-1", [1])]
+    assert [(task_id, sent.call.args) for task_id, sent, _ in real.broker.sent] == [("t-1", [1])]
     assert real.submitter.submit(submission, ANYBODY, claim) == Accepted(accepted.status, is_replayed=True)
-    assert real.tracker.decoded(real.tracker.read("t-1", ANYBODY), ANYBODY).status == accepted.status
+    assert real.tracker.status("t-1", ANYBODY).status == accepted.status

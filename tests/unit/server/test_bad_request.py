@@ -1,4 +1,4 @@
-"""What is said about requests that gunicorn cannot read; over sockets: acceptance/test_slow_clients.py."""
+"""Problems of malformed requests; acceptance/test_slow_clients.py tests them over sockets."""
 
 import socket
 from http import HTTPStatus
@@ -29,7 +29,7 @@ MARKUP = "<script>\r\nSet-Cookie: a=b"
     ],
 )
 def test_problem_of(error: BaseException, status: int, slug: str) -> None:
-    """A client's mistake is told to it, and the server's is not."""
+    """The problem describes an error of the client, and hides an error of the server."""
     problem = problem_of(error)
     head, _, body = answer(problem).partition(b"\r\n\r\n")
 
@@ -39,16 +39,16 @@ def test_problem_of(error: BaseException, status: int, slug: str) -> None:
     assert (b"Set-Cookie" in body) == (status < 500 and status != 414)
 
 
-def test_long_quotes() -> None:
-    """Not all that was sent is sent back."""
+def test_limits_the_quoted_request() -> None:
+    """The detail quotes at most the limit of the request."""
     assert len(answer(problem_of(errors.InvalidRequestLine("x" * 8_000)))) < 1_000
 
 
 @pytest.mark.parametrize("ending", [gevent.GreenletExit(), SystemExit()])
-def test_a_process_that_ends(ending: BaseException) -> None:
-    """Connections that nothing was asked on are closed without a word, there and in the log."""
+def test_closes_idle_connections_of_a_process_that_ends(ending: BaseException) -> None:
+    """A connection without a request gets no response and no log line when the process ends."""
     ours, theirs = socket.socketpair()
-    worker = object.__new__(Worker)  # without what gunicorn gives it, such as a log
+    worker = object.__new__(Worker)  # without gunicorn's set-up, so without a log
     worker.handle_error(None, ours, ("127.0.0.1", 1), ending)
     ours.close()
     assert theirs.recv(1_000) == b""

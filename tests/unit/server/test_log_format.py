@@ -1,4 +1,4 @@
-"""Whatever is logged: one line a record, which its content can neither end nor colour, and no credentials."""
+"""Log lines: one for each record, without control characters and credentials."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ def formatted(message, *args, exc_info=None, stack=None):
 
 
 def raised(error):
-    """Give what `sys.exc_info` says of an error that was raised."""
+    """Raise an error, and return its `sys.exc_info`."""
     try:
         raise error
     except type(error):
@@ -27,21 +27,21 @@ def raised(error):
 
 
 @given(st.text())
-def test_one_line(text):
-    """Any text, also as an argument."""
+def test_any_text_is_one_line(text):
+    """A message is one line for any text, also for text in its arguments."""
     for line in (formatted(text.replace("%", "%%")), formatted("asked for %s", text)):
         assert len(line.splitlines()) == 1
         assert not [character for character in line if ord(character) < 32 or 0x7F <= ord(character) < 0xA0]
 
 
-def test_what_was_there_can_be_read():
-    """Escaped, not dropped."""
+def test_control_characters_are_escaped():
+    """A control character is escaped and not dropped, so that an operator can read it."""
     assert formatted("%s", FORGED).endswith("all is lost\\r\\x1b[31mred\\x85\\u2028\\u202enext")
 
 
 @pytest.mark.parametrize("text", [FORGED, URL])
-def test_exception(text):
-    """Its lines are indented, so none is taken for one of ours."""
+def test_an_exception_is_indented(text):
+    """Each line of an exception is indented, so that it cannot look like a record."""
     first, *others = formatted("failed", exc_info=raised(ValueError(text)), stack=f"Stack:\n{text}").split("\n")
 
     assert first.endswith("failed")
@@ -50,8 +50,8 @@ def test_exception(text):
     assert not [line for line in others if "\x1b" in line or "\r" in line or "kanarienvogel" in line]
 
 
-def test_credentials():
-    """Neither a URL nor a key; which key it was can be seen."""
+def test_credentials_are_redacted():
+    """The secret part of a URL and of a key is redacted; the id of the key stays."""
     line = formatted("%s: %s", URL, "tsk_0123456789ab_kanarienvogel")
 
     assert "kanarienvogel" not in line

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from support.stored_values import ROWS, snapshot_of, stored_bytes
-from task_status_service.status import decode
+from task_status_service.status import Visibility, decode
 
 OMITTED = "__omitted_here__"
 CUT = "...[cut here, "
@@ -43,7 +43,7 @@ def test_reads_as_expected(row):
     """A status that is decoded from nothing but the stored value is the expected one."""
     expected = row["expected"]
 
-    status = decode(snapshot_of(row))
+    status = decode(snapshot_of(row), view=Visibility.OPERATOR)
 
     if expected["http_status"] == 404:
         assert status is None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from celery import states
-from task_status_service.status import PRECEDENCE, FailureKind, Snapshot, TaskState, decode
+from task_status_service.status import PRECEDENCE, FailureKind, Snapshot, TaskState, Visibility, decode
 from task_status_worker.record.model import Fact
 
 SECOND_MS = 1_790_000_000_000
@@ -34,7 +34,7 @@ def record_of(fact=None, **fields):
 
 def status_of(meta=None, record=None, **arguments):
     """Decode a meta and a record."""
-    return decode(Snapshot(task_id="x", meta=meta, record=record or {}), **arguments)
+    return decode(Snapshot(task_id="x", meta=meta, record=record or {}), view=Visibility.OPERATOR, **arguments)
 
 
 def codes_of(status):

@@ -13,7 +13,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.stored_values import ROWS, stored_bytes
-from task_status_service.status import Snapshot, TaskState, TaskStatus, decode
+from task_status_service.status import Snapshot, TaskState, TaskStatus, Visibility, decode
 from task_status_service.status.stored.bounds import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
 from task_status_worker.record.model import Fact, Record
 
@@ -70,14 +70,14 @@ def check(meta, record):
     """Decode, and hold what every status holds."""
     snapshot = Snapshot(task_id="x", meta=meta, record=record)
 
-    status = decode(snapshot, final_states=FINAL_STATES)
+    status = decode(snapshot, final_states=FINAL_STATES, view=Visibility.OPERATOR)
 
     if status is None:
         assert not meta
         assert not record
         return
     assert isinstance(status, TaskStatus)
-    assert status == decode(snapshot, final_states=FINAL_STATES)
+    assert status == decode(snapshot, final_states=FINAL_STATES, view=Visibility.OPERATOR)
     json.loads(msgspec.json.encode(status), parse_constant=pytest.fail)
     assert status.done or status.successful is None
     assert status.done or status.finished_at is None
@@ -228,7 +228,7 @@ def test_memory_is_bounded(name):
 
     tracemalloc.start()
     try:
-        status = decode(snapshot)
+        status = decode(snapshot, view=Visibility.OPERATOR)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -62,3 +62,10 @@ def test_what_an_author_shows_stays():
         meta = {"status": state, "result": {"token": URL, "file": "/srv/x/y"}}
         status = decode(Snapshot(task_id="a", meta=json.dumps(meta).encode()), view=Visibility.PUBLIC)
         assert getattr(status, shown) == meta["result"]
+
+
+def test_hides_by_default():
+    """A caller of `decode` that names no visibility gets the public one."""
+    record = {b"fact": b"STARTED", b"worker": b"celery@host"}
+
+    assert decode(Snapshot(task_id="a", record=record)).worker is None

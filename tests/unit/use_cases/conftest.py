@@ -1,3 +1,3 @@
-"""Use cases over fakes."""
+"""Fixtures: the use cases over fakes."""
 
-from support.use_cases import at_present, broker, store, submitter, tracker
+from support.use_cases import at_present, broker, catalog, store, submitter, tracker

@@ -13,7 +13,7 @@ from flask import Flask, Response
 from task_status_service.api.auth.authentication import Access, Scope
 from task_status_service.api.auth.rate_limits import headers_of_limit
 from task_status_service.api.requests.fields import TASK_ID
-from task_status_service.api.responses.caching import poll_answer
+from task_status_service.api.responses.caching import known_versions, status_answer
 from task_status_service.use_cases.tracker import Tracker
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class FastRead:
         try:
             caller = self._access.enter(environ)
             caller.require(Scope.READ)
-            snapshot = self._tracker.read(task_id, caller)
-            answer = poll_answer(self._tracker, snapshot, caller, environ.get("HTTP_IF_NONE_MATCH"))
+            known = known_versions(environ.get("HTTP_IF_NONE_MATCH"))
+            answer = status_answer(self._tracker.status_of(task_id, caller, known))
         except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
             return self._problem(error, environ)(environ, start_response)
         answer.headers.extend(headers_of_limit(environ))

@@ -1,8 +1,7 @@
-"""What a caller asks for: which tasks, how long it waits, what it has, and whether it is still there."""
+"""What a caller asks for: which tasks, how long it waits, and what it has."""
 
 import re
-import socket
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from flask import Response, request
@@ -82,17 +81,3 @@ def patience() -> WaitPreference:
 def if_none_match() -> str | None:
     """Give what the caller says that it has, as it was sent."""
     return request.headers.get("If-None-Match")
-
-
-def is_gone(connection: Any) -> bool:
-    """Tell whether the client has closed its connection, gunicorn's socket for the request, without reading from it."""
-    if connection is None:
-        return False
-    try:
-        # gevent's own recv would wait in spite of the flag.
-        plain = getattr(connection, "_sock", connection)
-        return bool(plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True

@@ -30,7 +30,7 @@ from task_status_service.api.requests.fields import (
 from task_status_service.api.requests.parameters import MAX_IDS
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Filter, Position
-from task_status_service.use_cases.submission import Submission
+from task_status_service.use_cases.submission import Call, Submission
 
 #: of all arguments as they are sent: the broker and the store keep them
 MAX_ARGUMENTS_BYTES: Final = 512 * 1024
@@ -79,13 +79,15 @@ class SubmissionSchema(ma.Schema):
         if "countdown" in data:
             scheduled_for = from_now(data["countdown"])
         return Submission(
-            name=data["name"],
-            args=data["args"],
-            kwargs=data["kwargs"],
+            call=Call(
+                name=data["name"],
+                args=data["args"],
+                kwargs=data["kwargs"],
+                queue=data.get("queue"),
+                priority=data.get("priority"),
+            ),
             scheduled_for=scheduled_for,
             expires_at=data.get("expires"),
-            queue=data.get("queue"),
-            priority=data.get("priority"),
             labels=data["labels"],
         )
 

@@ -14,7 +14,7 @@ from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.requests.cursor import to_cursor
 from task_status_service.status import TaskStatus
 from task_status_service.task_types.catalog import AvailableTaskType
-from task_status_service.use_cases.tracker import TaskPage
+from task_status_service.use_cases.listing import TaskPage
 
 #: Cache-Control of an answer that may change
 LIVE: Final = "private, no-cache"

@@ -1,113 +1,118 @@
-"""How a client polls politely: when to ask again, and how to hear that nothing has changed."""
+"""Polling: when a client asks again, and the conditional requests (RFC 9110) that make it cheap."""
 
 import hashlib
 import http
 import math
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Container
 from typing import Any, Final
 
 import msgspec
 from flask import Response
-from task_status_worker.record.codec import unpack_seconds
+from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags
 
-from task_status_service.access.caller import Caller
-from task_status_service.api.responses.bodies import KEPT, LIVE, Answer, answer_of, json_response
-from task_status_service.status import Snapshot, TaskStatus
-from task_status_service.use_cases.tracker import Tracker
+from task_status_service.api.responses.bodies import KEPT, LIVE, Answer, answer_of, json_response, result_answer
+from task_status_service.status import PollTimes, Snapshot, TaskStatus
+from task_status_service.use_cases.tracker import CurrentStatus, NotModified, TaskResult
 
-#: age of the task up to which a client asks again after so many seconds, both in seconds
+#: (age of the task, pause between two polls), both in seconds: the pause holds up to this age
 _STEPS: Final = ((10, 1), (60, 2), (600, 5))
 _LAST_STEP_SECONDS: Final = 15
 
 _KEPT: Final = [("Cache-Control", KEPT)]
+#: a version is 16 bytes of a digest in hexadecimal (status/cache.py)
+_ONE_TAG: Final = re.compile(r'"([0-9a-f]{32})"')
 
 
-def poll_after_seconds(record: Mapping[bytes, bytes], now: float) -> int:
-    """Say when to ask again about a task that is not done: quick at first, longer with age.
+def poll_after_seconds(times: PollTimes, now: float) -> int:
+    """Return when to poll again a task that is not done: soon at first, later with age.
 
-    What waits for its time, scheduled or to be tried again, is worth a look when that has come, unless it is to be
-    canceled. Reads the packed record, so that a 304 needs no decoding; without one the task's age is not known. `now`
-    in seconds since the epoch.
+    A task that waits for its scheduled time or its retry is polled at that time, unless a cancel is requested. A task
+    of unknown age is taken for a new one. `now` is in seconds since the epoch.
     """
-    if record.get(b"cancel_requested") != b"1":
-        waits_seconds = max(_seconds(record, b"scheduled_for"), _seconds(record, b"next_retry_at")) - now
+    if not times.cancel_requested:
+        waits_seconds = max(times.scheduled_for, times.next_retry_at) - now
         if waits_seconds > 0:
             return math.ceil(waits_seconds)
-    began = max(_seconds(record, b"submitted_at"), _seconds(record, b"started_at"))
+    began = max(times.submitted_at, times.started_at)
     age_seconds = now - began if began else 0
     return next((step for limit, step in _STEPS if age_seconds < limit), _LAST_STEP_SECONDS)
 
 
-def poll_status_after_seconds(task: TaskStatus, now: float) -> int:
-    """Say the same about a status that is at hand."""
-    times = {
-        b"scheduled_for": task.scheduled_for,
-        b"next_retry_at": task.next_retry_at,
-        b"submitted_at": task.submitted_at,
-        b"started_at": task.started_at,
-    }
-    record = {name: b"%d" % (moment.timestamp() * 1_000) for name, moment in times.items() if moment}
-    return poll_after_seconds({**record, b"cancel_requested": b"%d" % task.cancel_requested}, now)
-
-
 def outcome_response(task: TaskStatus) -> Response:
-    """Answer who has asked for something to happen: 202 and when to ask again, until it has."""
+    """Return the response to a request for a change: 200 if the task is done, else 202 with `Retry-After`."""
     if task.done:
         return json_response(task, http.HTTPStatus.OK, _KEPT)
-    after = poll_status_after_seconds(task, time.time())
-    return json_response(task, http.HTTPStatus.ACCEPTED, [("Cache-Control", LIVE), ("Retry-After", str(after))])
+    return json_response(task, http.HTTPStatus.ACCEPTED, _live(task.poll_times))
 
 
-def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
-    return unpack_seconds(record.get(field)) or 0.0
+class _KnownVersions(Container[str]):
+    """The versions of an `If-None-Match` header.
 
-
-def poll_answer(tracker: Tracker, snapshot: Snapshot, caller: Caller, if_none_match: str | None) -> Answer:
-    """Answer one who polls with the status of what was read."""
-    version = tracker.version(snapshot, caller)
-
-    def answer() -> Answer:
-        decoded = tracker.decoded(snapshot, caller, version)
-        return answer_of(decoded.body, _KEPT if decoded.status.done else _live(snapshot))
-
-    return conditional(snapshot, version, if_none_match, answer)
-
-
-def conditional(snapshot: Snapshot, version: str, if_none_match: str | None, answer: Callable[[], Answer]) -> Answer:
-    """Answer 304 to a client that has this version already, and what `answer` makes to any other.
-
-    Compares weakly (RFC 9110 section 13.1.2): a proxy that compresses weakens the tag. `answer` is not called for a
-    304, so nothing is decoded.
+    The comparison is weak (RFC 9110 section 13.1.2): a proxy that compresses a response weakens its tag.
     """
-    tag = f'"{version}"'
-    if if_none_match is not None and _is_known(tag, if_none_match):
-        # Without decoding only the record tells that the task is done; a client that knows it asks no more.
-        cached = _KEPT if snapshot.record.get(b"final") == b"1" else _live(snapshot)
-        return Answer(http.HTTPStatus.NOT_MODIFIED, [*cached, ("ETag", tag)], b"")
-    made = answer()
-    made.headers.append(("ETag", tag))
-    return made
+
+    def __init__(self, etags: ETags) -> None:
+        self._etags = etags
+
+    def __contains__(self, version: object) -> bool:
+        return self._etags.star_tag or self._etags.contains_weak(str(version))
 
 
-def live_answer(body: Any, if_none_match: str | None) -> Answer:
-    """Answer anything that may change at any time, under a tag of its bytes; 304 to a client that has them already."""
-    answer = answer_of(msgspec.json.encode(body), [("Cache-Control", LIVE)])
-    tag = ("ETag", f'"{hashlib.blake2b(answer.body, digest_size=16).hexdigest()}"')
-    if if_none_match is not None and _is_known(tag[1], if_none_match):
-        return Answer(http.HTTPStatus.NOT_MODIFIED, [("Cache-Control", LIVE), tag], b"")
-    answer.headers.append(tag)
+def known_versions(if_none_match: str | None) -> Container[str] | None:
+    """Return the versions that a client names in `If-None-Match`; None if it names none."""
+    if not if_none_match:
+        return None
+    # Most clients send the one tag that they received: parsing it in full takes longer than the rest of a 304.
+    one = _ONE_TAG.fullmatch(if_none_match)
+    return (one[1],) if one else _KnownVersions(parse_etags(if_none_match))
+
+
+def status_answer(found: CurrentStatus | NotModified) -> Answer:
+    """Return the answer to a client that polls: the status, or 304."""
+    if isinstance(found, NotModified):
+        return _not_modified(found)
+    cached = found.cached
+    answer = answer_of(cached.body, _KEPT if cached.status.done else _live(found.snapshot.poll_times))
+    answer.headers.append(_etag(cached.version))
     return answer
 
 
-def _live(snapshot: Snapshot) -> list[tuple[str, str]]:
-    return [("Cache-Control", LIVE), ("Retry-After", str(poll_after_seconds(snapshot.record, time.time())))]
+def result_of_task_answer(found: TaskResult | NotModified) -> Answer:
+    """Return the answer with the result of a task, or 304."""
+    if isinstance(found, NotModified):
+        return _not_modified(found)
+    answer = result_answer(found.value)
+    answer.headers.append(_etag(found.version))
+    return answer
 
 
-def _is_known(tag: str, if_none_match: str) -> bool:
-    """Tell whether the client has this tag; what most send, the one tag that they were given, is not parsed."""
-    if if_none_match == tag:
-        return True
-    known = parse_etags(if_none_match)
-    return known.star_tag or known.contains_weak(tag.strip('"'))
+def live_answer(body: Any, if_none_match: str | None) -> Answer:
+    """Return a body that may change at any time, tagged by a hash of its bytes; 304 if the client has it."""
+    answer = answer_of(msgspec.json.encode(body), [("Cache-Control", LIVE)])
+    version = hashlib.blake2b(answer.body, digest_size=16).hexdigest()
+    if version in (known_versions(if_none_match) or ()):
+        return Answer(http.HTTPStatus.NOT_MODIFIED, [("Cache-Control", LIVE), _etag(version)], b"")
+    answer.headers.append(_etag(version))
+    return answer
+
+
+def _not_modified(found: NotModified) -> Answer:
+    # Nothing was decoded, so only the record can say that the task is done. A task that is done by its meta alone gets
+    # a `Retry-After`, which its client does not need.
+    headers = _cached(found.snapshot)
+    return Answer(http.HTTPStatus.NOT_MODIFIED, [*headers, _etag(found.version)], b"")
+
+
+def _cached(snapshot: Snapshot) -> list[tuple[str, str]]:
+    return _KEPT if snapshot.is_final else _live(snapshot.poll_times)
+
+
+def _live(times: PollTimes) -> list[tuple[str, str]]:
+    return [("Cache-Control", LIVE), ("Retry-After", str(poll_after_seconds(times, time.time())))]
+
+
+def _etag(version: str) -> tuple[str, str]:
+    return "ETag", f'"{version}"'

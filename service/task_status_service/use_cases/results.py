@@ -1,0 +1,30 @@
+"""The result of a task alone, also one that is too large for its status."""
+
+from typing import Any
+
+from task_status_service.errors import NoResult, TaskExpired, TaskNotDone, TaskNotFound
+from task_status_service.status import MAX_RESULT_SIZE, FinalStates, Snapshot, decode
+
+
+def result_of(snapshot: Snapshot, *, final_states: FinalStates) -> Any:
+    """Return the result of a task that has succeeded, up to `MAX_RESULT_SIZE` characters.
+
+    Raises:
+        TaskNotFound: nothing is stored about the task.
+        TaskNotDone: the task is not done, so it has no result yet.
+        NoResult: the task did not succeed, or its result is not stored or too large.
+        TaskExpired: the result has expired.
+    """
+    status = decode(snapshot, final_states=final_states, inline_size=MAX_RESULT_SIZE)
+    if status is None:
+        raise TaskNotFound
+    codes = {diagnostic.code for diagnostic in status.diagnostics}
+    if not status.done:
+        raise TaskNotDone
+    if "result_expired" in codes:
+        raise TaskExpired("The task has succeeded; its result has expired since.")
+    if not status.successful:
+        raise NoResult
+    if "result_too_large" in codes:
+        raise NoResult("The result is larger than this service reads.")
+    return status.result
