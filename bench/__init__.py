@@ -1,1 +1,1 @@
-"""The benchmark: this service beside what one would use instead. `make bench` runs it."""
+"""The benchmark: this service compared with its alternatives (`make bench`)."""

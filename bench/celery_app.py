@@ -1,4 +1,4 @@
-"""The Celery app of the rivals: one broker and one result backend, as any project has it."""
+"""The Celery app of the alternatives: one Redis as broker and result backend."""
 
 import os
 
@@ -9,5 +9,5 @@ app = Celery("bench", broker=os.environ["BENCH_REDIS_URL"], backend=os.environ["
 
 @app.task(name="bench.add")
 def add(x: int, y: int) -> int:
-    """Add; never run here."""
+    """Add two numbers; no worker runs it here."""
     return x + y

@@ -1,4 +1,4 @@
-"""Who runs against whom, and the task that all of them are asked about."""
+"""The compared servers, and the task that all of them read."""
 
 import time
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from task_status_worker.task_types import announcements
 from bench.celery_app import app as celery
 
 TASK_ID: Final = "5f0c2f0e-2b1c-4c6a-9d54-4f3f6f1f8a10"
-#: copies of it, under its id and a number: four times what `StatusCache` remembers, so that it decodes each
+#: copies of the task, with numbered ids: four times the size of `StatusCache`, so that each read decodes
 COPIES: Final = 16_384
-#: ids of one batch: as many as may be asked for
+#: ids of one batch: the maximum of the API
 BATCH: Final = 100
 _PATH: Final = f"/tasks/{TASK_ID}"
 _POST: Final = Path(__file__).with_name("post.lua")
@@ -25,7 +25,7 @@ _GUNICORN: Final = ["bench.flask_server"]
 
 
 class Contender(NamedTuple):
-    """One server, and one request that it is asked again and again."""
+    """One server, and one request that is repeated."""
 
     title: str
     #: arguments of `python -m`; contenders with the same ones share a server
@@ -34,7 +34,7 @@ class Contender(NamedTuple):
     script: Path | None = None
     #: send the ETag of the first answer, so that every answer is a 304
     with_etag: bool = False
-    #: in one answer
+    #: number of statuses in one answer
     statuses: int = 1
 
 
@@ -70,7 +70,7 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
 
 
 def arrange(redis_url: str) -> None:
-    """Store a running task as Celery and the worker kit leave it, and announce the task type that is submitted."""
+    """Store a running task as Celery and the worker kit do, and announce the submitted task type."""
     store = RedisStore(connect_to(redis_url, sentinel_master=""), results=None, keys=Keys(), retention=Retention())
     progress = {"current": 42, "total": 100, "message": "Resizing images", "stage": "resize"}
     described = {"name": "bench.resize", "queue": "celery", "worker": "celery@worker-1", "labels": {"customer": "42"}}

@@ -1,4 +1,4 @@
-"""What a FastAPI user would write instead of this service."""
+"""The alternative of a FastAPI user: `AsyncResult` in a route."""
 
 from typing import Any
 
@@ -12,6 +12,6 @@ app = FastAPI()
 
 @app.get("/tasks/{task_id}")
 async def get_task(task_id: str) -> dict[str, Any]:
-    """Answer state and info of a task, in the event loop: Celery blocks it for each read."""
+    """Return state and info of a task; Celery blocks the event loop during each read."""
     result = AsyncResult(task_id, app=celery)
     return {"id": task_id, "state": result.state, "info": result.info}

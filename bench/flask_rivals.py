@@ -1,4 +1,4 @@
-"""What a Flask user would write instead of this service, one app each, and the ceiling that none can pass."""
+"""The alternatives of a Flask user, one app each, and the upper bound of any Flask app."""
 
 import os
 
@@ -9,7 +9,7 @@ from bench.celery_app import app as celery
 
 
 def bare() -> Flask:
-    """Make an app that answers constant bytes, as many as the real answer: the ceiling."""
+    """Make an app that returns constant bytes, as many as the real answer: the upper bound."""
     app = Flask("bare")
     body = b"x" * int(os.environ["BENCH_BODY_BYTES"])
 
@@ -21,7 +21,7 @@ def bare() -> Flask:
 
 
 def async_result() -> Flask:
-    """Make an app that answers state and info of a task."""
+    """Make an app that returns state and info of a task."""
     app = Flask("async_result")
 
     @app.get("/tasks/<task_id>")
@@ -33,7 +33,7 @@ def async_result() -> Flask:
 
 
 def send_task() -> Flask:
-    """Make an app that sends a task and answers its id, with a result backend as most apps have."""
+    """Make an app that sends a task and returns its id, with a result backend like most apps."""
     return _sending("send_task")
 
 

@@ -1,4 +1,4 @@
-"""Serve one app of `flask_rivals` as this service is served: the same gunicorn, worker class and settings."""
+"""Serve one app of `flask_rivals` with the gunicorn, worker class and settings of this service."""
 
 import importlib
 import sys
@@ -9,16 +9,16 @@ from task_status_service.settings import Settings
 
 
 class RivalServer(Server):
-    """Serve another app with our settings."""
+    """A gunicorn server of another app with the settings of this service."""
 
     def __init__(self, name: str, bind: str) -> None:
         self.name = name
         super().__init__(Settings(bind=bind))
 
     def load_config(self) -> None:
-        """Take our settings, without what only our app has to do when it begins."""
+        """Load the settings of this service, without the start-up hook of its app."""
         super().load_config()
-        self.cfg.set("post_worker_init", lambda worker: None)  # noqa: ARG005  # gunicorn looks at the names
+        self.cfg.set("post_worker_init", lambda worker: None)  # noqa: ARG005  # gunicorn checks the parameter names
 
     def load(self) -> Any:
         """Make the app in the worker process, after gevent has patched it."""

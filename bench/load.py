@@ -1,4 +1,4 @@
-"""wrk: put a server under load for a moment, and read what wrk reports."""
+"""wrk: put a server under load, and parse the report."""
 
 import re
 import subprocess
@@ -13,7 +13,7 @@ _UNITS_MS: Final = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 
 
 class Measured(NamedTuple):
-    """What one round found."""
+    """The results of one round."""
 
     requests_per_second: float
     p50_ms: float
@@ -21,7 +21,11 @@ class Measured(NamedTuple):
 
 
 def measure(url: str, *, seconds: int, headers: tuple[str, ...] = (), script: Path | None = None) -> Measured:
-    """Load a URL over 16 connections; `RuntimeError` if any answer was an error."""
+    """Load a URL over 16 connections.
+
+    Raises:
+        RuntimeError: An answer was an error, or wrk reported nothing.
+    """
     command = on_core(LOAD_CORE, "wrk", "--threads", "1", "--connections", str(CONNECTIONS))
     command += ["--duration", f"{seconds}s", "--timeout", "5s", "--latency"]
     for header in headers:
@@ -41,7 +45,7 @@ def measure(url: str, *, seconds: int, headers: tuple[str, ...] = (), script: Pa
 def _found(pattern: str, report: str) -> tuple[str, ...]:
     match = re.search(pattern, report)
     if match is None:
-        raise RuntimeError(f"wrk reports nothing like {pattern}:\n{report}")
+        raise RuntimeError(f"The report of wrk has no match for {pattern}:\n{report}")
     return match.groups()
 
 

@@ -1,4 +1,4 @@
-"""A page of the list, of few tasks and of many: the same request to two servers, each with a database of its own."""
+"""A page of the task list, for few and for many tasks: two servers, each with its own Redis database."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from bench.processes import running_server
 
 FEW: Final = 1_000
 MANY: Final = 1_000_000
-#: one task of so many has failed; of few, too, there is more than a page of them
+#: one of this many tasks has failed: more than one page even of the few
 _FAILED_OF: Final = 10
 LIMIT: Final = 50
 _PATH: Final = f"/tasks?state=failed&limit={LIMIT}"
@@ -23,7 +23,7 @@ _NOTES_PER_TRIP: Final = 5_000
 
 
 def measure_pages(redis_url: str, folder: Path, *, rounds: int, seconds: int) -> Mapping[int, list[Measured]]:
-    """Record `FEW` and `MANY` tasks, then ask for a page of each in turn."""
+    """Record `FEW` and `MANY` tasks, then read a page of each in turn."""
     found: dict[int, list[Measured]] = {FEW: [], MANY: []}
     with contextlib.ExitStack() as stack:
         addresses = {}
@@ -38,7 +38,7 @@ def measure_pages(redis_url: str, folder: Path, *, rounds: int, seconds: int) ->
         for _ in range(rounds + 1):
             for count, address in addresses.items():
                 found[count].append(measure(address, seconds=seconds))
-    # The first round warms up.
+    # The first round is a warm-up.
     return {count: measured[1:] for count, measured in found.items()}
 
 

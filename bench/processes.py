@@ -1,4 +1,4 @@
-"""Processes of one run: those that the tests start too, each pinned to a core."""
+"""Redis and servers of one run, each pinned to a core."""
 
 import contextlib
 import os
@@ -12,21 +12,21 @@ from typing import Final, NamedTuple
 
 from tests.support import servers
 
-#: the server under load has one core for itself; the load tool and Redis share the other
+#: the server under load has its own core; the load tool and Redis share the other
 SERVER_CORE, LOAD_CORE = sorted(os.sched_getaffinity(0))[:2]
-#: a process starts on a core; run.py looks for it first
+#: starts a process on one core; run.py checks that it is installed
 _TASKSET: Final = ("taskset", "--cpu-list")
 
 
 class Server(NamedTuple):
-    """One server that answers."""
+    """One running server."""
 
     url: str
     process_id: int
 
     @property
     def memory_bytes(self) -> int:
-        """Tell what it and its children have in memory: what is shared is told once."""
+        """Memory of the process and its children; each shared page counts once (PSS)."""
         process_ids = [self.process_id, *_children(self.process_id)]
         rollups = (Path(f"/proc/{process_id}/smaps_rollup").read_text(encoding="utf-8") for process_id in process_ids)
         found = (re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE) for rollup in rollups)
@@ -39,13 +39,13 @@ def _children(process_id: int) -> list[int]:
 
 
 def on_core(core: int, *command: str) -> list[str]:
-    """Give a command that runs another one on one core."""
+    """Return a command that runs another command on one core."""
     return [*_TASKSET, str(core), *command]
 
 
 @contextlib.contextmanager
 def running_redis(folder: Path) -> Iterator[str]:
-    """Run a real Redis from when it answers; give its URL."""
+    """Run a real Redis, and yield its URL when it answers."""
     with servers.running_redis(folder) as server:
         if server.process is not None:
             os.sched_setaffinity(server.process.pid, {LOAD_CORE})
@@ -54,7 +54,7 @@ def running_redis(folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def running_server(name: str, arguments: list[str], *, environ: Mapping[str, str], folder: Path) -> Iterator[Server]:
-    """Run one server from when it answers anything. `{port}` in the arguments is its port."""
+    """Run one server, and yield it when it answers. `{port}` in the arguments is its port."""
     port = servers.free_port()
     command = on_core(SERVER_CORE, sys.executable, "-m", *(argument.format(port=port) for argument in arguments))
     environ = {**environ, "TASK_STATUS_BIND": f"127.0.0.1:{port}"}
@@ -63,7 +63,7 @@ def running_server(name: str, arguments: list[str], *, environ: Mapping[str, str
         url = f"http://127.0.0.1:{port}"
         servers.wait_until(lambda: _answers(url) or process.poll() is not None, what=name)
         if process.poll() is not None:
-            raise RuntimeError(f"{name} has ended; its log ends:\n{log.read_text()[-2000:]}")
+            raise RuntimeError(f"{name} exited. The end of its log:\n{log.read_text()[-2000:]}")
         yield Server(url, process.pid)
 
 

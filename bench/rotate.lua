@@ -1,4 +1,4 @@
--- Ask for another copy of the task each time; as many as contenders.py makes.
+-- Read another copy of the task each time; the number of copies is COPIES of contenders.py.
 local path, number = nil, 0
 
 request = function()

@@ -1,4 +1,4 @@
-"""`make bench`: every contender in turn, round after round, on this machine; medians into docs/performance.md."""
+"""`make bench`: measure every server in rounds; write the medians to docs/performance.md."""
 
 import argparse
 import contextlib
@@ -26,18 +26,18 @@ _INSTALL: Final = {
 
 
 def main() -> None:
-    """Run the benchmark; six minutes with the defaults."""
+    """Run the benchmark. The defaults take six minutes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=int, default=1, help="of each contender in each round")
-    parser.add_argument("--only", nargs="*", help="names of contenders; then nothing is written")
+    parser.add_argument("--seconds", type=int, default=1, help="seconds per server and round")
+    parser.add_argument("--only", nargs="*", help="names of servers to measure; docs/performance.md is not written")
     options = parser.parse_args()
     missing = [hint for tool, hint in _INSTALL.items() if shutil.which(tool) is None]
     if len(os.sched_getaffinity(0)) < 2:  # noqa: PLR2004  # one for the server, one for the load
-        missing.append("Two cores are needed: one for the server, one for the load.")
+        missing.append("The benchmark needs two cores: one for the server, one for the load.")
     if missing:
         sys.exit("\n".join(missing))
-    # Thousands of connections, here and in the server.
+    # Thousands of connections, in this process and in the server.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory() as name, running_redis(Path(name)) as url:
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _measure(url: str, folder: Path, *, only: list[str] | None, count: int, seconds: int) -> None:
-    # They make the Celery app, which reads the URL.
+    # These imports make the Celery app, which reads BENCH_REDIS_URL.
     from bench import report, streams  # noqa: PLC0415
 
     rounds = _race(url, folder, only=only, count=count, seconds=seconds)
@@ -64,7 +64,7 @@ def _measure(url: str, folder: Path, *, only: list[str] | None, count: int, seco
 
 
 def _race(url: str, folder: Path, *, only: list[str] | None, count: int, seconds: int) -> dict[str, list[Measured]]:
-    """Start all servers, then measure one after the other, again and again: noise of the machine hits all alike."""
+    """Start all servers, then measure them in turn: noise of the machine affects all of them alike."""
     from bench.contenders import CONTENDERS, TASK_ID, arrange  # noqa: PLC0415  # see main
 
     arrange(url)
@@ -89,9 +89,9 @@ def _race(url: str, folder: Path, *, only: list[str] | None, count: int, seconds
             for name, one in chosen.items():
                 headers = (etag,) if one.with_etag else ()
                 rounds[name].append(measure(addresses[name], seconds=seconds, headers=headers, script=one.script))
-                # Nobody takes the messages; a million of them would slow the next one down.
+                # No worker consumes the messages; a million of them would slow the next server down.
                 client.delete("celery")
-    # The first round warms up.
+    # The first round is a warm-up.
     return {name: found[1:] for name, found in rounds.items()}
 
 

@@ -1,4 +1,4 @@
-"""Thousands of event streams on one process: opened at the same instant, what each costs, what a plain read costs."""
+"""Thousands of event streams on one process: their opening time, their memory, and the latency of other reads."""
 
 import asyncio
 import statistics
@@ -11,14 +11,14 @@ from bench.contenders import TASK_ID
 from bench.processes import Server, running_server
 
 STREAMS: Final = 5_000
-#: plain reads that are made while all streams are open, one after the other
+#: sequential plain reads while all streams are open
 _READS: Final = 500
 _PAUSE_SECONDS: Final = 0.01
 _OPENED_SECONDS: Final = 60.0
 
 
 class StreamsMeasured(NamedTuple):
-    """What was found."""
+    """The results of one run."""
 
     opened: int
     #: from the first connection to the first event of the last stream
@@ -28,7 +28,7 @@ class StreamsMeasured(NamedTuple):
 
 
 def measure_streams(redis_url: str, folder: Path) -> StreamsMeasured:
-    """Open `STREAMS` streams at once, each of a task of its own, and read beside them."""
+    """Open `STREAMS` streams at once, each of another task, and measure plain reads beside them."""
     environ = {"TASK_STATUS_REDIS_URL": redis_url, "TASK_STATUS_WATCHES_PER_CALLER": str(STREAMS)}
     arguments = ["task_status_service.cli", "serve"]
     with running_server("streams", arguments, environ=environ, folder=folder) as server:
@@ -36,7 +36,7 @@ def measure_streams(redis_url: str, folder: Path) -> StreamsMeasured:
 
 
 async def _measure(server: Server) -> StreamsMeasured:
-    # What the first requests load is no stream's.
+    # The first requests load code: its memory does not belong to the streams.
     await _read_times(server.url, 50)
     before = server.memory_bytes
     began = time.monotonic()
@@ -51,7 +51,7 @@ async def _measure(server: Server) -> StreamsMeasured:
 
 
 async def _open(url: str, path: str) -> asyncio.StreamWriter | None:
-    """Open a stream and wait for its first event; None if it was refused."""
+    """Open a stream and wait for its first event; return None on failure."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
     reader, writer = await asyncio.open_connection(host, port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -64,7 +64,7 @@ async def _open(url: str, path: str) -> asyncio.StreamWriter | None:
 
 
 async def _read_times(url: str, count: int) -> list[float]:
-    """Read a task again and again over one connection; give how long each read took, in seconds."""
+    """Read a task repeatedly over one connection; return the duration of each read in seconds."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
     reader, writer = await asyncio.open_connection(host, port)
     times = []

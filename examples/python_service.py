@@ -1,4 +1,4 @@
-"""Another service that has work done by Celery: it submits a task, polls politely, and knows what may become of it.
+"""A service that uses task-status: it submits a task, polls it, and handles every outcome.
 
     make run                                        # the service with its demo tasks, in a terminal of its own
     .venv/bin/python examples/python_service.py     # demo.count
@@ -23,15 +23,15 @@ import requests
 SERVICE: Final = os.environ.get("TASK_STATUS_URL", "http://127.0.0.1:8000").rstrip("/")
 API_KEY: Final = os.environ.get("TASK_STATUS_API_KEY")
 
-#: for how long one read may wait for a change
+#: seconds that one read may wait for a change
 WAIT_SECONDS = 20
-#: for how long a service that is away or busy is asked again, and our longest pause meanwhile
+#: seconds to retry an unavailable service, and the longest pause between retries
 PATIENCE_SECONDS = 60
 PAUSE_SECONDS = 8
 
-#: no answer, or a part of one
+#: no answer, or an incomplete one
 AWAY: Final = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-#: what passes by itself; 409: another request with this Idempotency-Key is being answered
+#: transient statuses; 409: another request with this Idempotency-Key is in flight
 PASSES: Final = {409, 429, 502, 503, 504}
 
 session = requests.Session()
@@ -40,7 +40,7 @@ if API_KEY:
 
 
 class Refused(Exception):
-    """The answer is a problem (RFC 9457) that does not pass by itself."""
+    """The answer is a problem (RFC 9457) that a retry does not solve."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
         faults = [f"{fault.get('pointer') or fault.get('parameter')}: {fault['detail']}" for fault in problem["errors"]]
@@ -52,18 +52,18 @@ class NeverWas(Refused):
 
 
 class Gone(Refused):
-    """410: it was, and too long ago: nothing is kept of it. That does not say that it failed."""
+    """410: the task existed, and its data has expired. It may have succeeded or failed."""
 
 
 class Mistaken(Refused):
-    """422: what we sent cannot be used, and each fault says where. A mistake on our side: do not send it again."""
+    """422: the request is invalid, and each fault has its location. A bug of the caller: do not retry."""
 
 
 REFUSALS: Final = {404: NeverWas, 410: Gone, 422: Mistaken}
 
 
 def ask(method: str, path: str, **options: Any) -> requests.Response:
-    """Send a request until it is answered: later and later, and never sooner than the service says."""
+    """Send a request, and retry it with growing pauses, never sooner than Retry-After."""
     until, pause = time.monotonic() + PATIENCE_SECONDS, 0.5
     while True:
         told = 0
@@ -76,13 +76,13 @@ def ask(method: str, path: str, **options: Any) -> requests.Response:
             if response.status_code not in PASSES or time.monotonic() > until:
                 return checked(response)
             told = retry_after(response)
-        # At random, so that those who were turned away together do not come back together.
+        # Random, so that clients that failed together do not retry together.
         time.sleep(told + random.uniform(0, pause))
         pause = min(pause * 2, PAUSE_SECONDS)
 
 
 def checked(response: requests.Response) -> requests.Response:
-    """Give the answer, unless it is a problem."""
+    """Return the answer; raise if it is a problem."""
     if response.headers.get("Content-Type") == "application/problem+json":
         raise REFUSALS.get(response.status_code, Refused)(response.json())
     response.raise_for_status()  # what is no problem document comes from a proxy
@@ -90,18 +90,18 @@ def checked(response: requests.Response) -> requests.Response:
 
 
 def retry_after(response: requests.Response) -> int:
-    """Tell how many seconds the service wants us to wait."""
+    """Return the seconds of the Retry-After header."""
     told = response.headers.get("Retry-After", "")
     return int(told) if told.isdecimal() else 0
 
 
 def submit(name: str, kwargs: dict[str, Any], key: str) -> requests.Response:
-    """Submit a task: one, however often this is sent and whatever breaks meanwhile, as long as the key is the same."""
+    """Submit a task; repeated requests with the same key submit it once."""
     return ask("POST", "/tasks", json={"name": name, "kwargs": kwargs}, headers={"Idempotency-Key": key})
 
 
 def follow(response: requests.Response) -> Iterator[dict[str, Any]]:
-    """Give each new status of a task, from the one in this answer to the last."""
+    """Yield each new status of a task, from the one in this answer to the last."""
     task, etag = response.json(), '""'  # the tag of nothing, so that the first read does not wait
     yield task
     while not task["done"]:
@@ -114,7 +114,7 @@ def follow(response: requests.Response) -> Iterator[dict[str, Any]]:
 
 
 def outcome(task: dict[str, Any]) -> str:
-    """Say what became of a task. That it failed is an answer like any other, and no exception."""
+    """Describe the outcome of a task. A failed task is an outcome, not an exception."""
     if task["state"] == "failed":
         failure = task["failure"]
         return f"failed: {failure['type']}: {failure['message']} {failure['details'] or ''}".rstrip()
@@ -126,11 +126,11 @@ def outcome(task: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Have a task done, and tell of it."""
+    """Submit a task, follow it, and print its outcome."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name", nargs="?", default="demo.count")
     parser.add_argument("kwargs", nargs="?", type=json.loads, default={"total": 30})
-    # Make it of what the work is for, such as order-4711: then a service that has crashed itself finds its task again.
+    # Derive the key from the purpose, such as order-4711: after a crash this service then finds its task again.
     parser.add_argument("--key", default=str(uuid.uuid4()))
     given = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""The backend of a page: it holds the API key, and gives the page a task and a token for this one task.
+"""The backend of a page: it holds the API key, submits tasks, and issues a token for one task.
 
     TASK_STATUS_CORS_ORIGINS=http://127.0.0.1:8080 make run    # the service, in a terminal of its own
     .venv/bin/python examples/browser/server.py                # the page: http://127.0.0.1:8080
@@ -24,7 +24,7 @@ PORT: Final = int(os.environ.get("PORT", "8080"))
 SERVICE: Final = os.environ.get("TASK_STATUS_URL", "http://127.0.0.1:8000").rstrip("/")
 API_KEY: Final = os.environ.get("TASK_STATUS_API_KEY")
 
-#: what a visitor may have done: the page names one of these, and never a task type or its arguments
+#: the jobs of visitors: the page sends one of these names, never a task type or arguments
 JOBS: Final[dict[str, dict[str, Any]]] = {
     "count": {"name": "demo.count", "kwargs": {"total": 60}},
     "steps": {"name": "demo.checkpointed", "kwargs": {"total": 60}},
@@ -37,7 +37,7 @@ JOBS: Final[dict[str, dict[str, Any]]] = {
 TOKEN: Final = {"scopes": ["read", "cancel"], "ttl_seconds": int(os.environ.get("TOKEN_SECONDS", "600"))}
 MAX_REMEMBERED: Final = 20
 
-#: everything is ours but the service, and nothing is within the page
+#: only files of this server and the service are allowed, and no inline code
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     f"connect-src 'self' {'{0.scheme}://{0.netloc}'.format(urlsplit(SERVICE))}; "
@@ -45,11 +45,11 @@ POLICY: Final = (
 )
 
 app = Flask(__name__, static_folder=None)
-# The cookie says which tasks are this visitor's; another site's page cannot have it sent.
+# The cookie holds the task ids of this visitor; pages of other sites cannot cause it to be sent.
 app.config.update(SECRET_KEY=secrets.token_hex(), SESSION_COOKIE_SAMESITE="Strict")
 
 service = requests.Session()
-# A submission has an Idempotency-Key, so that it may be sent again too.
+# A submission has an Idempotency-Key, so it is safe to retry.
 retries = Retry(total=4, backoff_factor=0.5, status_forcelist={429, 502, 503, 504}, allowed_methods=None)
 service.mount(SERVICE, HTTPAdapter(max_retries=retries))
 if API_KEY:
@@ -59,14 +59,14 @@ if API_KEY:
 @app.get("/")
 @app.get("/<any('page.js', 'style.css', 'icon.svg'):name>")
 def get_page(name: str = "index.html") -> Response:
-    """Give the page, or a part of it."""
+    """Return the page, or a file of it."""
     return send_from_directory(HERE, name)
 
 
 @app.post("/jobs")
 def start_job() -> tuple[dict[str, Any], int]:
     """Submit one of the jobs."""
-    # JSON by its type, which no page of another origin may send.
+    # Requires the JSON content type, which pages of other origins cannot send.
     wanted = request.get_json().get("job")
     if wanted not in JOBS:
         abort(422, "There is no such job.")
@@ -77,20 +77,20 @@ def start_job() -> tuple[dict[str, Any], int]:
 
 @app.post("/jobs/<task_id>/tokens")
 def renew_token(task_id: str) -> tuple[dict[str, Any], int]:
-    """Give a visitor another token for a task of this visitor."""
+    """Return a new token for a task of this visitor."""
     if task_id not in session.get("task_ids", []):
         abort(404, "This task is not yours, or was forgotten.")
     return with_token(task_id), 201
 
 
 def with_token(task_id: str) -> dict[str, Any]:
-    """Give all that the page needs to follow a task, and nothing that would let it do more."""
+    """Return the data that the page needs to follow one task, and no further rights."""
     issued = ask(f"/tasks/{task_id}/tokens", TOKEN)
     return {"service": SERVICE, "id": task_id, "token": issued["token"], "scopes": issued["scopes"]}
 
 
 def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """Send something to the service; the visitor is told no more than that it did not work."""
+    """Send a request to the service; the visitor sees no details of errors."""
     try:
         response = service.post(f"{SERVICE}{path}", json=body, headers=headers, timeout=10)
         response.raise_for_status()
@@ -106,13 +106,13 @@ def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) 
 @app.errorhandler(422)
 @app.errorhandler(502)
 def tell(error: Any) -> tuple[dict[str, str], int]:
-    """Say it in JSON, as the page reads it."""
+    """Return an error as JSON."""
     return {"detail": error.description}, error.code
 
 
 @app.after_request
 def protect(response: Response) -> Response:
-    """Send the policy with everything."""
+    """Add the content security policy to every response."""
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"

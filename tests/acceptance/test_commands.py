@@ -1,4 +1,4 @@
-"""The commands that are a client, as a person or a script runs them against the real service."""
+"""The client commands as subprocesses, against the real service and a real worker."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def run(service: Service, *words: str) -> tuple[int, str, str]:
 
 
 def test_submit_and_follow(service: Service) -> None:
-    """Progress on stderr, the result on stdout."""
+    """Progress goes to stderr, and the result to stdout."""
     code, out, err = run(service, "submit", "demo.count", "total=10", "interval=0.05", "--follow")
 
     assert (code, out) == (0, "10\n"), err
@@ -43,7 +43,7 @@ def test_submit_and_follow(service: Service) -> None:
 
 
 def test_watch_cancel_retry_list(service: Service) -> None:
-    """From a task that is killed to one that repeats it."""
+    """A watched task is killed, retried and listed with its retry."""
     _, out, _ = run(service, "submit", "demo.sleep", "seconds=60", "--label", "suite:commands")
     task_id = out.strip()
     service.wait(task_id, lambda task: task["state"] == "running")
@@ -61,8 +61,8 @@ def test_watch_cancel_retry_list(service: Service) -> None:
     assert [json.loads(line)["id"] for line in out.splitlines()] == [again, task_id]
 
 
-def test_interrupted(service: Service) -> None:
-    """Ctrl-C ends the command and not the task."""
+def test_interrupt_does_not_stop_the_task(service: Service) -> None:
+    """Ctrl-C ends the command; the task continues."""
     process = start(service, "submit", "demo.count", "total=100000", "--follow")
     assert process.stderr is not None
     task_id = process.stderr.readline().split()[1]
@@ -76,8 +76,8 @@ def test_interrupted(service: Service) -> None:
     assert run(service, "cancel", task_id, "--terminate")[0] == 0
 
 
-def test_types(service: Service) -> None:
-    """What the demo's worker announces."""
+def test_types_lists_announced_task_types(service: Service) -> None:
+    """`types` lists the task types that the demo worker announces."""
     wait_until(
         lambda: "demo.add\t1\tdemo\tAdd two numbers." in run(service, "types")[1].splitlines(),
         what="a worker of demo.add",

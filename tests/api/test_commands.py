@@ -1,4 +1,4 @@
-"""The commands that are a client, over a real connection to the API with fakes behind it."""
+"""The client commands, over a real connection to the API; fakes replace Redis and Celery."""
 
 import json
 import threading
@@ -11,23 +11,24 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 from support.fakes import MemoryBroker, MemoryFeed, MemoryStore
 from task_status_service.cli.main import main
+from task_status_service.client.retries import Retries
 from task_status_worker.record.model import Fact, Note
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 Run = Callable[..., Result]
 
 
-class Quiet(WSGIRequestHandler):
-    """Log nothing."""
+class SilentHandler(WSGIRequestHandler):
+    """A request handler that logs nothing."""
 
     def log(self, *_: Any) -> None:
-        """Let it be."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def url(client: FlaskClient) -> Iterator[str]:
-    """Serve the API for the length of a test."""
-    server = make_server("127.0.0.1", 0, client.application, threaded=True, request_handler=Quiet)
+    """Serve the API during a test; return its URL."""
+    server = make_server("127.0.0.1", 0, client.application, threaded=True, request_handler=SilentHandler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -38,12 +39,12 @@ def url(client: FlaskClient) -> Iterator[str]:
 
 @pytest.fixture
 def run(url: str) -> Run:
-    """Give a function that runs a command against that server."""
+    """Return a function that runs a command against that server."""
     return lambda *words: CliRunner().invoke(main, words, env={"TASK_STATUS_URL": url}, catch_exceptions=False)
 
 
 def finish(store: MemoryStore, meta: dict[str, Any], fact: Fact = Fact.FINISHED) -> Callable[[], object]:
-    """Give what ends the only task there is."""
+    """Return a function that ends the only task in the store."""
 
     def end() -> None:
         (task_id,) = store.records
@@ -53,8 +54,8 @@ def finish(store: MemoryStore, meta: dict[str, Any], fact: Fact = Fact.FINISHED)
     return end
 
 
-def test_submit(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
-    """It prints the id; values are JSON where they are, else text."""
+def test_submit_prints_the_id(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
+    """`submit` sends arguments, labels and queue, and prints the task id."""
     result = run("submit", "demo.add", "x=1", "y=2.5", "--label", "customer:42", "--queue", "other")
 
     (task_id,) = store.records
@@ -63,16 +64,16 @@ def test_submit(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
     assert (submission.call.kwargs, submission.labels, queue) == ({"x": 1, "y": 2.5}, {"customer": "42"}, "other")
 
 
-def test_submit_what_expires_at_once(run: Run, broker: MemoryBroker) -> None:
-    """Zero seconds are not the same as none."""
+def test_submit_sends_zero_expires(run: Run, broker: MemoryBroker) -> None:
+    """`--expires 0` differs from no `--expires`."""
     assert run("submit", "demo.add", "x=1", "y=2", "--expires", "0").exit_code == 0
 
     ((_, submission, _),) = broker.sent
     assert submission.expires_at is not None
 
 
-def test_submit_by_position(run: Run, broker: MemoryBroker) -> None:
-    """As a JSON array; `--json` prints the whole status."""
+def test_submit_with_positional_arguments(run: Run, broker: MemoryBroker) -> None:
+    """`--args` takes a JSON array; `--json` prints the whole status."""
     result = run("submit", "demo.add", "--args", "[1, 2]", "--countdown", "60", "--json")
 
     assert json.loads(result.stdout)["state"] == "queued"
@@ -97,8 +98,8 @@ def test_submit_by_position(run: Run, broker: MemoryBroker) -> None:
         ("[" * 100_000, "[" * 100_000),
     ],
 )
-def test_values(run: Run, store: MemoryStore, broker: MemoryBroker, value: str, expected: Any) -> None:
-    """What is no JSON is text."""
+def test_values_are_json_or_text(run: Run, store: MemoryStore, broker: MemoryBroker, value: str, expected: Any) -> None:
+    """A value that is not JSON is text; NaN and Infinity are not JSON."""
     store.announced[b"any"] = json.dumps({"name": "any", "announced_at": store.time.timestamp()}).encode()
 
     assert run("submit", "any", f"x={value}").exit_code == 0
@@ -125,8 +126,8 @@ def test_values(run: Run, store: MemoryStore, broker: MemoryBroker, value: str, 
         ("types", "--key", "a b"),
     ],
 )
-def test_usage(run: Run, broker: MemoryBroker, words: tuple[str, ...]) -> None:
-    """What cannot be used ends with 2, whoever finds out, and nothing is sent."""
+def test_usage_errors_exit_with_2(run: Run, broker: MemoryBroker, words: tuple[str, ...]) -> None:
+    """An error found by click, the client or the service exits with 2 and sends no task."""
     result = run(*words)
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -134,13 +135,13 @@ def test_usage(run: Run, broker: MemoryBroker, words: tuple[str, ...]) -> None:
     assert broker.sent == []
 
 
-def test_submit_tells_where_the_fault_is(run: Run) -> None:
-    """As the service does."""
+def test_submit_prints_the_pointer_of_a_fault(run: Run) -> None:
+    """The JSON pointer is the one of the service's problem."""
     assert "  #/kwargs/x This value is not of type 'number'" in run("submit", "demo.add", "x=one", "y=2").stderr
 
 
-def test_follow(run: Run, store: MemoryStore, feed: MemoryFeed) -> None:
-    """The result is all that comes on stdout."""
+def test_follow_prints_the_result(run: Run, store: MemoryStore, feed: MemoryFeed) -> None:
+    """Stdout has only the result; stderr has the progress."""
     feed.script = [finish(store, {"status": "SUCCESS", "result": 3})]
     result = run("submit", "demo.add", "x=1", "y=2", "--follow")
 
@@ -148,8 +149,8 @@ def test_follow(run: Run, store: MemoryStore, feed: MemoryFeed) -> None:
     assert result.stderr.splitlines()[1:] == ["queued", "succeeded 100%"]
 
 
-def test_follow_for_scripts(run: Run, store: MemoryStore, feed: MemoryFeed) -> None:
-    """Each status is a line; the exit code tells how it ended."""
+def test_follow_with_json_prints_each_status(run: Run, store: MemoryStore, feed: MemoryFeed) -> None:
+    """Each status is one line of JSON; the exit code follows from the last state."""
     failed = {"exc_type": "ValueError", "exc_message": ["boom"], "exc_module": "builtins"}
     feed.script = [finish(store, {"status": "FAILURE", "result": failed})]
     result = run("submit", "demo.add", "x=1", "y=2", "--follow", "--json")
@@ -167,8 +168,10 @@ def test_follow_for_scripts(run: Run, store: MemoryStore, feed: MemoryFeed) -> N
         (Fact.IGNORED, {"status": "MINE", "result": {}}, 8),
     ],
 )
-def test_watch(run: Run, store: MemoryStore, fact: Fact, meta: dict[str, Any], code: int) -> None:
-    """It ends as the task did; a result of any size is printed."""
+def test_watch_exits_by_the_final_state(
+    run: Run, store: MemoryStore, fact: Fact, meta: dict[str, Any], code: int
+) -> None:
+    """The exit code follows from the final state; a result of any size is printed."""
     run("submit", "demo.add", "x=1", "y=2")
     finish(store, meta, fact)()
     (task_id,) = store.records
@@ -178,8 +181,8 @@ def test_watch(run: Run, store: MemoryStore, fact: Fact, meta: dict[str, Any], c
     assert result.stdout == ("" if code else json.dumps(meta["result"]) + "\n")
 
 
-def test_unknown(run: Run) -> None:
-    """A task or a type that is not there."""
+def test_missing_task_or_type_exits_with_4(run: Run) -> None:
+    """An unknown task or task type exits with 4 and prints nothing on stdout."""
     for words in (("watch", "t"), ("cancel", "t"), ("retry", "t"), ("types", "t"), ("watch", "../x")):
         result = run(*words)
         assert (result.exit_code, result.stdout) == (4, ""), words
@@ -187,7 +190,7 @@ def test_unknown(run: Run) -> None:
 
 
 def test_cancel_and_retry(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
-    """What may not be done now is a conflict; a retry is another task."""
+    """A request that the task's state does not allow exits with 7; a retry is a new task."""
     run("submit", "demo.add", "x=1", "y=2")
     (task_id,) = store.records
     assert run("retry", task_id).exit_code == 7
@@ -202,8 +205,8 @@ def test_cancel_and_retry(run: Run, store: MemoryStore, broker: MemoryBroker) ->
     assert store.records.keys() == {task_id, result.stdout.strip()}
 
 
-def test_list(run: Run, store: MemoryStore) -> None:
-    """Lines with tabs where there is no terminal; what others wrote cannot break them."""
+def test_list_prints_lines_with_tabs(run: Run, store: MemoryStore) -> None:
+    """Without a terminal each task is a line with tabs; tabs and control characters in names are replaced."""
     for number in range(3):
         store.time += timedelta(seconds=1)
         store.note(
@@ -221,8 +224,8 @@ def test_list(run: Run, store: MemoryStore) -> None:
     assert run("list", "--state", "failed").stdout == ""
 
 
-def test_types(run: Run) -> None:
-    """All, or one with its arguments."""
+def test_types_lists_or_describes(run: Run) -> None:
+    """`types` lists all task types; `types NAME` describes one with its arguments."""
     assert run("types").stdout == "demo.add\t0\tsums\tAdd two numbers.\n"
     assert run("types", "demo.add").stdout.splitlines() == [
         "demo.add: 0 worker(s) on sums",
@@ -233,25 +236,25 @@ def test_types(run: Run) -> None:
     assert json.loads(run("types", "--json").stdout)["positional"] == ["x", "y"]
 
 
-def test_the_same_key_is_the_same_task(run: Run, store: MemoryStore) -> None:
-    """For a script that does not know whether it was here before."""
+def test_repeated_idempotency_key_submits_one_task(run: Run, store: MemoryStore) -> None:
+    """The repeated command prints the id of the first task."""
     words = ("submit", "demo.add", "x=1", "y=2", "--idempotency-key", "k")
     assert run(*words).stdout == run(*words).stdout
     assert len(store.records) == 1
 
 
-def test_without_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says so after a while, and how to ask again."""
-    monkeypatch.setattr("task_status_service.client.api_client._PAUSE_SECONDS", 60.0)
-    result = CliRunner().invoke(main, ["submit", "demo.add", "--url", "http://127.0.0.1:1", "--idempotency-key", "k-1"])
+def test_unreachable_service_exits_with_5() -> None:
+    """The error says how to repeat the submission safely."""
+    words = ["submit", "demo.add", "--url", "http://127.0.0.1:1", "--idempotency-key", "k-1"]
+    result = CliRunner().invoke(main, words, obj=Retries(seconds=0))
 
     assert result.exit_code == 5
     assert "http://127.0.0.1:1 does not answer" in result.stderr
     assert "--idempotency-key k-1" in result.stderr
 
 
-def test_completion(url: str) -> None:
-    """Names of task types come from the service, as far as it answers; states are known."""
+def test_completes_commands_types_and_states(url: str) -> None:
+    """Task types come from the service, or are empty if it is unreachable; states are a fixed list."""
 
     def complete(*words: str) -> list[str]:
         env = {

@@ -1,4 +1,4 @@
-"""A service with a worker, and a browser that tells of everything that goes wrong in a page."""
+"""A service with a worker, and a browser that records every error of a page."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ _OPTIONS = (
 
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Run the service and a worker with the demo tasks; give its URL."""
+    """Run the service and a worker with the demo tasks; return its URL."""
     folder: Path = tmp_path_factory.mktemp("browser")
     with (
         running_redis(folder) as redis,
@@ -50,15 +50,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def wrong() -> list[Any]:
-    """Give what went wrong in the page; a test that lets it happen takes it out."""
+    """Return the errors of the page; a test removes the errors that it expects."""
     return []
 
 
 @pytest.fixture
 def page(browser: Browser, url: str, wrong: list[Any]) -> Iterator[Page]:
-    """Open an empty page; at the end nothing must have gone wrong in it, and nothing been asked for elsewhere."""
+    """Open an empty page; at the end it must have no error and no request to another host."""
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
-    # The browser reports what a policy has stopped as an error of the console.
+    # The browser reports a blocked resource as a console error.
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(error))  # noqa: PLW0108  # it must be a function of Python
     page.on("requestfailed", lambda request: wrong.append(request.url))

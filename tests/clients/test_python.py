@@ -45,7 +45,7 @@ def pyright(workspace: Workspace, python: str, *files: str) -> list[dict]:
 
 
 def test_no_warning(workspace: Workspace) -> None:
-    """The generator finds nothing to warn of."""
+    """The generator prints no warning."""
     (printed,) = (done.stdout for command, done in workspace.ran.items() if "openapi-python-client" in command)
     assert "warning" not in printed.lower()
 
@@ -74,7 +74,7 @@ def test_strict(workspace: Workspace, python: str) -> None:
 
 
 def test_mistakes_are_found(workspace: Workspace, python: str) -> None:
-    """Without its marks each mistake is found, so the checks are not blind."""
+    """The type checkers report each marked mistake when its mark is removed."""
     marked = (workspace.folder / "mistakes.py").read_text()
     lines = {number for number, line in enumerate(marked.splitlines(), 1) if "# type: ignore" in line}
     assert len(lines) > 5
@@ -86,7 +86,7 @@ def test_mistakes_are_found(workspace: Workspace, python: str) -> None:
 
 
 def test_ten_lines_have_full_types(workspace: Workspace, python: str) -> None:
-    """The ten lines of the README know what they hold: a slip in any of them is found."""
+    """The type checkers report each typo in the ten-line example of openapi/README.md."""
     text = (workspace.folder / "follow.py").read_text()
     for right, slip in ((".done", ".dune"), ("progress.percent", "progress.per_cent"), ("result)", "results)")):
         assert right in text
@@ -103,5 +103,5 @@ def test_scenario(workspace: Workspace, python: str) -> None:
 
 
 def test_nothing_is_committed() -> None:
-    """No generated code is in the project."""
+    """The project contains no generated code."""
     assert not [path for path in (ROOT / "tests" / "clients").rglob("*") if "task_status_client" in Path(path).name]

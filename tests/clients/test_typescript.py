@@ -24,7 +24,7 @@ def compiled(workspace: Workspace) -> Workspace:
 
 
 def test_one_enum(workspace: Workspace) -> None:
-    """The ten states are written once in what each generator makes, as one named thing."""
+    """The generated code has the ten states once, as one named enum."""
     for text, pattern in (
         ((workspace.folder / "task-status.ts").read_text(), r"export enum TaskState \{(.*?)\}"),
         (
@@ -39,14 +39,14 @@ def test_one_enum(workspace: Workspace) -> None:
 
 
 def test_without_enum(workspace: Workspace) -> None:
-    """Without `--enum` there is one union of ten texts, as the README says."""
+    """Without `--enum` the type is one union of ten texts, as openapi/README.md says."""
     workspace.succeed("openapi-typescript", "openapi.json", "--output", "union.ts")
     (union,) = re.findall(r"^ +TaskState: (.*);$", (workspace.folder / "union.ts").read_text(), re.MULTILINE)
     assert {word.strip('"') for word in union.split(" | ")} == STATES
 
 
 def test_mistakes_are_found(compiled: Workspace) -> None:
-    """Each marked mistake is one, and without its mark it is found: the compiler is not blind."""
+    """The compiler reports each marked mistake when its mark is removed."""
     compiled.succeed("tsc", "--project", "tsconfig.mistakes.json")
     mistakes = compiled.folder / "mistakes.ts"
     marked = mistakes.read_text()
@@ -64,7 +64,7 @@ def test_mistakes_are_found(compiled: Workspace) -> None:
 
 
 def test_ten_lines_have_full_types(workspace: Workspace) -> None:
-    """The ten lines of the README know what they hold: each slip in them is found."""
+    """The compiler reports each typo in the ten-line example of openapi/README.md."""
     text = (workspace.folder / "follow.ts").read_text()
     slips = {".done": ".dune", "?.percent": "?.per_cent", ".result": ".results", "wait:": "weight:"}
     for right, slip in slips.items():
@@ -78,14 +78,14 @@ def test_ten_lines_have_full_types(workspace: Workspace) -> None:
 
 
 def test_exact_optional_properties(compiled: Workspace) -> None:
-    """What the README says of @hey-api/openapi-ts and one option of the compiler is still so."""
+    """Code of @hey-api/openapi-ts does not compile with exactOptionalPropertyTypes, as openapi/README.md says."""
     done = compiled.run("tsc", "--project", "tsconfig.hey_api.json", "--exactOptionalPropertyTypes", "--noEmit")
     assert done.returncode != 0
     assert all(line.startswith(("task-status/", " ")) for line in done.stdout.splitlines()), done.stdout
 
 
-def test_no_escape() -> None:
-    """No program makes a type what it is not."""
+def test_scenarios_have_no_casts() -> None:
+    """The scenarios use neither `any` nor casts nor @ts- comments."""
     for name in ("openapi_fetch.ts", "hey_api.ts"):
         text = (HERE / "typescript" / name).read_text()
         assert not re.search(r"\bany\b|\bas \w|@ts-|<\w+>\w", text.split("\n\n", 1)[1]), name
@@ -98,7 +98,7 @@ def test_scenario(compiled: Workspace, name: str) -> None:
 
 
 def test_a_key_stays_out_of_the_address(compiled: Workspace) -> None:
-    """@hey-api/openapi-ts sends the one secret that it is given as a header, also for an event stream."""
+    """@hey-api/openapi-ts sends the API key as a header and never in the URL, also for event streams."""
     program = """
 import { createClient } from "./compiled/task-status/client/index.js";
 import { watchTask } from "./compiled/task-status/sdk.gen.js";

@@ -1,1 +1,1 @@
-"""The gates that hold the OpenAPI document to the truth: what was promised before, other tools, the running service."""
+"""Checks of the OpenAPI document: against its last release, other tools, and the running service."""

@@ -1,11 +1,11 @@
-"""Why a request that is right by the document may be refused: what no document can say, each with such a request."""
+"""Errors of requests that are valid by the document: rules that OpenAPI cannot express, each with an example."""
 
 import re
 from typing import Any, Final, NamedTuple
 
 
 class Request(NamedTuple):
-    """A request, right by the document: path, then query or body, and headers."""
+    """A request that is valid by the document."""
 
     method: str
     path: str
@@ -15,7 +15,7 @@ class Request(NamedTuple):
 
 
 class Allowance(NamedTuple):
-    """What a problem says of a fault: its type, the detail, and where; and requests of which the last one has it."""
+    """A pattern of problem type, detail and location, and requests whose last one gets this problem."""
 
     reason: str
     requests: list[Request]
@@ -26,16 +26,16 @@ def _submission(**more: Any) -> Request:
 
 
 ALLOWANCES: Final = {
-    # Which names there are, and what they take, is for the workers to say: getTaskType tells.
+    # Workers announce the task types and their arguments: see getTaskType.
     "unknown task type": Allowance(r"/problems/unknown-task-type .*", [_submission(name="no.such")]),
     "arguments that it does not take": Allowance(
         r"/problems/validation .* #/(args|kwargs)\b.*", [_submission(kwargs={"z": 3})]
     ),
-    # JSON Schema knows no present time.
+    # JSON Schema has no current time.
     "further away than ten years": Allowance(
         r"/problems/validation Must be within ten years from now\. .*", [_submission(eta="2000-01-01T00:00:00Z")]
     ),
-    # One excludes the other: there are schemas for that, and generators do not read them.
+    # Generators do not support schemas for properties that exclude each other.
     "two ways to say when": Allowance(
         r"/problems/validation Give countdown or eta, not both\. #/countdown",
         [_submission(countdown=1, eta="2026-12-31T00:00:00Z")],
@@ -44,12 +44,12 @@ ALLOWANCES: Final = {
         r"/problems/validation Not together with id\. \w+",
         [Request("GET", "/tasks", query={"id": ["a"], "name": ["demo.add"]})],
     ),
-    # JSON Schema cannot compare the names within two texts.
+    # JSON Schema cannot compare parts of two texts.
     "two values for one label": Allowance(
         r"/problems/validation Two values for one key: no task has both\. label",
         [Request("GET", "/tasks", query={"label": ["a:1", "a:2"]})],
     ),
-    # Nor add up how long all of them are; and any JSON has no schema in which to say how large its parts may be.
+    # JSON Schema cannot limit the sum of lengths, nor the parts of arbitrary JSON.
     "labels that a record cannot keep": Allowance(
         r"/problems/validation Must not be longer than \d+ bytes in all\. #/labels",
         [_submission(labels={f"a{number}": "€" * 250 for number in range(32)})],
@@ -58,12 +58,12 @@ ALLOWANCES: Final = {
         r"/problems/malformed-json The body (has an integer of more|has a text of more|has more|is nested deeper) .*",
         [_submission(args=[2**64])],
     ),
-    # Opaque: one that the service has given out, and nothing else.
+    # Cursors are opaque: only the service makes valid ones.
     "no cursor of this service": Allowance(
         r"/problems/validation Not a cursor of this service\. cursor",
         [Request("GET", "/tasks", query={"cursor": ["a"]})],
     ),
-    # It depends on what there is, or on what was sent before.
+    # These depend on stored tasks or on earlier requests.
     "nothing to watch": Allowance(
         r"/problems/validation .*: no such task id", [Request("GET", "/events", query={"id": ["a"]})]
     ),
@@ -75,7 +75,7 @@ ALLOWANCES: Final = {
 
 
 def names_of(problem: Any) -> list[str | None]:
-    """Name the allowance of each fault of a problem; None: there is none."""
+    """Return the name of the allowance of each fault; None if there is none."""
     reasons = [
         f"{problem['type']} {fault['detail']} {fault.get('pointer') or fault.get('parameter') or ''}"
         for fault in problem["errors"] or [problem]

@@ -17,7 +17,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     headers = {name: bearer(add_key(folder / "keys.json", name, scopes)) for name, scopes in OWNERS.items()}
     with (
         running_redis(folder) as redis,
-        # It is not waited for the tasks that still run at the end.
+        # The short patience ends tasks that still run after the last test.
         worker_process(
             "task_status_worker.demo", "--concurrency=8", redis_url=redis.url, folder=folder, patience_seconds=1
         ),

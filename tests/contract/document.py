@@ -1,4 +1,4 @@
-"""The committed document, as the tests of the running service ask it."""
+"""The committed OpenAPI document, indexed for the tests of the running service."""
 
 import json
 from typing import Any, Final, NamedTuple
@@ -7,7 +7,7 @@ from support.documented import document, validator
 
 
 class Operation(NamedTuple):
-    """One operation, and where it is."""
+    """One operation, with its method and path."""
 
     method: str
     path: str
@@ -15,7 +15,7 @@ class Operation(NamedTuple):
 
     @property
     def takes_json(self) -> bool:
-        """Tell whether it takes a body."""
+        """Whether the operation has a request body."""
         return "requestBody" in self.described
 
 
@@ -32,12 +32,12 @@ ANSWERS: Final = {
 
 
 def check_value(value: Any, schema: Any) -> None:
-    """Hold a value to a schema."""
+    """Validate a value against a schema."""
     validator(json.dumps(schema)).validate(value)
 
 
 def check_request(operation: Operation, query: dict[str, list[str]] | None, body: Any) -> None:
-    """Hold the query and the body of a request to what its operation takes."""
+    """Validate the query and the body of a request against its operation."""
     if body is not None:
         check_value(body, operation.described["requestBody"]["content"]["application/json"]["schema"])
     parameters = {one["name"]: one["schema"] for one in operation.described.get("parameters", [])}

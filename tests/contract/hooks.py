@@ -1,6 +1,6 @@
-"""What schemathesis must be told of this service: which tasks are there, and what the document cannot say.
+"""Hooks of schemathesis: real tasks for generated requests, and rules that the document cannot express.
 
-It is loaded by schemathesis, in the folder of one run, where `site.json` says where the service is.
+schemathesis loads this module in the folder of one run; `site.json` there has the address of the service.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ SITE: Final = json.loads(Path("site.json").read_bytes())
 
 @schemathesis.hook
 def filter_failure(_context: HookContext, failure: Failure, _case: Case, response: Response) -> bool:
-    """Keep all that fails, but requests that are refused for what the document cannot say."""
+    """Ignore errors of valid requests that allowances.py lists; keep every other failure."""
     is_refused = isinstance(failure, RejectedPositiveData) and response.status_code in (400, 422)
     return not is_refused or None in names_of(response.json())
 
 
 @schemathesis.check
 def problem_is_listed(_context: CheckContext, response: Response, case: Case) -> None:
-    """Every problem that an operation answers is one of the examples that the document has of that answer."""
+    """Every problem of an operation is among the examples of that answer in the document."""
     content = case.operation.definition.raw["responses"].get(str(response.status_code), {}).get("content", {})
     if "application/problem+json" in content:
         slug = response.json()["type"].rpartition("/")[2]
@@ -41,14 +41,14 @@ def problem_is_listed(_context: CheckContext, response: Response, case: Case) ->
 
 
 tasks: Final = Tasks(**SITE)
-#: the id of a task in the examples of the document
+#: the task id in the examples of the document
 EXAMPLE: Final = "6f1c7f6e-0f3a-4f0e-9d55-6f2a3c1b7a10"
-#: in seconds; one that is longer is made a short one: that 60 are not too many is not for this run to find out
+#: the only long wait that is sent, in seconds; other waits are shortened, to keep the run short
 LONGEST_WAIT: Final = 10.0
 SHORT_WAIT: Final = 0.2
-#: what stands for a version that the caller knows
+#: placeholders for a version that the caller knows
 VERSIONS: Final = {"If-None-Match": "*", "Last-Event-ID": "last"}
-#: what operations are asked for that have no task in their path
+#: example requests of operations without a task in their path
 ASKED: Final = {
     "/events": [{"query": {"id": ["a", "b"]}}],
     "/task-types": [{}],
@@ -61,7 +61,7 @@ ASKED: Final = {
 
 @schemathesis.hook
 def before_add_examples(context: HookContext, examples: list[Case]) -> None:
-    """Ask for each kind of task, for a version that is known, and with a wait, whatever the document's examples are."""
+    """Add requests for each kind of task, with a known version, and with a wait."""
     operation = context.operation
     asked = ASKED.get(operation.path, [{"path_parameters": {"task_id": kind}} for kind in (*KINDS, "never")])
     headers = {name: word for name, word in VERSIONS.items() if name in operation.headers}
@@ -82,7 +82,7 @@ def before_add_examples(context: HookContext, examples: list[Case]) -> None:
 
 @schemathesis.hook
 def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> None:
-    """Put real tasks and versions where schemathesis.toml has words for them, and wait for less long."""
+    """Replace the words of schemathesis.toml by real tasks and versions, and shorten waits."""
     headers, query, path_parameters = case.headers, case.query, case.path_parameters
     kind = path_parameters.get("task_id")
     if kind in (EXAMPLE, *KINDS):
@@ -99,7 +99,7 @@ def before_call(_context: HookContext, case: Case, _kwargs: dict[str, Any]) -> N
 
 
 def _shorter(wait: Any) -> Any:
-    """Give a wait that is short, or the longest that is meant; what is no wait stays as wrong as it was."""
+    """Return a short wait, or `LONGEST_WAIT` unchanged; an invalid wait stays invalid."""
     with contextlib.suppress(ValueError, TypeError):
         if SHORT_WAIT < float(wait) <= 60 and wait != LONGEST_WAIT:
             return type(wait)(SHORT_WAIT * float(wait) / 60)
@@ -107,14 +107,14 @@ def _shorter(wait: Any) -> Any:
 
 
 def _some_tasks(made_up: list[str], *, only_done: bool) -> list[str]:
-    """Give as many real tasks as were made up, of one kind after another, and always the same for the same ones."""
+    """Return as many real task ids as were generated; the same input always has the same kinds."""
     kinds = ["canceled", "failed", "succeeded"] if only_done else [kind for kind in KINDS if kind != "expired"]
     first = zlib.crc32(repr(made_up).encode())
     return [tasks.of(kinds[(first + place) % len(kinds)]) for place in range(len(made_up))]
 
 
-# From one address the service takes thirty requests without a key, and then one each two seconds. These come from many:
-# each closes its connection, and the next one is from another address of this machine.
+# The service limits requests without a key per address: thirty, then one every two seconds. So each of them closes its
+# connection, and the next one uses another loopback address.
 _addresses = (f"127.{second}.{third}.1" for second, third in itertools.product(range(1, 255), range(1, 255)))
 _connect = connection.create_connection
 

@@ -1,4 +1,4 @@
-"""Real tasks for requests that are made up: by what became of them, and made on demand."""
+"""Real tasks for generated requests, one per kind, submitted on demand."""
 
 import json
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import requests
 from support.servers import wait_until
 from task_status_worker.record.keys import Keys
 
-#: what became of a task; each is a word of the dictionary in schemathesis.toml
+#: kinds of tasks; each is a word of the dictionary in schemathesis.toml
 KINDS: Final = ("canceled", "expired", "failed", "running", "scheduled", "succeeded")
 
 
 class Tasks:
-    """Make one task of each kind; one that was used up, by a cancel or by forgetting it, is made anew."""
+    """One task of each kind; a task that a request canceled or deleted is replaced."""
 
     def __init__(self, *, url: str, authorization: str, redis_url: str) -> None:
         self._url = url
@@ -24,14 +24,14 @@ class Tasks:
         self._ids: dict[str, str] = {}
 
     def of(self, kind: str) -> str:
-        """Give the id of a task of which this became."""
+        """Return the id of a task of this kind."""
         if kind not in self._ids or not self._is_still(kind, self._ids[kind]):
             make: Callable[[], str] = getattr(self, f"_{kind}")
             self._ids[kind] = make()
         return self._ids[kind]
 
     def last_event(self, path: str, query: Any) -> str:
-        """Give the id of the last event of a stream that is at its end; of another one nothing, or one would wait."""
+        """Return the id of the last event of a stream whose tasks are done, else "none": the request must not wait."""
         found = "none"
         with self._session.get(f"{self._url}{path}", params=query, stream=True, timeout=10) as response:
             for line in response.iter_lines(chunk_size=1):
@@ -60,13 +60,13 @@ class Tasks:
         return self._submit("demo.add", x=1, y=2, countdown=3_600)
 
     def _canceled(self) -> str:
-        # It ends soon if it is submitted once more.
+        # A small total: a retry of the task ends soon.
         task_id = self._running(total=10)
         self._session.post(f"{self._url}/tasks/{task_id}/cancel", timeout=10).raise_for_status()
         return self._until("canceled", task_id)
 
     def _expired(self) -> str:
-        """Let all that is kept of a task expire now instead of in a week."""
+        """Expire all keys of a task now instead of in a week."""
         task_id, keys = self._succeeded(), Keys()
         for key in (keys.record(task_id), keys.meta(task_id), keys.call(task_id)):
             self._redis.expire(key, 0)

@@ -1,7 +1,7 @@
-"""Which differences between two JSON Schemas break clients.
+"""Breaking changes between two JSON Schemas.
 
-By who writes what a schema describes: in requests the new one must allow all that the old one did, in answers the old
-one all that the new one does. A keyword that has no rule here must stay as it was.
+In requests, the new schema must accept every value that the old schema accepted. In answers, the old schema must accept
+every value that the new schema accepts. A keyword without a rule here must not change.
 """
 
 import enum
@@ -12,11 +12,11 @@ Node = Mapping[str, Any]
 
 
 class Break(NamedTuple):
-    """One difference that breaks clients."""
+    """One breaking change."""
 
-    #: what it is found under in a client: the operationId, or the name of the component
+    #: the name that clients know: the operationId, or the name of the component
     name: str
-    #: where in that, and what
+    #: the location within it, and the change
     what: str
 
     def __str__(self) -> str:
@@ -24,17 +24,17 @@ class Break(NamedTuple):
 
 
 class Side(enum.Enum):
-    """Who writes what a schema describes."""
+    """The direction of a value: written by the client, or by the service."""
 
     REQUEST = "in requests"
     ANSWER = "in answers"
 
 
 class Place(NamedTuple):
-    """What a schema is of."""
+    """The location of a schema."""
 
     name: str
-    #: where in that; empty for the schema of a component itself
+    #: location within it; empty for the schema of a component itself
     where: str
     side: Side
 
@@ -45,7 +45,7 @@ class Place(NamedTuple):
         return Break(self.name, f"{self.where}: {what}" if self.where else what)
 
     def lost(self, before: set[str], after: set[str]) -> set[str]:
-        """Give what is refused now, or comes and did not."""
+        """Return the values that requests may no longer have, or that answers may newly have."""
         return before - after if self.side is Side.REQUEST else after - before
 
     @property
@@ -53,19 +53,19 @@ class Place(NamedTuple):
         return "is refused now" if self.side is Side.REQUEST else "may come now"
 
 
-#: what tells people, and changes nothing
+#: keywords with texts for people, without effect on validation
 TEXTS: Final = frozenset(
     {"title", "summary", "description", "example", "examples", "externalDocs", "deprecated", "$comment"}
 )
-#: the more of these, the fewer values fit
+#: keywords that allow fewer values when they are higher
 LOWER_BOUNDS: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
-#: the less of these
+#: keywords that allow fewer values when they are lower
 UPPER_BOUNDS: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 TYPES: Final = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 
 
 class Schemas:
-    """Walks the schemas of two documents at once, and each component once for requests and once for answers."""
+    """A walk through the schemas of two documents; it compares each component once per direction."""
 
     def __init__(self, old: Node, new: Node) -> None:
         """Take the schemas of both documents by name."""
@@ -74,7 +74,7 @@ class Schemas:
         self._compared: set[tuple[str, Side]] = set()
 
     def compare(self, at: Place, old: Any, new: Any) -> Iterator[Break]:
-        """Compare two schemas, with all that they refer to."""
+        """Compare two schemas and the components that they refer to."""
         old, new = _as_object(old), _as_object(new)
         if "anyOf" in old or "anyOf" in new:
             old, new = _with_variants(old), _with_variants(new)
@@ -92,7 +92,7 @@ class Schemas:
             yield from self.compare(Place(name, "", side), self._old[name], self._new[name])
 
     def _other_keyword(self, at: Place, keyword: str, old: Node, new: Node) -> Iterator[Break]:
-        """Compare what has no rule of its own: it must stay, and what it refers to must in either direction."""
+        """Compare a keyword without a rule: it must not change, nor its components in either direction."""
         if old.get(keyword) != new.get(keyword):
             yield at.breaks(f"{keyword} is {new.get(keyword)} and was {old.get(keyword)}")
             return
@@ -109,7 +109,7 @@ class Schemas:
             yield at.breaks(f"the list of values is {'new' if keyword in new else 'gone'}")
             return
         before, after = set(map(str, old[keyword])), set(map(str, new[keyword]))
-        # Its name may be written down in a client, whoever sends it.
+        # Client code may refer to the value by name, in either direction.
         if gone := before - after:
             yield at.breaks(f"{listed(gone)} is gone")
         if at.side is Side.ANSWER and (more := after - before):
@@ -124,7 +124,7 @@ class Schemas:
             yield at.breaks(f"{keyword} {at.side.value} is {new.get(keyword)} and was {old.get(keyword)}")
 
     def _restriction(self, at: Place, keyword: str, old: Node, new: Node) -> Iterator[Break]:
-        """Compare what holds or does not: a pattern, unique items. Another one is neither wider nor narrower."""
+        """Compare `pattern` or `uniqueItems`. A different pattern may be narrower: it breaks both directions."""
         before, after = old.get(keyword) or None, new.get(keyword) or None
         if before and after and before != after:
             yield at.breaks(f"{keyword} is {after} and was {before}")
@@ -146,14 +146,14 @@ class Schemas:
             else:
                 yield at.breaks(f"{name} is gone")
         if at.side is Side.ANSWER and old.get("additionalProperties") is False and after.keys() - before.keys():
-            yield at.breaks("has more properties, and said that it would not")
+            yield at.breaks("has new properties although additionalProperties was false")
 
     def _additional(self, at: Place, keyword: str, old: Node, new: Node) -> Iterator[Break]:
         before, after = old.get(keyword, True), new.get(keyword, True)
         if before == after and isinstance(before, bool):
             return
         if isinstance(before, bool) or isinstance(after, bool):
-            # In answers a client has a place for them, or has none; so only requests may allow more.
+            # Generated classes of answers change with this keyword; only requests may allow more properties.
             if at.side is Side.ANSWER or not (before is False or after is True):
                 yield at.breaks(f"{keyword} is {after} and was {before}")
         else:
@@ -163,7 +163,7 @@ class Schemas:
         yield from self.compare(at.within(keyword), old.get(keyword, {}), new.get(keyword, {}))
 
     def _variants(self, at: Place, keyword: str, old: Node, new: Node) -> Iterator[Break]:
-        """Compare variants by their class, so that null may be added or taken away."""
+        """Compare variants by their class, so that null may be added or removed."""
         before = {_class_of(variant): variant for variant in old[keyword]}
         after = {_class_of(variant): variant for variant in new[keyword]}
         if lost := at.lost(set(before), set(after)):
@@ -195,7 +195,7 @@ def _as_object(schema: Any) -> Node:
 
 
 def _with_variants(schema: Node) -> Node:
-    """Write a schema as one of several, so that it can be compared with one that is."""
+    """Return a schema as one variant of `anyOf`, comparable with other variants."""
     return schema if "anyOf" in schema else {"anyOf": [schema]}
 
 
@@ -206,7 +206,7 @@ def _types(schema: Node) -> set[str]:
 
 
 def _class_of(schema: Node) -> str:
-    """Say what a generator makes of a schema: the class that it names, or its types."""
+    """Return the class or the types that a generator makes of a schema."""
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     return " or ".join(sorted(_types(schema))) if "type" in schema else "anything"
@@ -224,5 +224,5 @@ def _components_within(node: Any) -> Iterator[str]:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Write some names down in one fixed order."""
+    """Return names as a sorted list in one text."""
     return ", ".join(sorted(names))

@@ -1,4 +1,4 @@
-"""What the tests of the running service have: where it is, and who calls it."""
+"""The running service of the contract tests, and its callers."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 from support.servers import RedisServer
 from task_status_service.access.caller import Scope
 
-#: all but the one of those who see everything: none of these sees what another one has submitted
+#: without ADMIN, so that no owner sees the tasks of another owner
 SCOPES: Final = [scope for scope in Scope if scope is not Scope.ADMIN]
-#: who there is, and what they may do
+#: the scopes of each owner
 OWNERS: Final = {"one": SCOPES, "other": SCOPES, "greedy": SCOPES, "guest": [Scope.TRACEBACKS]}
 
 
@@ -17,13 +17,13 @@ class Site(NamedTuple):
 
     url: str
     redis: RedisServer
-    #: of keys, of logs, and of what schemathesis reads and writes
+    #: folder of keys, logs and the files of schemathesis
     folder: Path
-    #: what each owner sends
+    #: request headers of each owner
     headers: dict[str, dict[str, str]]
 
     def environ(self, **settings: str) -> dict[str, str]:
-        """Give the settings of a service for these callers."""
+        """Return the environment of a service for these owners."""
         given = {
             "REDIS_URL": self.redis.url,
             "API_KEYS_FILE": str(self.folder / "keys.json"),

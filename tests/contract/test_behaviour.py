@@ -1,4 +1,4 @@
-"""The running service does what the document says: schemathesis over gunicorn, a real Redis and a real worker."""
+"""The running service follows the document: schemathesis against gunicorn, a real Redis and a real worker."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from contract.site import Site
 from contract.test_refusals import REFUSALS
 
 HERE = Path(__file__).parent
-#: that schemathesis has and runs by default, and one of ours
+#: the default checks of schemathesis, and one of hooks.py
 CHECKS = {
     "not_a_server_error",
     "status_code_conformance",
@@ -36,18 +36,18 @@ CHECKS = {
     "object_level_authorization",
     "problem_is_listed",
 }
-#: what takes two requests at the very same time
+#: answers that need two simultaneous requests, and their test
 ELSEWHERE = {("submitTask", "409"): "tests/api/test_idempotency.py::test_in_flight"}
 
 pytestmark = pytest.mark.timeout(300)
 
 
 class Run(NamedTuple):
-    """What came of a run of schemathesis."""
+    """The results of a run of schemathesis."""
 
     code: int
     output: str
-    #: how often each operation gave each status
+    #: how often each operation answered each status
     answers: Counter[tuple[str, str]]
     phases: set[str]
     checks: set[str]
@@ -56,7 +56,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def run(site: Site) -> Run:
-    """Run schemathesis against the service, and read what it has to say."""
+    """Run schemathesis against the service, and parse its report."""
     folder = site.folder
     told = {"url": site.url, "authorization": site.headers["one"]["Authorization"], "redis_url": site.redis.url}
     (folder / "site.json").write_text(json.dumps(told))
@@ -92,7 +92,7 @@ def run(site: Site) -> Run:
 
 
 def _identity(site: Site, name: str) -> dict[str, Any]:
-    """Write down who one is as schemathesis reads it (Web Fuzzing Commons)."""
+    """Return an owner in the format of schemathesis (Web Fuzzing Commons)."""
     return {"name": name, "fixedHeaders": [{"name": key, "value": text} for key, text in site.headers[name].items()]}
 
 
@@ -104,8 +104,8 @@ def _answers(recorder: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, str(interaction["response"]["status_code"])
 
 
-def test_the_service_does_what_the_document_says(run):
-    """No check fails in any phase."""
+def test_service_follows_the_document(run):
+    """No check of schemathesis fails in any phase."""
     assert run.code == 0, run.output
     assert run.phases == {"examples", "coverage", "fuzzing", "stateful"}
     assert run.checks == CHECKS
@@ -113,7 +113,7 @@ def test_the_service_does_what_the_document_says(run):
 
 
 def test_every_answer_was_seen(run):
-    """Each documented answer was really given, and held to the document: here, or as a refusal in test_refusals.py."""
+    """Each documented answer was received and validated, here or in test_refusals.py."""
     assert {answer for answer in ANSWERS if answer[1] not in REFUSALS} - run.answers.keys() == ELSEWHERE.keys()
     for where in ELSEWHERE.values():
         path, _, name = where.partition("::")
@@ -121,8 +121,8 @@ def test_every_answer_was_seen(run):
 
 
 @pytest.mark.parametrize("name", ALLOWANCES)
-def test_nothing_is_allowed_in_vain(name, site):
-    """There is a request that is right by the document, and refused for just this reason."""
+def test_each_allowance_has_a_real_request(name, site):
+    """A request that is valid by the document gets exactly this error."""
     for request in ALLOWANCES[name].requests:
         operation = next(one for one in OPERATIONS.values() if one[:2] == (request.method, request.path))
         check_request(operation, request.query, request.body)

@@ -1,4 +1,4 @@
-"""What breaks clients and what does not, tried on the real document: each change is made to a copy of it."""
+"""The comparison tells breaking from harmless changes; each test changes a copy of the real document."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ DOCUMENT = json.loads((Path(__file__).parents[2] / "openapi" / "openapi.json").r
 
 
 class Edit:
-    """A copy of the document, and how tests get at its parts."""
+    """A copy of the document, with access to its parts."""
 
     def __init__(self, document: Any) -> None:
         self.document = copy.deepcopy(document)
@@ -29,13 +29,13 @@ class Edit:
         return next(one for one in self.list["parameters"] if one["name"] == name)
 
     def rename(self, old, new):
-        """Give something another name, wherever it is."""
+        """Rename a component everywhere in the document."""
         text = json.dumps(self.document).replace(json.dumps(old), json.dumps(new))
         self.document = json.loads(text.replace(f'/{old}"', f'/{new}"'))
 
 
 def edited(edit, document=DOCUMENT):
-    """Give a copy of the document after an edit."""
+    """Return an edited copy of the document."""
     copied = Edit(document)
     edit(copied)
     assert copied.document != document, "nothing was edited"
@@ -43,7 +43,7 @@ def edited(edit, document=DOCUMENT):
 
 
 def without(node, key):
-    """Take something away, and what says that it must be there."""
+    """Remove a property, also from the required ones."""
     del node["properties"][key]
     node["required"].remove(key)
 
@@ -246,20 +246,20 @@ HARMLESS = {
 
 
 @pytest.mark.parametrize(("name", "edit"), BREAKING.values(), ids=BREAKING)
-def test_breaks_clients(name, edit):
-    """It is found, under the name by which a client knows it."""
+def test_finds_breaking_changes(name, edit):
+    """A breaking change is reported with the name that clients know."""
     found = breaking_changes(DOCUMENT, edited(edit))
     assert name in {one.name for one in found}
 
 
 @pytest.mark.parametrize("edit", HARMLESS.values(), ids=HARMLESS)
-def test_breaks_nobody(edit):
-    """It is no breaking change."""
+def test_ignores_harmless_changes(edit):
+    """A harmless change is not reported."""
     assert breaking_changes(DOCUMENT, edited(edit)) == []
 
 
 def test_enums_of_requests():
-    """What only clients write may get a value more, and none less."""
+    """An enum of requests may get new values, and lose none."""
     old = edited(lambda e: e.submission.update(mode={"type": "string", "enum": ["a", "b"]}))
     more, fewer = (
         edited(lambda e, values=values: e.submission["mode"].update(enum=values), old)
@@ -269,21 +269,21 @@ def test_enums_of_requests():
     assert [str(one) for one in breaking_changes(old, fewer)] == ["Submission: mode: b is gone"]
 
 
-def test_same():
-    """Nothing has changed between a document and itself."""
+def test_equal_documents_have_no_changes():
+    """A document compared with itself has no breaking change."""
     assert breaking_changes(DOCUMENT, copy.deepcopy(DOCUMENT)) == []
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENT["components"]["schemas"]))
-def test_every_schema_is_looked_at(name):
-    """Every schema is reached from some operation: what is made of another type or closed there is found."""
+def test_compares_every_schema(name):
+    """Every schema is reachable from an operation: a changed type in it is reported."""
     schema = DOCUMENT["components"]["schemas"][name]
     changed = {"type": "integer"} if schema["type"] != "integer" else {"type": "string"}
     found = breaking_changes(DOCUMENT, edited(lambda e: e.schemas[name].update(changed)))
     assert {one.name for one in found} == {name}
 
 
-def test_one_change_is_told_once():
-    """A schema that every operation refers to is named once, with what is wrong."""
+def test_reports_each_change_once():
+    """A changed schema that many operations refer to is reported once."""
     found = breaking_changes(DOCUMENT, edited(lambda e: e.schemas["TaskState"]["enum"].append("paused")))
     assert [str(one) for one in found] == ["TaskState: paused may come now"]

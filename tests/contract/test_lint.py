@@ -1,4 +1,4 @@
-"""redocly lints the committed document: a second opinion on the style of the OpenAPI document."""
+"""redocly lints the committed OpenAPI document."""
 
 import json
 import os
@@ -9,20 +9,20 @@ import pytest
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "openapi" / "openapi.json"
-#: it asks nobody for updates and tells nobody of its use
+#: no telemetry, no check for updates
 QUIET = {"REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
 
 
 def lint(document, output):
-    """Lint a document; give the exit code and what was printed."""
+    """Lint a document; return the exit code, stdout and stderr."""
     redocly = HERE / "node_modules" / ".bin" / "redocly"
     command = [redocly, "lint", document, "--config", HERE / "redocly.yaml", "--format", output]
     done = subprocess.run(command, env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_committed():
-    """Nothing is found in it."""
+def test_committed_document_has_no_findings():
+    """Redocly finds no problem in the committed document."""
     code, found, log = lint(DOCUMENT, "stylish")
     assert code == 0, f"{found}\n{log}"
 
@@ -46,7 +46,7 @@ def test_committed():
     ],
 )
 def test_faults_are_found(rule, edit, tmp_path):
-    """Its rules are on: of what it recommends, of its warnings, and of ours."""
+    """Recommended rules, warnings and the rules of this project are active."""
     document = json.loads(DOCUMENT.read_bytes())
     edit(document)
     path = tmp_path / "openapi.json"

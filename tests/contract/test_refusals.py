@@ -1,4 +1,4 @@
-"""The refusals that schemathesis cannot bring about: each one of each operation, by a real server, as documented."""
+"""Error answers that schemathesis cannot cause: every operation of a real server answers them as documented."""
 
 import http.client
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from werkzeug.datastructures import Headers
 from contract.document import ANSWERS, OPERATIONS
 from contract.site import Site
 
-#: requests that are right, as far as it takes one to be refused for something else
+#: valid parts of requests, so that only the tested error applies
 BODIES = {"submitTask": b'{"name": "demo.add", "args": [1, 2]}', "cancelTask": b"{}", "createTaskToken": b"{}"}
 QUERIES = {"watchTasks": "?id=a"}
 
 
 class Refusal(NamedTuple):
-    """How a status comes about: which service is asked, by whom, and with what instead of what is right."""
+    """The cause of an error status: the service, the owner, and the changed parts of the request."""
 
     service: str = "site"
     owner: str = "one"
     query: str | None = None
     body: bytes | None = None
-    #: that the body is said to have
+    #: Content-Length, if it differs from the body's
     length: int | None = None
-    #: requests until it happens
+    #: the most requests until the error occurs
     times: int = 1
 
 
@@ -44,7 +44,7 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def services(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Run two more: one that takes little and is soon impatient, and one whose Redis is not there."""
+    """Run two more services: one with low limits, and one without a Redis."""
     strict = site.environ(REQUESTS_PER_SECOND="20", MAX_BODY_BYTES="1024", BODY_SECONDS="1")
     alone = site.environ(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
     with (
@@ -55,7 +55,7 @@ def services(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[d
 
 
 def ask(url: str, name: str, headers: dict[str, str], refusal: Refusal) -> tuple[int, Headers, bytes]:
-    """Send a request; give the status of its answer, the headers and the body."""
+    """Send a request; return status, headers and body of the answer."""
     operation = OPERATIONS[name]
     path = operation.path.replace("{task_id}", "a").replace("{name}", "demo.add")
     body = refusal.body or BODIES.get(name)
@@ -74,7 +74,7 @@ def ask(url: str, name: str, headers: dict[str, str], refusal: Refusal) -> tuple
 
 @pytest.mark.parametrize(("name", "status"), sorted(answer for answer in ANSWERS if answer[1] in REFUSALS))
 def test_refusals(name, status, site, services):
-    """It is the status that is documented, with a problem that is listed, and the headers that it must have."""
+    """The answer has the documented status, a listed problem, and the required headers."""
     refusal = REFUSALS[status]
     for _ in range(refusal.times):
         found, headers, body = ask(services[refusal.service], name, site.headers[refusal.owner], refusal)

@@ -1,11 +1,20 @@
-"""The committed document may follow the last release of it; and the rules by which one may follow another."""
+"""The committed OpenAPI document may follow its last release; the rules for releases hold."""
 
 import copy
 import json
 
 import pytest
 
-from contract.release import OPENAPI, Refused, complaints, is_breaking_step, release, releases, section_of, version_of
+from contract.release import (
+    OPENAPI,
+    ReleaseError,
+    complaints,
+    is_breaking_step,
+    release,
+    releases,
+    section_of,
+    version_of,
+)
 
 DOCUMENT = json.loads((OPENAPI / "openapi.json").read_bytes())
 HISTORY = (OPENAPI / "CHANGES.md").read_text(encoding="utf-8")
@@ -13,7 +22,7 @@ WITH_A_NEW_STATE = "## 2.0.0\n\n- `TaskState`: `paused` is new.\n\n## 1.0.0\n\nT
 
 
 def versioned(version, *, states=()):
-    """Give the document of a version, with more states than there are."""
+    """Return the document with another version and additional states."""
     document = copy.deepcopy(DOCUMENT)
     document["info"]["version"] = version
     document["components"]["schemas"]["TaskState"]["enum"] += states
@@ -21,14 +30,14 @@ def versioned(version, *, states=()):
 
 
 def test_nothing_breaks_clients_of_the_last_release():
-    """The gate: what is committed breaks nobody, or its version says so and openapi/CHANGES.md lists it."""
-    assert releases(), "There is no release: make openapi-release."
+    """Every breaking change has a breaking version and is listed in openapi/CHANGES.md."""
+    assert releases(), "There is no release: run make openapi-release."
     found = complaints(releases()[-1], DOCUMENT, HISTORY)
     assert not found, "\n".join(found)
 
 
 def test_every_release_has_a_history():
-    """Each release is named as its version, and told of in openapi/CHANGES.md."""
+    """The file of a release has the name of its version, and openapi/CHANGES.md has its section."""
     names = {path.stem for path in (OPENAPI / "releases").iterdir()}
     assert names == {document["info"]["version"] for document in releases()}
     assert {name for name in names if not section_of(name, HISTORY)} == set()
@@ -49,19 +58,19 @@ def test_every_release_has_a_history():
     ],
 )
 def test_steps(old, new, breaking):
-    """A step breaks clients from one major version to another; before 1.0.0 from one minor version to another."""
+    """A new major version may break clients; before 1.0.0 a new minor version may, too."""
     assert is_breaking_step(version_of(old), version_of(new)) is breaking
 
 
-def test_what_breaks_needs_a_version_that_says_so():
-    """Otherwise it is named, with the version that it takes."""
+def test_breaking_change_needs_a_breaking_version():
+    """Otherwise the complaint names the change and the needed version."""
     (first, *listed) = complaints(versioned("1.0.0"), versioned("1.1.0", states=["paused"]), WITH_A_NEW_STATE)
     assert "2.0.0" in first
     assert listed == ["  TaskState: paused may come now"]
 
 
-def test_what_breaks_needs_a_history():
-    """A section of another version does not count, nor one that names something else."""
+def test_breaking_change_needs_a_history():
+    """The section of the same version must name the changed schema or operation."""
     old, new = versioned("1.0.0"), versioned("2.0.0", states=["paused"])
     assert complaints(old, new, WITH_A_NEW_STATE) == []
     for history in ("", "## 2.0.0\n\nNew states.\n", WITH_A_NEW_STATE.replace("2.0.0", "2.0.1")):
@@ -69,35 +78,35 @@ def test_what_breaks_needs_a_history():
         assert "TaskState: paused may come now" in complaint
 
 
-def test_what_breaks_nobody_needs_nothing():
-    """The same version may say more, in other words."""
+def test_harmless_change_needs_no_new_version():
+    """A changed description needs neither a new version nor a history."""
     changed = versioned("1.0.0")
     changed["info"]["description"] = "Another text."
     assert complaints(versioned("1.0.0"), changed, "") == []
 
 
-def test_versions_do_not_go_back():
-    """A document older than the last release is no next one."""
+def test_lower_version_is_rejected():
+    """A document with a lower version than the last release may not follow it."""
     assert complaints(versioned("1.0.0"), versioned("0.9.0"), "") == [
-        "The version is 0.9.0, and 1.0.0 is released already."
+        "The version 0.9.0 is lower than the released version 1.0.0: raise the version of the service."
     ]
 
 
 def test_release(tmp_path):
-    """It is kept once, byte for byte, with a history; the next one is compared with it."""
+    """A release is stored once, byte for byte; the next one is compared with it."""
     document = tmp_path / "openapi.json"
     history = tmp_path / "CHANGES.md"
     document.write_text(json.dumps(versioned("1.0.0")))
-    history.write_text("# History\n\n## 1.0.0\n\n## 0.9.0\n\nNo part of the section above.\n")
-    with pytest.raises(Refused, match=r"no section 1\.0\.0"):
+    history.write_text("# History\n\n## 1.0.0\n\n## 0.9.0\n\nNot part of the section above.\n")
+    with pytest.raises(ReleaseError, match=r"no section 1\.0\.0"):
         release(tmp_path)
     history.write_text(WITH_A_NEW_STATE)
     assert release(tmp_path).read_bytes() == document.read_bytes()
-    with pytest.raises(Refused, match="released already"):
+    with pytest.raises(ReleaseError, match="already released"):
         release(tmp_path)
     document.write_text(json.dumps(versioned("1.1.0", states=["paused"])))
     history.write_text(f"## 1.1.0\n\nNothing.\n\n{WITH_A_NEW_STATE}")
-    with pytest.raises(Refused, match="TaskState: paused may come now"):
+    with pytest.raises(ReleaseError, match="TaskState: paused may come now"):
         release(tmp_path)
     document.write_text(json.dumps(versioned("2.0.0", states=["paused"])))
     release(tmp_path)

@@ -1,4 +1,4 @@
-"""Generated requests against the real service and a real Redis: whatever is sent, no answer is a 5xx.
+"""Generated requests against the real service and a real Redis: no answer is a 5xx.
 
 `FUZZ_REQUESTS` says how many; the seed is fixed, so that a run can be repeated. Some are made from the OpenAPI document
 (schemathesis): as it says, and as it says not to. Most know no document: paths, headers and bodies of whatever a
@@ -36,9 +36,9 @@ REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
 ANY = REQUESTS * 3 // 4
 SEED = 20_260_102
 STORED = 60
-#: what the service may answer to any request, besides what it is asked for
+#: statuses that any request may get, besides the documented ones
 ANSWERS = {200, 201, 202, 204, 304, *range(400, 500)}
-#: no answer: the server does not read on after what is no HTTP, and its words may be lost
+#: no answer: the server closes the connection after invalid HTTP, and its answer may be lost
 CLOSED = 0
 
 fuzzing = settings(
@@ -64,7 +64,7 @@ def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis
 
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Make a key that may do everything."""
+    """Make an API key with every scope."""
     path = tmp_path_factory.mktemp("keys") / "keys.json"
     return path, add_key(path, "fuzz", Scope)
 
@@ -73,7 +73,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def url(
     redis_of_its_own: RedisServer, key: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Run the service; nobody waits in it, and nobody is stopped by it."""
+    """Run the service without waits and rate limits."""
     folder = tmp_path_factory.mktemp("logs")
     environ = {
         "TASK_STATUS_REDIS_URL": redis_of_its_own.url,
@@ -102,7 +102,7 @@ task_ids = st.integers(0, STORED).map("t-{}".format)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_requests_of_the_document(schema: Any, key: tuple[Path, str], mode: GenerationMode) -> None:
-    """As the document says, and as it says not to."""
+    """Valid and invalid requests by the document."""
     operations = [found.ok() for found in schema.get_all_operations()]
     session = requests.Session()
     codes: Counter[int] = Counter()
@@ -121,7 +121,7 @@ def test_requests_of_the_document(schema: Any, key: tuple[Path, str], mode: Gene
             codes[response.status_code] += 1
             case.validate_response(response, checks=[not_a_server_error])
 
-        # An operation that takes nothing cannot be asked in a wrong way.
+        # An operation without parameters and body has no invalid requests.
         with contextlib.suppress(Unsatisfiable):
             ask()
     print(mode, sorted(codes.items()))  # noqa: T201  # what pytest -s shows
@@ -203,7 +203,7 @@ class Sent(NamedTuple):
     body: bytes | None
 
     def written(self, key: str) -> bytes:
-        """Write it; what is given twice is the last one."""
+        """Return the bytes; of a repeated header the last one is used."""
         target = f"{self.path}?{self.query}".replace(" ", "%20")
         lines = {"Host": "localhost", "Authorization": f"Bearer {key}", "Connection": "close", **self.headers}
         if self.body is not None:
@@ -238,7 +238,7 @@ anything = st.builds(
 
 @pytest.mark.timeout(900)
 def test_any_requests(url: str, key: tuple[Path, str]) -> None:
-    """Whatever a connection carries."""
+    """Arbitrary bytes on a connection."""
     port = urlsplit(url).port
     codes: Counter[int] = Counter()
 
@@ -258,7 +258,7 @@ def test_any_requests(url: str, key: tuple[Path, str]) -> None:
 
 
 def answer_to(port: int | None, sent: Sent, key: str) -> int:
-    """Send a request over a connection of its own; give the status of its answer."""
+    """Send a request over a new connection; return the status of the answer."""
     with socket.create_connection(("127.0.0.1", port or 0), timeout=20) as connection:
         try:
             connection.sendall(sent.written(key))

@@ -1,4 +1,4 @@
-"""What was measured, and on which machine, in a page of the documentation: the words around it stay."""
+"""Measurements between two markers of a documentation page; the text around them stays."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def machine(packages: Iterable[str]) -> str:
-    """Say what it was measured on: day, machine, and the versions of some packages."""
+    """Describe the measurement: day, machine, and the versions of some packages."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = re.search(r"model name\s*:\s*(.+)", cpus)
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
@@ -21,7 +21,7 @@ def machine(packages: Iterable[str]) -> str:
 
 
 def put_between_markers(page: Path, command: str, text: str) -> None:
-    """Put a text in the place of what this command, such as `make bench`, has measured before."""
+    """Replace the last measurement of a command, such as `make bench`, with a text."""
     begin, end = f"<!-- begin: {command} -->", f"<!-- end: {command} -->"
     before, _, rest = page.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)

@@ -1,1 +1,1 @@
-"""A client of the HTTP API, and the commands around it. Knows the API and nothing else of this package."""
+"""A client of the HTTP API, and its commands. It imports nothing else of this package but the version."""

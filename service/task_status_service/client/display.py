@@ -1,7 +1,6 @@
-"""What a person sees, and what a script reads: results on stdout, all else on stderr.
+"""Output of the client commands: results on stdout, everything else on stderr.
 
-Task names, messages and failures are somebody else's text: nothing in them reaches the terminal as a control character
-or as markup.
+Task names, messages and failures are untrusted text: no control character and no markup in them reaches the terminal.
 """
 
 import json
@@ -17,35 +16,35 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from task_status_service.client.api_client import Task
+from task_status_service.client.event_stream import Task
 
 _STYLES: Final = {"succeeded": "green", "failed": "red", "canceled": "yellow", "expired": "yellow"}
-#: the longest text of one line
-_LONGEST: Final = 200
+#: the most characters of one text
+_MAX_CHARACTERS: Final = 200
 _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def plain(value: object) -> str:
-    """Give a text in one line without anything that a terminal would obey."""
+    """Return a text as one line, without control characters."""
     text = " ".join(str(value).split())
-    shown = "".join(letter if letter.isprintable() else _REPLACEMENT for letter in text[: _LONGEST + 1])
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    shown = "".join(letter if letter.isprintable() else _REPLACEMENT for letter in text[: _MAX_CHARACTERS + 1])
+    return shown if len(shown) <= _MAX_CHARACTERS else f"{shown[: _MAX_CHARACTERS - 1]}…"
 
 
 def to_json(value: object) -> str:
-    """Write JSON in one line, readable, with all that does not print escaped."""
+    """Return JSON as one line, with every unprintable character escaped."""
     text = json.dumps(value, ensure_ascii=False)
     return re.sub("[^ -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text)
 
 
 def put_json(value: object) -> None:
-    """Write one JSON document to stdout, as one line, at once."""
+    """Write one JSON document to stdout, as one line, and flush it."""
     click.echo(to_json(value))
     sys.stdout.flush()
 
 
 def put_table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write rows to stdout: a table for a terminal, else lines with tabs."""
+    """Write rows to stdout: as a table to a terminal, else as lines with tabs."""
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(plain(cell) for cell in row))
@@ -54,7 +53,7 @@ def put_table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     *names, last = titles
     for name in names:
         table.add_column(name, no_wrap=True)
-    # The one that gives way.
+    # Only this column may wrap.
     table.add_column(last)
     for row in rows:
         table.add_row(*(Text(plain(cell), style=_STYLES.get(str(cell), "")) for cell in row))
@@ -62,30 +61,30 @@ def put_table(titles: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
 
 
 def percent_of(task: Task) -> str:
-    """Say how far a task is; empty if it does not tell."""
+    """Return the progress of a task in percent; empty if the task reports none."""
     percent = (task["progress"] or {}).get("percent")
     return "" if percent is None else f"{percent:.0f}%"
 
 
 def note_of(task: Task) -> str:
-    """Say what a task said last, or why it waits."""
+    """Return the last progress message of a task, or the reason why it waits."""
     progress: Mapping[str, Any] = task["progress"] or {}
-    said = plain(progress.get("message") or progress.get("stage") or "")
+    message = plain(progress.get("message") or progress.get("stage") or "")
     if task["liveness"] in ("stalled", "lost"):
-        return f"(worker {task['liveness']}) {said}".strip()
+        return f"(worker {task['liveness']}) {message}".strip()
     if task["state"] == "retrying" and task["failure"]:
         return plain(f"after {failure_of(task)}")
-    return said
+    return message
 
 
 def failure_of(task: Task) -> str:
-    """Say in a line what a task died of."""
+    """Return the failure of a task as one line."""
     failure = task["failure"] or {}
     return plain(": ".join(filter(None, (failure.get("type"), failure.get("message")))) or failure.get("kind") or "")
 
 
 class Display(Protocol):
-    """Show a task that changes."""
+    """Display of a task while it changes."""
 
     def __enter__(self) -> Self: ...
 
@@ -94,26 +93,26 @@ class Display(Protocol):
     ) -> None: ...
 
     def show(self, task: Task) -> None:
-        """Show the present status."""
+        """Show a status."""
         ...
 
 
 class JsonDisplay:
-    """Write each status as a line of JSON, for scripts."""
+    """One line of JSON for each status, for scripts."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is open."""
 
     def show(self, task: Task) -> None:
-        """Write a status."""
+        """Write a status as one line of JSON."""
         put_json(task)
 
 
 class LineDisplay:
-    """Write a line whenever there is something new to say, where stderr is no terminal."""
+    """One line of text for each change, for a stderr that is not a terminal."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -122,10 +121,10 @@ class LineDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open."""
+        """Do nothing: no resource is open."""
 
     def show(self, task: Task) -> None:
-        """Write a line, unless it says what the last one did."""
+        """Write a line, unless it equals the last one."""
         line = " ".join(filter(None, (task["state"], percent_of(task), note_of(task))))
         if line != self._last:
             click.echo(line, err=True)
@@ -133,7 +132,7 @@ class LineDisplay:
 
 
 class BarDisplay:
-    """Show a bar that moves."""
+    """A progress bar."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
@@ -156,7 +155,7 @@ class BarDisplay:
         self._progress.stop()
 
     def show(self, task: Task) -> None:
-        """Move the bar; without a percentage it only tells that something goes on."""
+        """Move the bar; without a percentage it only shows that the task is active."""
         percent = (task["progress"] or {}).get("percent")
         if task["done"] and task["successful"]:
             percent = 100
@@ -168,13 +167,13 @@ class BarDisplay:
         }
         if self._bar is None:
             self._bar = self._progress.add_task("", total=None, **fields)
-        # A bar without a total pulses; that of a task that is over stands.
+        # rich animates a bar without a total: only while the task is active.
         total = 100 if percent is not None or task["done"] else None
         self._progress.update(self._bar, total=total, completed=percent or 0, refresh=True, **fields)
 
 
 def display_for(*, as_json: bool) -> Display:
-    """Choose how to show a task that changes."""
+    """Return the display for scripts, for a terminal or for a log."""
     if as_json:
         return JsonDisplay()
     return BarDisplay() if sys.stderr.isatty() else LineDisplay()

@@ -1,60 +1,60 @@
-"""What a command ends with: exit codes that a script can tell apart, and the errors behind them."""
+"""Exit codes of the client commands, and the error that carries one."""
 
 import enum
 from typing import Any, Final
 
 
 class ExitCode(enum.IntEnum):
-    """How it went. What click itself refuses, such as an option that is none, is `USAGE` too."""
+    """Exit code of a client command. Usage errors found by click also exit with `USAGE`."""
 
-    #: the task succeeded; where none was followed: the service did what was asked
+    #: the task succeeded; of a command that follows no task: the service accepted the request
     SUCCEEDED = 0
     FAILED = 1
-    #: the command or what it sends cannot be used: 400, 413, 415, 422
+    #: invalid command line or request: 400, 413, 415, 422
     USAGE = 2
     #: the task was canceled, or expired before it started
     CANCELED = 3
-    #: no such task or task type, or not any more: 404, 410
+    #: the task or task type does not exist, or exists no longer: 404, 410
     NOT_FOUND = 4
-    #: the service, or a part that it needs, does not answer: also 429 and every 5xx
+    #: the service, or a part of it, is unavailable: no connection, 429 and every 5xx
     UNAVAILABLE = 5
-    #: the key is missing or wrong, or may not do this: 401, 403
-    REFUSED = 6
-    #: the task's state does not allow it: 409
+    #: the API key is missing, invalid, or lacks a scope: 401, 403
+    DENIED = 6
+    #: the state of the task does not allow the request: 409
     CONFLICT = 7
-    #: the task ended and nobody can say whether it succeeded: `finished`, `unknown`
+    #: the task is done, and whether it succeeded is unknown: `finished`, `unknown`
     UNCLEAR = 8
-    #: Ctrl-C; the task goes on
+    #: Ctrl-C; the task continues
     INTERRUPTED = 130
 
 
-_OF_STATE: Final = {
+_EXIT_CODE_OF_STATE: Final = {
     "succeeded": ExitCode.SUCCEEDED,
     "failed": ExitCode.FAILED,
     "canceled": ExitCode.CANCELED,
     "expired": ExitCode.CANCELED,
 }
 
-_OF_STATUS: Final = {
+_EXIT_CODE_OF_HTTP_STATUS: Final = {
     400: ExitCode.USAGE,
     413: ExitCode.USAGE,
     415: ExitCode.USAGE,
     422: ExitCode.USAGE,
     404: ExitCode.NOT_FOUND,
     410: ExitCode.NOT_FOUND,
-    401: ExitCode.REFUSED,
-    403: ExitCode.REFUSED,
+    401: ExitCode.DENIED,
+    403: ExitCode.DENIED,
     409: ExitCode.CONFLICT,
 }
 
 
-def of_task(task: dict[str, Any]) -> ExitCode:
-    """Say how a task ended."""
-    return _OF_STATE.get(task["state"], ExitCode.UNCLEAR)
+def exit_code_of(task: dict[str, Any]) -> ExitCode:
+    """Return the exit code for a task that is done."""
+    return _EXIT_CODE_OF_STATE.get(task["state"], ExitCode.UNCLEAR)
 
 
 class ClientError(Exception):
-    """The service did not do what was asked."""
+    """A request failed; its message, exit code and faults are for the user."""
 
     def __init__(self, code: ExitCode, message: str, faults: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -63,10 +63,10 @@ class ClientError(Exception):
 
     @classmethod
     def of_problem(cls, status: int, problem: dict[str, Any]) -> "ClientError":
-        """Make one of a problem document (RFC 9457)."""
+        """Make an error from a problem document (RFC 9457)."""
         faults = tuple(
             f"{fault.get('pointer') or fault.get('parameter') or ''} {fault.get('detail', '')}".strip()
             for fault in problem.get("errors") or ()
         )
         message = str(problem.get("detail") or problem.get("title") or status)
-        return cls(_OF_STATUS.get(status, ExitCode.UNAVAILABLE), message, faults)
+        return cls(_EXIT_CODE_OF_HTTP_STATUS.get(status, ExitCode.UNAVAILABLE), message, faults)

@@ -1,52 +1,52 @@
-"""Follow a task to its end: by its event stream, and by polling where there is none."""
+"""Follow a task until it is done: by its event stream, or by polling if there is no stream."""
 
 from collections.abc import Iterator
 from typing import Final
 
-from task_status_service.client.api_client import PATIENCE_SECONDS, Client, NoStream, Task
+from task_status_service.client.api_client import Client, StreamUnavailable
+from task_status_service.client.event_stream import Task
 
-#: for how long a service is waited for that does not answer any more
-LONG_PATIENCE_SECONDS: Final = 60.0
-#: between a stream that has ended and the next one
+#: pause between the end of a stream and the next stream, in seconds
 _PAUSE_SECONDS: Final = 1.0
 
 
 def follow(client: Client, task_id: str) -> Iterator[Task]:
-    """Give each new status of a task; the last one is done.
+    """Yield each new status of a task until it is done.
 
-    Streams end now and then, and go on where they were. One that tells nothing, as behind a proxy that collects, is no
-    stream.
+    A stream that ends early is resumed after its last event. A stream without any event falls back to polling: some
+    proxies buffer event streams.
 
     Raises:
-        ClientError: there is no such task, or the service is away for longer than `LONG_PATIENCE_SECONDS`;
-            one that never answered for less.
+        ClientError: The task does not exist, or the service was unavailable for `Retries.long_seconds`
+            (`Retries.seconds` if it never sent an event).
     """
     last_id = None
     while True:
-        was_told = False
+        had_event = False
         try:
             for event in client.events(task_id, last_id):
-                was_told = True
+                had_event = True
                 last_id = event.id
                 yield event.task
                 if event.task["done"]:
                     return
-        except NoStream:
+        except StreamUnavailable:
             break
-        if not was_told:
+        if not had_event:
             break
         client.sleep(_PAUSE_SECONDS)
-    yield from _poll(client, task_id, patience_seconds=PATIENCE_SECONDS if last_id is None else LONG_PATIENCE_SECONDS)
+    retries = client.retries
+    yield from _poll(client, task_id, retry_seconds=retries.seconds if last_id is None else retries.long_seconds)
 
 
-def _poll(client: Client, task_id: str, *, patience_seconds: float) -> Iterator[Task]:
-    """Ask again and again, as often as the service likes."""
+def _poll(client: Client, task_id: str, *, retry_seconds: float) -> Iterator[Task]:
+    """Read the task at the interval of the service's Retry-After header."""
     version = None
     while True:
-        task, version, after = client.poll(task_id, version, patience_seconds=patience_seconds)
-        patience_seconds = LONG_PATIENCE_SECONDS
+        task, version, pause_seconds = client.poll(task_id, version, retry_seconds=retry_seconds)
+        retry_seconds = client.retries.long_seconds
         if task is not None:
             yield task
             if task["done"]:
                 return
-        client.sleep(after)
+        client.sleep(pause_seconds)

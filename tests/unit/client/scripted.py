@@ -1,4 +1,4 @@
-"""A server that answers what it is told to, one answer after the other."""
+"""An HTTP server that sends prepared answers, one per request, and records the requests."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Answer(NamedTuple):
-    """One answer, and then the connection ends."""
+    """One response; the connection closes after it."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
 
 def task(state: str = "running", **fields: Any) -> dict[str, Any]:
-    """Give the parts of a status that a client looks at."""
+    """Return the fields of a task status that the client reads."""
     done = state in ("succeeded", "failed", "canceled", "expired", "finished")
     successful = {"succeeded": True, "failed": False}.get(state)
     unset = dict.fromkeys(("progress", "failure", "result", "submitted_at"))
@@ -37,13 +37,13 @@ def task(state: str = "running", **fields: Any) -> dict[str, Any]:
 
 
 def status(state: str = "running", *, version: str = '"v"', retry_after: int = 1, **fields: Any) -> Answer:
-    """Answer a status."""
+    """Return the answer of a read: a task status."""
     headers = {"ETag": version, "Retry-After": str(retry_after)}
     return Answer(body=json.dumps(task(state, **fields)).encode(), headers=headers)
 
 
 def problem(code: int, slug: str, **fields: Any) -> Answer:
-    """Answer a problem."""
+    """Return a problem answer (RFC 9457)."""
     body = {
         "type": f"/problems/{slug}",
         "title": slug,
@@ -56,7 +56,7 @@ def problem(code: int, slug: str, **fields: Any) -> Answer:
 
 
 def stream(*states: str) -> Answer:
-    """Answer an event stream that ends after these."""
+    """Return an event stream with one event per state, which then ends."""
     events = [
         f"event: status\nid: {number}\ndata: {json.dumps(task(state))}\n\n" for number, state in enumerate(states)
     ]
@@ -64,21 +64,21 @@ def stream(*states: str) -> Answer:
 
 
 class Server:
-    """Answer by a script; what has been asked is kept."""
+    """The prepared answers, and the requests so far."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         #: method, path, headers and body of each request
-        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.url = ""
 
     @property
     def paths(self) -> list[str]:
-        return [path for _, path, _, _ in self.asked]
+        return [path for _, path, _, _ in self.requests]
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
-        self.asked.append((handler.command, handler.path, dict(handler.headers), body))
+        self.requests.append((handler.command, handler.path, dict(handler.headers), body))
         answer = self.answers.pop(0)
         handler.send_response(answer.status)
         handler.send_header("Content-Type", answer.type)
@@ -90,7 +90,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(*answers: Answer) -> Iterator[Server]:
-    """Run a server for the length of a block; all answers must have been asked for at its end."""
+    """Run a server during a `with` block, and check that every answer was sent."""
     server = Server(*answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -100,7 +100,7 @@ def serving(*answers: Answer) -> Iterator[Server]:
         do_POST = do_GET  # noqa: N815  # as above
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
         server.url = f"http://127.0.0.1:{listening.server_port}"

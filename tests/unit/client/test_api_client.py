@@ -1,4 +1,4 @@
-"""The client's view of the API: every answer, and everything that is none."""
+"""The client handles every answer of the API, and every answer that is not one of the API."""
 
 import json
 
@@ -12,7 +12,7 @@ from .scripted import Answer, problem, serving, status, stream
 
 
 def client_of(url: str, key: str | None = None) -> Client:
-    """Give a client that does not really wait."""
+    """Return a client that never sleeps."""
     return Client(url, key, sleep=lambda _: None)
 
 
@@ -21,8 +21,8 @@ def client_of(url: str, key: str | None = None) -> Client:
     [
         (problem(400, "malformed-json"), ExitCode.USAGE),
         (problem(422, "validation"), ExitCode.USAGE),
-        (problem(401, "unauthorized"), ExitCode.REFUSED),
-        (problem(403, "forbidden"), ExitCode.REFUSED),
+        (problem(401, "unauthorized"), ExitCode.DENIED),
+        (problem(403, "forbidden"), ExitCode.DENIED),
         (problem(404, "task-not-found"), ExitCode.NOT_FOUND),
         (problem(410, "task-expired"), ExitCode.NOT_FOUND),
         (Answer(409, problem(409, "task-not-done").body, "application/problem+json"), ExitCode.CONFLICT),
@@ -35,16 +35,16 @@ def client_of(url: str, key: str | None = None) -> Client:
         (Answer(302, headers={"Location": "http://127.0.0.1:1/"}), ExitCode.UNAVAILABLE),
     ],
 )
-def test_what_is_no_success_is_an_error(answer, code):
-    """A problem by its status; what is no answer of this API is no answer."""
+def test_raises_for_every_answer_without_success(answer, code):
+    """A problem maps to the exit code of its HTTP status; an answer of another server maps to UNAVAILABLE."""
     with serving(answer) as server, pytest.raises(ClientError) as raised:
         client_of(server.url).task_type("demo")
 
     assert raised.value.code is code
 
 
-def test_a_problem_tells_its_faults():
-    """With where each of them is."""
+def test_error_has_the_faults_of_the_problem():
+    """Each fault starts with the JSON pointer or the parameter that it is about."""
     errors = [{"detail": "too small", "pointer": "#/kwargs/x"}, {"detail": "odd", "parameter": "wait"}]
     with serving(problem(422, "validation", errors=errors)) as server, pytest.raises(ClientError) as raised:
         client_of(server.url).task_types()
@@ -53,7 +53,7 @@ def test_a_problem_tells_its_faults():
 
 
 @pytest.mark.parametrize(
-    "passing",
+    "transient",
     [
         problem(503, "store-unavailable"),
         problem(429, "rate-limited"),
@@ -61,30 +61,30 @@ def test_a_problem_tells_its_faults():
         Answer(502, b"<html>", "text/html"),
     ],
 )
-def test_what_passes_is_waited_for(passing):
-    """The same request again, under the same key."""
-    with serving(passing, passing, status("queued")) as server:
+def test_retries_transient_failures(transient):
+    """A retry sends the same request with the same idempotency key."""
+    with serving(transient, transient, status("queued")) as server:
         assert client_of(server.url, "secret").submit({"name": "demo"}, "k")["state"] == "queued"
 
-    assert len(server.asked) == 3
-    for method, path, headers, body in server.asked:
+    assert len(server.requests) == 3
+    for method, path, headers, body in server.requests:
         assert (method, path, json.loads(body)) == ("POST", "/tasks", {"name": "demo"})
         assert (headers["Idempotency-Key"], headers["Authorization"]) == ("k", "Bearer secret")
 
 
-def test_who_does_not_answer_is_told_of():
-    """After as long as patience lasts, with one line meanwhile."""
-    told: list[str] = []
-    client = Client(f"http://127.0.0.1:{free_port()}", tell=told.append)
+def test_retries_unreachable_service_until_timeout():
+    """The client reports the retries once, and raises after `retry_seconds`."""
+    reports: list[str] = []
+    client = Client(f"http://127.0.0.1:{free_port()}", report=reports.append)
     with pytest.raises(ClientError, match="Connection refused") as raised:
-        client.task_types(patience_seconds=1.5)
+        client.task_types(retry_seconds=1.5)
 
     assert raised.value.code is ExitCode.UNAVAILABLE
-    assert len(told) == 1
+    assert len(reports) == 1
 
 
-def test_a_long_list_is_walked():
-    """Page by page, up to as many as were asked for; a page may be short, or empty."""
+def test_list_reads_pages_up_to_the_limit():
+    """The client follows the cursor, even after a short or empty page."""
 
     def page(count: int, cursor: str | None) -> Answer:
         return Answer(
@@ -113,15 +113,15 @@ def test_a_long_list_is_walked():
         ("http://h", "ä"),
     ],
 )
-def test_what_cannot_be_used_is_refused(url, key):
-    """Before anything is sent."""
+def test_rejects_invalid_url_and_key(url, key):
+    """An invalid URL or key raises before any request."""
     with pytest.raises(ClientError) as raised:
         Client(url, key)
     assert raised.value.code is ExitCode.USAGE
 
 
-def test_ids_and_names_are_quoted():
-    """They are one step of a path, whatever they hold; the service may be below a path of its own."""
+def test_quotes_ids_and_names_in_paths():
+    """An id or name is one path segment, whatever characters it has; the service URL may have a path."""
     with serving(problem(404, "task-not-found"), problem(404, "task-type-not-found")) as server:
         client = client_of(f"{server.url}/api/")
         with pytest.raises(ClientError):
@@ -132,26 +132,26 @@ def test_ids_and_names_are_quoted():
 
 
 def states_of(url: str) -> list[str]:
-    """Follow a task."""
+    """Follow a task; return its states."""
     return [task["state"] for task in follow(client_of(url), "t")]
 
 
-def test_follows_a_stream():
-    """To the end, and nothing else is asked."""
+def test_follows_event_stream_until_done():
+    """A complete event stream is the only request."""
     with serving(stream("queued", "running", "succeeded")) as server:
         assert states_of(server.url) == ["queued", "running", "succeeded"]
     assert server.paths == ["/tasks/t/events"]
 
 
-def test_resumes_a_stream():
-    """Where it was."""
+def test_resumes_stream_after_last_event():
+    """The second request has the id of the last event."""
     with serving(stream("queued", "running"), stream("failed")) as server:
         assert states_of(server.url) == ["queued", "running", "failed"]
-    assert [headers.get("Last-Event-ID") for _, _, headers, _ in server.asked] == [None, "1"]
+    assert [headers.get("Last-Event-ID") for _, _, headers, _ in server.requests] == [None, "1"]
 
 
 @pytest.mark.parametrize(
-    "refusal",
+    "answer",
     [
         Answer(502, b"<html>", "text/html"),
         problem(429, "rate-limited"),
@@ -161,16 +161,16 @@ def test_resumes_a_stream():
         Answer(body=b"event: status\ndata: \xff\n\n", type="text/event-stream"),
     ],
 )
-def test_polls_where_there_is_no_stream(refusal):
-    """As often as it is told to, and what has not changed is not sent again."""
-    with serving(refusal, status("running"), Answer(304, b""), status("succeeded", version='"w"')) as server:
+def test_polls_without_event_stream(answer):
+    """Without a usable stream the client polls, with the ETag of the last answer."""
+    with serving(answer, status("running"), Answer(304, b""), status("succeeded", version='"w"')) as server:
         assert states_of(server.url) == ["running", "succeeded"]
     assert server.paths == ["/tasks/t/events", *["/tasks/t"] * 3]
-    assert [headers.get("If-None-Match") for _, _, headers, _ in server.asked[1:3]] == [None, '"v"']
+    assert [headers.get("If-None-Match") for _, _, headers, _ in server.requests[1:3]] == [None, '"v"']
 
 
-def test_a_task_that_is_not_there():
-    """There is no stream, and nothing to poll."""
+def test_following_missing_task_raises():
+    """The poll after the refused stream raises NOT_FOUND."""
     missing = problem(404, "task-not-found")
     with serving(missing, missing) as server, pytest.raises(ClientError) as raised:
         states_of(server.url)

@@ -1,4 +1,4 @@
-"""What reaches the terminal: nothing that it would obey."""
+"""No untrusted text controls the terminal."""
 
 import io
 import json
@@ -15,8 +15,8 @@ HOSTILE = "\x1b]0;title\x07[bold red]x[/] \x9b31m\u202e{state}\n"
 
 
 @given(st.text())
-def test_plain(text):
-    """Whatever it is: one line, and it prints."""
+def test_plain_text_is_one_printable_line(text):
+    """Any text becomes one printable line of at most 200 characters."""
     assert plain(text).isprintable()
     assert len(plain(text)) <= 200
 
@@ -26,20 +26,20 @@ def test_plain(text):
         st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
     )
 )
-def test_json_prints_and_is_the_same(value):
-    """One line that prints, and that reads as what it was."""
+def test_json_is_printable_and_keeps_its_value(value):
+    """Any JSON value becomes one printable line that parses to the same value."""
     assert to_json(value).isprintable()
     assert json.loads(to_json(value)) == value
 
 
-def test_readable():
-    """What prints is left as it is."""
+def test_json_keeps_printable_characters():
+    """Printable characters outside ASCII are not escaped."""
     assert to_json({"grüße": "日本"}) == '{"grüße": "日本"}'
 
 
 @pytest.mark.parametrize("force_terminal", [True, False])
-def test_a_bar_of_hostile_text(force_terminal):
-    """Names and messages are no markup, no format, and no control characters."""
+def test_bar_escapes_hostile_text(force_terminal):
+    """Names and messages reach the terminal without markup, format fields or control characters."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=force_terminal, width=300, color_system=None)
     with BarDisplay(console) as bar:
@@ -58,8 +58,8 @@ def test_a_bar_of_hostile_text(force_terminal):
         assert "{state}" in shown
 
 
-def test_lines_that_say_something(capsys):
-    """A log gets a line for what is new."""
+def test_log_has_one_line_per_change(capsys):
+    """A status that changes nothing writes no line."""
     with LineDisplay() as lines:
         for percent in (10, 10, 20):
             lines.show(task(progress={"percent": percent, "message": HOSTILE, "stage": None}))
@@ -73,8 +73,8 @@ def test_lines_that_say_something(capsys):
     ]
 
 
-def test_notes():
-    """What a task said last; that its worker is not heard of; why it is tried again."""
+def test_notes_and_failures():
+    """The note of a task is its progress message, its lost worker, or the reason of its retry."""
     failure = {"kind": "exception", "type": "ValueError", "message": "boom"}
     assert note_of(task(progress={"percent": None, "message": None, "stage": "rows"})) == "rows"
     assert note_of(task(liveness="lost")) == "(worker lost)"

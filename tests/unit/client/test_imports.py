@@ -1,4 +1,4 @@
-"""What the commands of the service pay for those of its client: nothing."""
+"""The commands of the service run without the packages of the client."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ import pytest
 
 
 @pytest.mark.parametrize("words", ["serve --help", "dev --help", "openapi --help"])
-def test_the_service_does_not_import_its_client(words):
-    """Neither the client nor what only the client needs, which may not be installed."""
+def test_service_commands_do_not_import_the_client(words):
+    """They import neither the client nor rich and urllib3, which may not be installed."""
     script = f"""
 import sys
 sys.argv = ["task-status", *{words.split()!r}]
@@ -20,8 +20,8 @@ print([name for name in ("rich", "urllib3", "task_status_service.client") if nam
     assert shown.splitlines()[-1] == "[]"
 
 
-def test_a_client_that_is_not_installed_says_how(tmp_path):
-    """Not by a traceback."""
+def test_missing_extra_prints_how_to_install_it(tmp_path):
+    """Without rich, a client command prints the pip command instead of a traceback."""
     (tmp_path / "rich.py").write_text("raise ModuleNotFoundError('No module named rich')")
     done = subprocess.run(
         [sys.executable, "-m", "task_status_service.cli", "types"],

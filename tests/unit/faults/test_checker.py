@@ -1,4 +1,4 @@
-"""The checker of the fault suite: a history that is as it should be, and for each promise one that is not."""
+"""The checker of the fault suite accepts correct histories and finds each broken promise."""
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ ID = "t-1"
 
 
 def status(state="queued", **fields):
-    """Give what a status of this state says, in keeping with itself."""
+    """Return a consistent status with this state."""
     done = state in ("succeeded", "failed", "canceled", "expired", "finished")
     fields = {
         "id": ID,
@@ -25,17 +25,17 @@ def status(state="queued", **fields):
 
 
 def answer(at, *seen, operation="read", seconds=0.1, http=200, **fields):
-    """Give an answer that was asked for at a time."""
+    """Return an answer to a request at a given time."""
     return Answer(at=at, ended=at + seconds, operation=operation, status=http, seen=list(seen), **fields)
 
 
 def submitted(at=0.0, *seen, **fields):
-    """Give the answer that a task was accepted."""
+    """Return the answer of an accepted submission."""
     return answer(at, *(seen or (status(),)), operation="submit", http=202, **fields)
 
 
 def deed(at, what, *, task_id=ID, attempt=0, run="r-1"):
-    """Give what a task did."""
+    """Return one action of a task."""
     return Deed(at=at, task_id=task_id, run=run, attempt=attempt, pid=1, what=what)
 
 
@@ -47,12 +47,12 @@ GOOD = [submitted(), answer(1, status()), answer(2, RUNNING), answer(3, SUCCEEDE
 
 
 def broken(history, truth=RAN, **promise):
-    """Name the promises that were not kept."""
+    """Return the broken promises."""
     return {violation.promise for violation in check(history, truth, Promise(**promise))}
 
 
-def test_good():
-    """Nothing is wrong with a task that runs and succeeds, and nothing is said of nothing."""
+def test_accepts_correct_history():
+    """A task that runs and succeeds breaks no promise; neither does an empty history."""
     assert check(GOOD, RAN, Promise()) == []
     assert check([], [], Promise()) == []
 
@@ -176,13 +176,13 @@ CASES = {
 
 
 @pytest.mark.parametrize(("promise", "history", "truth"), CASES.values(), ids=CASES)
-def test_seen(promise, history, truth):
-    """Each way not to keep a promise is seen, as that."""
+def test_finds_violation(promise, history, truth):
+    """Each violation is reported under its promise."""
     assert promise in broken(history, truth)
 
 
-def test_every_promise_is_tried():
-    """No promise is without a case that breaks it."""
+def test_every_promise_has_a_violation():
+    """Each promise has a case that breaks it."""
     assert {promise for promise, _, _ in CASES.values()} == set(PROMISES)
 
 
@@ -293,13 +293,13 @@ ALLOWED = {
 
 
 @pytest.mark.parametrize(("history", "truth", "promise"), ALLOWED.values(), ids=ALLOWED)
-def test_allowed(history, truth, promise):
-    """What is as promised is not taken for a violation."""
+def test_allows_correct_history(history, truth, promise):
+    """A history that keeps the promises has no violation."""
     assert explain(check(history, truth, Promise(**promise))) == ""
 
 
-def test_explained():
-    """An explanation names the promise, how often it was not kept, and examples."""
+def test_explains_violations():
+    """An explanation has the promise, the number of violations, and examples."""
     late = [answer(at, SUCCEEDED, seconds=3) for at in range(10, 20)]
     lines = explain(check([*GOOD, *late], RAN, Promise())).splitlines()
     assert lines[0] == f"{IN_TIME}: not kept 10 times"
@@ -307,7 +307,7 @@ def test_explained():
 
 
 def test_totals():
-    """What was checked is counted, and regressions by themselves."""
+    """The totals count checks and violations, and state regressions separately."""
     history = [*GOOD, answer(5, RUNNING, seconds=3), answer(9, SUCCEEDED)]
     assert totals(history, check(history, RAN, Promise()), Promise()) == (7, 7, 3.0, 1, 2)
     assert totals(history, [], Promise(servers_were_killed=True)) == (7, 7, 0.0, 0, 0)
