@@ -1,10 +1,10 @@
-"""Another service that has work done by Celery: it submits a task, polls politely, and knows what may become of it.
+"""A service that submits a task, polls politely, and handles every outcome.
 
-    make run                                        # the service with its demo tasks, in a terminal of its own
+    make run                                        # the service with its demo tasks, in a separate terminal
     .venv/bin/python examples/python_service.py     # demo.count
     .venv/bin/python examples/python_service.py demo.fail '{"message": "boom"}'
 
-`TASK_STATUS_URL` says where the service is, `TASK_STATUS_API_KEY` what key to send. Needs requests, and nothing else.
+`TASK_STATUS_URL` is the address of the service, `TASK_STATUS_API_KEY` the key to send. Requires requests.
 """
 
 import argparse
@@ -23,15 +23,15 @@ import requests
 SERVICE: Final = os.environ.get("TASK_STATUS_URL", "http://127.0.0.1:8000").rstrip("/")
 API_KEY: Final = os.environ.get("TASK_STATUS_API_KEY")
 
-#: for how long one read may wait for a change
+#: maximum seconds that one read waits for a change
 WAIT_SECONDS = 20
-#: for how long a service that is away or busy is asked again, and our longest pause meanwhile
+#: seconds for which a request to an unavailable or busy service is retried, and the longest pause between retries
 PATIENCE_SECONDS = 60
 PAUSE_SECONDS = 8
 
-#: no answer, or a part of one
+#: no response, or an incomplete one
 AWAY: Final = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-#: what passes by itself; 409: another request with this Idempotency-Key is being answered
+#: temporary errors; 409: another request with this Idempotency-Key is being processed
 PASSES: Final = {409, 429, 502, 503, 504}
 
 session = requests.Session()
@@ -40,7 +40,7 @@ if API_KEY:
 
 
 class Refused(Exception):
-    """The answer is a problem (RFC 9457) that does not pass by itself."""
+    """The response is a permanent problem (RFC 9457)."""
 
     def __init__(self, problem: dict[str, Any]) -> None:
         faults = [f"{fault.get('pointer') or fault.get('parameter')}: {fault['detail']}" for fault in problem["errors"]]
@@ -48,22 +48,22 @@ class Refused(Exception):
 
 
 class NeverWas(Refused):
-    """404: no such task was ever submitted with our key."""
+    """404: no task with this id was submitted with our key."""
 
 
 class Gone(Refused):
-    """410: it was, and too long ago: nothing is kept of it. That does not say that it failed."""
+    """410: the task has expired and its data is deleted; it may have succeeded."""
 
 
 class Mistaken(Refused):
-    """422: what we sent cannot be used, and each fault says where. A mistake on our side: do not send it again."""
+    """422: our request is invalid, and each fault names its place: do not send it again."""
 
 
 REFUSALS: Final = {404: NeverWas, 410: Gone, 422: Mistaken}
 
 
 def ask(method: str, path: str, **options: Any) -> requests.Response:
-    """Send a request until it is answered: later and later, and never sooner than the service says."""
+    """Send a request and retry temporary errors, with growing pauses of at least `Retry-After` seconds."""
     until, pause = time.monotonic() + PATIENCE_SECONDS, 0.5
     while True:
         told = 0
@@ -76,32 +76,32 @@ def ask(method: str, path: str, **options: Any) -> requests.Response:
             if response.status_code not in PASSES or time.monotonic() > until:
                 return checked(response)
             told = retry_after(response)
-        # At random, so that those who were turned away together do not come back together.
+        # Random, so that clients that were rejected together do not retry together.
         time.sleep(told + random.uniform(0, pause))
         pause = min(pause * 2, PAUSE_SECONDS)
 
 
 def checked(response: requests.Response) -> requests.Response:
-    """Give the answer, unless it is a problem."""
+    """Return the response; raise if it is a problem."""
     if response.headers.get("Content-Type") == "application/problem+json":
         raise REFUSALS.get(response.status_code, Refused)(response.json())
-    response.raise_for_status()  # what is no problem document comes from a proxy
+    response.raise_for_status()  # an error without a problem document comes from a proxy
     return response
 
 
 def retry_after(response: requests.Response) -> int:
-    """Tell how many seconds the service wants us to wait."""
+    """Return the seconds of `Retry-After`; 0 without the header."""
     told = response.headers.get("Retry-After", "")
     return int(told) if told.isdecimal() else 0
 
 
 def submit(name: str, kwargs: dict[str, Any], key: str) -> requests.Response:
-    """Submit a task: one, however often this is sent and whatever breaks meanwhile, as long as the key is the same."""
+    """Submit one task, however often the request is repeated with the same key."""
     return ask("POST", "/tasks", json={"name": name, "kwargs": kwargs}, headers={"Idempotency-Key": key})
 
 
 def follow(response: requests.Response) -> Iterator[dict[str, Any]]:
-    """Give each new status of a task, from the one in this answer to the last."""
+    """Yield each new status of a task, from the one in this response to the final one."""
     task, etag = response.json(), '""'  # the tag of nothing, so that the first read does not wait
     yield task
     while not task["done"]:
@@ -114,7 +114,7 @@ def follow(response: requests.Response) -> Iterator[dict[str, Any]]:
 
 
 def outcome(task: dict[str, Any]) -> str:
-    """Say what became of a task. That it failed is an answer like any other, and no exception."""
+    """Describe the outcome of a task; a failed task is data and not an exception."""
     if task["state"] == "failed":
         failure = task["failure"]
         return f"failed: {failure['type']}: {failure['message']} {failure['details'] or ''}".rstrip()
@@ -126,11 +126,11 @@ def outcome(task: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Have a task done, and tell of it."""
+    """Submit a task and print each status and the outcome."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name", nargs="?", default="demo.count")
     parser.add_argument("kwargs", nargs="?", type=json.loads, default={"total": 30})
-    # Make it of what the work is for, such as order-4711: then a service that has crashed itself finds its task again.
+    # Derive it from the work, such as order-4711: then a restarted service finds its task again.
     parser.add_argument("--key", default=str(uuid.uuid4()))
     given = parser.parse_args()
     try:

@@ -1,10 +1,10 @@
-"""The backend of a page: it holds the API key, and gives the page a task and a token for this one task.
+"""The backend of a page: holds the API key, and issues a token for one task to the page.
 
-    TASK_STATUS_CORS_ORIGINS=http://127.0.0.1:8080 make run    # the service, in a terminal of its own
+    TASK_STATUS_CORS_ORIGINS=http://127.0.0.1:8080 make run    # the service, in a separate terminal
     .venv/bin/python examples/browser/server.py                # the page: http://127.0.0.1:8080
 
-`TASK_STATUS_URL` says where the service is, for us and for the browser; `TASK_STATUS_API_KEY` is a key with the scopes
-submit, read and cancel, where the service wants one. The page's origin must be in the service's
+`TASK_STATUS_URL` is the address of the service, for us and for the browser; `TASK_STATUS_API_KEY` is a key with the
+scopes submit, read and cancel, if the service has keys. The page's origin must be in the service's
 `TASK_STATUS_CORS_ORIGINS`. Needs flask and requests.
 """
 
@@ -24,7 +24,7 @@ PORT: Final = int(os.environ.get("PORT", "8080"))
 SERVICE: Final = os.environ.get("TASK_STATUS_URL", "http://127.0.0.1:8000").rstrip("/")
 API_KEY: Final = os.environ.get("TASK_STATUS_API_KEY")
 
-#: what a visitor may have done: the page names one of these, and never a task type or its arguments
+#: jobs that a visitor may start: the page sends one of these names, never a task type or arguments
 JOBS: Final[dict[str, dict[str, Any]]] = {
     "count": {"name": "demo.count", "kwargs": {"total": 60}},
     "steps": {"name": "demo.checkpointed", "kwargs": {"total": 60}},
@@ -37,7 +37,7 @@ JOBS: Final[dict[str, dict[str, Any]]] = {
 TOKEN: Final = {"scopes": ["read", "cancel"], "ttl_seconds": int(os.environ.get("TOKEN_SECONDS", "600"))}
 MAX_REMEMBERED: Final = 20
 
-#: everything is ours but the service, and nothing is within the page
+#: all resources come from this server, except the requests to the service; no inline scripts
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     f"connect-src 'self' {'{0.scheme}://{0.netloc}'.format(urlsplit(SERVICE))}; "
@@ -45,7 +45,7 @@ POLICY: Final = (
 )
 
 app = Flask(__name__, static_folder=None)
-# The cookie says which tasks are this visitor's; another site's page cannot have it sent.
+# The cookie lists the visitor's tasks; SameSite keeps pages of other sites from sending it.
 app.config.update(SECRET_KEY=secrets.token_hex(), SESSION_COOKIE_SAMESITE="Strict")
 
 service = requests.Session()
@@ -59,7 +59,7 @@ if API_KEY:
 @app.get("/")
 @app.get("/<any('page.js', 'style.css', 'icon.svg'):name>")
 def get_page(name: str = "index.html") -> Response:
-    """Give the page, or a part of it."""
+    """Return the page, or one of its files."""
     return send_from_directory(HERE, name)
 
 
@@ -77,20 +77,20 @@ def start_job() -> tuple[dict[str, Any], int]:
 
 @app.post("/jobs/<task_id>/tokens")
 def renew_token(task_id: str) -> tuple[dict[str, Any], int]:
-    """Give a visitor another token for a task of this visitor."""
+    """Return a new token for a task of this visitor."""
     if task_id not in session.get("task_ids", []):
         abort(404, "This task is not yours, or was forgotten.")
     return with_token(task_id), 201
 
 
 def with_token(task_id: str) -> dict[str, Any]:
-    """Give all that the page needs to follow a task, and nothing that would let it do more."""
+    """Return the data that the page needs to watch one task."""
     issued = ask(f"/tasks/{task_id}/tokens", TOKEN)
     return {"service": SERVICE, "id": task_id, "token": issued["token"], "scopes": issued["scopes"]}
 
 
 def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """Send something to the service; the visitor is told no more than that it did not work."""
+    """Send a request to the service; hide the reason of an error from the visitor."""
     try:
         response = service.post(f"{SERVICE}{path}", json=body, headers=headers, timeout=10)
         response.raise_for_status()
@@ -106,13 +106,13 @@ def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) 
 @app.errorhandler(422)
 @app.errorhandler(502)
 def tell(error: Any) -> tuple[dict[str, str], int]:
-    """Say it in JSON, as the page reads it."""
+    """Return an error as JSON for the page."""
     return {"detail": error.description}, error.code
 
 
 @app.after_request
 def protect(response: Response) -> Response:
-    """Send the policy with everything."""
+    """Add the security headers to each response."""
     response.headers["Content-Security-Policy"] = POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
