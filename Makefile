@@ -143,10 +143,11 @@ coverage: $(STAMP) ## the tests again, with branch coverage; 100 % of the pure c
 	@$(PYTEST) tests/unit tests/api tests/integration --quiet $(PARALLEL) --cov --cov-report=term:skip-covered
 	@$(BIN)/coverage report --include='*/task_status_service/status/*,*/task_status_worker/record.py,*/task_status_worker/packing.py,*/task_status_worker/keys.py' --fail-under=100
 
-lint: $(STAMP) ## ruff, and who may import whom
+lint: $(STAMP) ## ruff, import contracts, and plain English (tools/prose.py)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m tools.prose
 
 format: $(STAMP) ## let ruff format and fix
 	@$(BIN)/ruff check --fix

@@ -1,4 +1,4 @@
-"""The table: what is printed, and what docs/performance.md keeps."""
+"""The tables of a benchmark, as printed and as stored in docs/performance.md."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from bench.pages import FEW, LIMIT, MANY
 from bench.streams import STREAMS, StreamsMeasured
 from tests.support.measured import machine, put_between_markers
 
-#: ours, what it is compared with, and the ratio that it must reach
+#: our contender, the contender it is compared with, and the minimum ratio of their rates
 TARGETS: Final = (
     ("get", "bare", 0.75),
     ("not_modified", "bare", 0.85),
@@ -24,11 +24,11 @@ TARGETS: Final = (
     ("post", "send_task", 0.8),
     ("post", "send_only", None),
 )
-#: p99 of `GET /tasks/{id}` in medians of its own
+#: maximum ratio of p99 to p50 of `GET /tasks/{id}`
 MAX_TAIL: Final = 4.0
-#: a page of the list of many tasks, in pages of that of few
+#: maximum ratio of the time of a page among many tasks to one among few
 MAX_GROWTH: Final = 2.0
-#: memory of one stream, and p99 of a plain read beside all of them
+#: maximum memory of one stream, and maximum p99 of a plain read while all streams are open
 MAX_KILOBYTES: Final = 50.0
 MAX_READ_MS: Final = 100.0
 
@@ -37,7 +37,7 @@ Rounds = Mapping[str, Sequence[Measured]]
 
 
 class Findings(NamedTuple):
-    """All that one run has found."""
+    """The measurements of one run."""
 
     rounds: Rounds
     #: by the number of recorded tasks
@@ -46,12 +46,12 @@ class Findings(NamedTuple):
 
 
 def tables(found: Findings) -> str:
-    """Give rates, ratios and what else was found as Markdown. A ratio is the median of the ratios of each round."""
+    """Return all tables as Markdown. A ratio is the median of the ratios of each round."""
     return "\n".join([*_rates(found.rounds), *_ratios(found.rounds), *_pages(found.pages), *_streams(found.streams)])
 
 
 def _rates(rounds: Rounds) -> list[str]:
-    lines = ["| what | requests/s | p50 ms | p99 ms |", "|---|--:|--:|--:|"]
+    lines = ["| contender | requests/s | p50 ms | p99 ms |", "|---|--:|--:|--:|"]
     for name, found in rounds.items():
         rate, p50, p99 = (statistics.median(column) for column in zip(*found, strict=True))
         lines.append(f"| {CONTENDERS[name].title} | {rate:,.0f} | {p50:.1f} | {p99:.1f} |")
@@ -59,7 +59,7 @@ def _rates(rounds: Rounds) -> list[str]:
 
 
 def _ratios(rounds: Rounds) -> list[str]:
-    lines = ["", "| ratio | found | lowest and highest round | wanted |", "|---|--:|--:|--:|"]
+    lines = ["", "| ratio | result | lowest and highest round | target |", "|---|--:|--:|--:|"]
     for ours, other, wanted in TARGETS:
         pairs = zip(rounds[ours], rounds[other], strict=True)
         per_answer = CONTENDERS[ours].statuses / CONTENDERS[other].statuses
@@ -79,19 +79,19 @@ def _pages(pages: Mapping[int, Sequence[Measured]]) -> list[str]:
         "|---|--:|",
         f"| {FEW:,} tasks recorded | {few:.1f} |",
         f"| {MANY:,} tasks recorded | {many:.1f} |",
-        f"| ratio; wanted: ≤ {MAX_GROWTH:g} | {many / few:.2f} |",
+        f"| ratio; target: ≤ {MAX_GROWTH:g} | {many / few:.2f} |",
     ]
 
 
 def _streams(streams: StreamsMeasured) -> list[str]:
     return [
         "",
-        f"| {STREAMS:,} event streams of one process, opened at the same instant | found | wanted |",
+        f"| {STREAMS:,} event streams of one process, opened at the same instant | result | target |",
         "|---|--:|--:|",
         f"| opened | {streams.opened:,} | {STREAMS:,} |",
         f"| seconds until the last one had its first event | {streams.seconds:.1f} | |",
         f"| memory of each, KB | {streams.kilobytes_each:.1f} | < {MAX_KILOBYTES:g} |",
-        f"| a plain read beside them, p99 ms | {streams.read_p99_ms:.1f} | < {MAX_READ_MS:g} |",
+        f"| a plain read while they are open, p99 ms | {streams.read_p99_ms:.1f} | < {MAX_READ_MS:g} |",
     ]
 
 
@@ -100,7 +100,7 @@ def _ratio_line(title: str, ratios: Sequence[float], wanted: str) -> str:
 
 
 def write(page: Path, found: Findings, *, seconds: int, redis_version: str) -> None:
-    """Put machine and tables between the page's two markers; the words around them stay."""
+    """Replace the text between the two markers of the page by machine and tables."""
     how = f"{len(found.rounds['get'])} rounds of {seconds} s each, {CONNECTIONS} connections, medians"
     measured = f"{machine(_PACKAGES)}, Redis {redis_version}; {how}."
     put_between_markers(page, "make bench", f"{measured}\n\n{tables(found)}")

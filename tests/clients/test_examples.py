@@ -386,11 +386,11 @@ def test_the_line_is_all(tmp_path: Path) -> None:
         changed += [(path.name, line) for line in diff if not line.startswith("  ")]
     assert changed == [
         ("celery.py", "+ import task_status_worker"),
-        ("celery.py", "+ task_status_worker.installation(app)"),
+        ("celery.py", "+ task_status_worker.install(app)"),
     ]
     # The README shows the same.
     shown = [line for line in (SHOP / "README.md").read_text().splitlines() if line.startswith("+")]
-    assert shown == ["+import task_status_worker", "+task_status_worker.installation(app)"]
+    assert shown == ["+import task_status_worker", "+task_status_worker.install(app)"]
 
     code = (
         "import sys\nfrom shop.celery import app\napp.loader.import_default_modules()\n"

@@ -1,4 +1,4 @@
-"""The counts: what is printed, and what docs/reliability.md keeps."""
+"""The table of measurements, as printed and as stored in docs/reliability.md."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _PACKAGES: Final = ("celery", "kombu", "redis", "gunicorn", "gevent")
 
 
 class Count(NamedTuple):
-    """Say what was counted, how many there were, and how many there were to be."""
+    """One row: the measurement, its result, and the target."""
 
     what: str
     found: str
@@ -21,35 +21,35 @@ class Count(NamedTuple):
 
 
 class Counter(Protocol):
-    """Puts one row into the table."""
+    """Add one row to the table."""
 
     def __call__(self, what: str, found: object, wanted: object = "") -> None: ...
 
 
 def table(counts: Sequence[Count]) -> str:
-    """Give the counts as Markdown."""
-    lines = ["| what | found | wanted |", "|---|--:|--:|"]
+    """Return the measurements as a Markdown table."""
+    lines = ["| measurement | result | target |", "|---|--:|--:|"]
     lines += [f"| {count.what} | {count.found} | {count.wanted} |" for count in counts]
     return "\n".join(lines)
 
 
 def sum_of(checked: Sequence[Totals]) -> list[Count]:
-    """Give the rows about all scenarios together."""
+    """Return the rows about all scenarios together."""
     slowest = max(totals.slowest_seconds for totals in checked)
     return [
-        Count("all scenarios together: answers", f"{sum(totals.answers for totals in checked):,}", ""),
+        Count("all scenarios together: responses", f"{sum(totals.answers for totals in checked):,}", ""),
         Count("- the slowest after", f"{slowest:.2f} s", "≤ 2 s"),
-        Count("- statuses that they told", f"{sum(totals.statuses for totals in checked):,}", ""),
+        Count("- statuses in these responses", f"{sum(totals.statuses for totals in checked):,}", ""),
         Count(
-            "- of these behind one that was told before, or changed after `done`",
+            "- of these older than an earlier one, or changed after `done`",
             str(sum(totals.regressions for totals in checked)),
             "0",
         ),
-        Count("- promises that were not kept", str(sum(totals.violations for totals in checked)), "0"),
+        Count("- broken promises", str(sum(totals.violations for totals in checked)), "0"),
     ]
 
 
 def write(page: Path, counts: Sequence[Count], *, redis_version: str) -> None:
-    """Put machine and counts between the page's two markers; the words around them stay."""
+    """Replace the text between the two markers of the page by machine and measurements."""
     measured = f"{machine(_PACKAGES)}, Redis {redis_version}."
     put_between_markers(page, "make faults", f"{measured}\n\n{table(counts)}")

@@ -63,8 +63,8 @@ def test_noticed(how: str, site: Site, client: Client, nemesis: Nemesis, count: 
         wait_until(lambda: client.read(running).seen, what="the end of the one that ran")
         ended = client.read(running)
     violations = site.violations(promised(data_was_lost=True))
-    count(f"Redis {how}: tasks that are gone and read as 404", len(missing), 2 * TASKS)
-    count("- told in /readyz after", f"{after.ended - nemesis.struck_at:.1f} s", "≤ 5 s")
+    count(f"Redis {how}: lost tasks that return 404", len(missing), 2 * TASKS)
+    count("- reported by /readyz after", f"{after.ended - nemesis.struck_at:.1f} s", "≤ 5 s")
     assert not violations, explain(violations)
     assert read == {404}
     assert len(missing) == 2 * TASKS

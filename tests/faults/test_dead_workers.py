@@ -65,14 +65,14 @@ def test_killed_and_stopped(site: Site, client: Client, nemesis: Nemesis, count:
         alive = _wait_for_liveness(client, of["stopped"], "alive", since=time.monotonic(), seconds=20)
         gate.touch()
         site.wait_for_deeds("finished", of["well"] + of["stopped"])
-        count("tasks of workers that were killed or hang: the last was `stalled` after", f"{stalled:.1f} s", "≤ 20 s")
-        count("- tasks of the one that hung: `alive` again after it goes on", f"{alive:.1f} s")
+        count("tasks of killed or stopped workers: the last was `stalled` after", f"{stalled:.1f} s", "≤ 20 s")
+        count("- tasks of the stopped worker: `alive` again after it continues", f"{alive:.1f} s")
         if SIZE.is_patient:
             lost = _wait_for_liveness(client, of["killed"], "lost", since=since, seconds=LOST_SECONDS + 10)
-            count("- tasks of the one that was killed: the last was `lost` after", f"{lost:.1f} s", "≤ 65 s")
+            count("- tasks of the killed worker: the last was `lost` after", f"{lost:.1f} s", "≤ 65 s")
         wait_until(lambda: all(status.done for status in _seen(client, of["well"] + of["stopped"])), what="the others")
         succeeded = sum(status.state == "succeeded" for status in _seen(client, of["well"] + of["stopped"]))
-        count("- tasks of the others that are `succeeded`", succeeded, 2 * SIZE.orphans)
+        count("- tasks of the other workers that are `succeeded`", succeeded, 2 * SIZE.orphans)
     violations = site.violations(promised(orphaned=() if SIZE.is_patient else of["killed"]))
     assert not violations, explain(violations)
     assert succeeded == 2 * SIZE.orphans

@@ -32,6 +32,6 @@ def test_all_succeed(pool: str, site: Site, client: Client, nemesis: Nemesis, co
         site.settle(client, seconds=60)
         succeeded = [status for task_id in task_ids for status in client.read(task_id).seen if status.successful]
     violations = site.violations()
-    count(f"tasks that finished while Redis was away and are `succeeded`, {pool} pool", len(succeeded), total)
+    count(f"tasks that finished while Redis was unreachable and are `succeeded`, {pool} pool", len(succeeded), total)
     assert not violations, explain(violations)
     assert len(succeeded) == total

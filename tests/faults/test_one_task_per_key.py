@@ -57,8 +57,8 @@ def test_with_servers_killed(site: Site, client: Client, nemesis: Nemesis, count
     )
     count("- of these executed once", len(started), SIZE.keys)
     count("- submissions", f"{sum(answer.operation == 'submit' for answer in answers):,}")
-    count("- server processes killed meanwhile", kills)
-    count("- requests without an answer", f"{unanswered:,}")
+    count("- server processes killed during the test", kills)
+    count("- requests without a response", f"{unanswered:,}")
     assert not violations, explain(violations)
     assert len(set(task_ids)) == len(recorded) == len(started) == SIZE.keys
     assert kills

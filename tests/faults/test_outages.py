@@ -57,7 +57,7 @@ def test_bounded_and_back(site: Site, client: Client, nemesis: Nemesis, count: C
     for name, (begun, ended) in spans.items():
         during = [answer for answer in answers if begun <= answer.at < ended]
         _count_outage(count, name, during, recoveries[name])
-    count("- promises not kept meanwhile", len(violations), 0)
+    count("- broken promises", len(violations), 0)
     assert not violations, explain(violations)
     for name, (begun, ended) in spans.items():
         during = [answer for answer in answers if begun + 0.5 <= answer.at and answer.ended <= ended]
@@ -87,10 +87,10 @@ def _seconds_until_healthy(client: Client, task_id: str) -> float:
 def _count_outage(count: Counter, name: str, during: list[Answer], recovery: float) -> None:
     seconds = sorted(answer.seconds for answer in during)
     slowest = f"{seconds[-1]:.2f} s, p99 {seconds[int(len(seconds) * 0.99)]:.2f} s"
-    count(f"Redis {name} for {SIZE.outage_seconds:g} s: slowest of {len(during):,} answers", slowest, "≤ 2 s")
+    count(f"Redis {name} for {SIZE.outage_seconds:g} s: slowest of {len(during):,} responses", slowest, "≤ 2 s")
     by_status = itertools.groupby(sorted(str(answer.status) for answer in during))
     count("- by status", ", ".join(f"{status}: {len(list(those)):,}" for status, those in by_status))
-    count("- reading and submitting again after", f"{recovery:.2f} s", f"≤ {RECOVERY_SECONDS:g} s")
+    count("- reads and submissions succeed again after", f"{recovery:.2f} s", f"≤ {RECOVERY_SECONDS:g} s")
 
 
 def _check_outage(name: str, during: list[Answer]) -> None:

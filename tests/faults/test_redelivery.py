@@ -27,8 +27,8 @@ def test_given_to_another_worker(site: Site, client: Client, count: Counter) -> 
     starts = collections.Counter(deed.task_id for deed in site.deeds() if deed.what == "started")
     agreeing = sum(status.executions == starts[status.id] for status in seen)
     repeated = sum(count > 1 for count in starts.values())
-    count("tasks whose message came again while they ran", repeated, SIZE.redelivered)
-    count("- of all tasks, `executions` is how often they really ran", agreeing, SIZE.redelivered)
+    count("tasks whose message was redelivered while they ran", repeated, SIZE.redelivered)
+    count("- of these, `executions` equals the real number of starts", agreeing, SIZE.redelivered)
     assert not violations, explain(violations)
     assert repeated
     assert agreeing == SIZE.redelivered

@@ -31,10 +31,10 @@ def test_nothing_accepted_is_lost(site: Site, client: Client, nemesis: Nemesis, 
             nemesis.sleep(1, 2)
         left = site.settle(client, seconds=90)
         count("Redis killed and started again under load", SIZE.redis_kills, SIZE.redis_kills)
-        count("- workers that ended by that and were started again", ended())
+        count("- workers that exited because of it and were restarted", ended())
     violations = site.violations(promised(runs_once=False))
-    count("- tasks accepted meanwhile", f"{len(load.accepted):,}")
+    count("- tasks accepted during the test", f"{len(load.accepted):,}")
     count("- of these lost: not found, or without an end 90 s later", len(left), 0)
-    count("- promises not kept meanwhile", len(violations), 0)
+    count("- broken promises", len(violations), 0)
     assert not violations, explain(violations)
     assert load.accepted

@@ -15,4 +15,4 @@ app.conf.update(
     task_default_queue="shop",
     broker_connection_retry_on_startup=True,
 )
-task_status_worker.installation(app)
+task_status_worker.install(app)

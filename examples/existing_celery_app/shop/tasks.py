@@ -1,4 +1,4 @@
-"""What the shop's workers do, written as such tasks often are. Nothing in here knows of task-status."""
+"""The tasks of the shop, in a common style. This module does not use task-status."""
 
 import random
 import time
@@ -36,7 +36,7 @@ def charge(self, order_id, cents):
 
 @shared_task(bind=True)
 def import_prices(self, lines):
-    """Import a price list; of a wrong line it tells by a FAILURE of its own, which Celery itself cannot read back."""
+    """Import a price list; a wrong line stores a custom FAILURE, which Celery itself cannot read back."""
     prices = {}
     for number, line in enumerate(lines, start=1):
         product, _, price = line.partition("=")
