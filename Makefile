@@ -55,7 +55,7 @@ lock: $(STAMP) ## update the lock files; UPGRADE=1 upgrades to the newest versio
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 	echo pip-audit | $(COMPILE) - -o requirements/audit.txt
 
-run: $(STAMP) ## start Redis, a demo worker and the API on PORT (default 8000), and reload changed code; Ctrl-C stops all
+run: $(STAMP) ## start Redis, a demo worker and the API on PORT (default 8000); Ctrl-C stops all
 	@$(BIN)/task-status dev --port $(PORT)
 
 test: $(STAMP) ## run unit, API, integration and acceptance tests, with a real Redis and real workers
