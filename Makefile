@@ -21,7 +21,7 @@ PARALLEL := --numprocesses 3 --dist loadfile
 	faults audit bench coverage lint format types openapi openapi-release clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 setup: $(STAMP) ## create .venv from the lock file; other targets run this first
 

@@ -29,7 +29,9 @@ def forbidden(server: RedisServer, user: str, *command: str) -> bool:
             return True
         except redis.ResponseError as error:
             # Redis 6.2 and Valkey word a denial within a script differently; "not allowed" is the denial of DEBUG.
-            return any(word in str(error) for word in ("NOPERM", "can't access", "not allowed", "ACL failure in script"))
+            return any(
+                word in str(error) for word in ("NOPERM", "can't access", "not allowed", "ACL failure in script")
+            )
         return False
 
 
