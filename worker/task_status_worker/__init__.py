@@ -5,6 +5,7 @@ It imports the names below on first use.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ _MODULES: Final = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use and cache it (PEP 562)."""
+    """Import a public name at its first use and cache it (PEP 562)."""
+    if name == "__version__":
+        return importlib.metadata.version("task-status-worker")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

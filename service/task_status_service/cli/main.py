@@ -10,14 +10,14 @@ from task_status_service.cli.keys import keys, plain_errors
 
 
 class _Commands(click.Group):
-    """The commands of the service, and those that are its client."""
+    """The commands of the service and of its client."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """List all of them."""
+        """List the names of all commands."""
         return sorted([*super().list_commands(ctx), *_client_commands()])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Find one; the client is not imported for one of the service."""
+        """Return a command; the client is imported only for its own commands."""
         return super().get_command(ctx, cmd_name) or _client_commands().get(cmd_name)
 
 
@@ -28,11 +28,12 @@ def _client_commands() -> dict[str, click.Command]:
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="task-status-service", prog_name="task-status")
 def main() -> None:
-    """Tell the truth about Celery tasks, over HTTP."""
+    """Serve, submit and watch Celery tasks over HTTP."""
 
 
-# What a command needs is imported when it runs: `--help` stays quick, and gevent can patch before the app is imported.
+# Each command imports its modules when it runs: `--help` stays quick, and gevent can patch before the app is imported.
 
 
 @main.command()
@@ -45,7 +46,7 @@ def serve() -> None:
     with plain_errors():
         settings = from_env()
         if settings.api_keys_file:
-            # Found out here and not by each worker process, which would be started again and again.
+            # An unreadable file fails here: gunicorn would restart each failing worker process endlessly.
             read(settings.api_keys_file)
         Server(settings).run()
 
@@ -57,7 +58,7 @@ def serve() -> None:
     default=Path(".run"),
     show_default=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where the embedded Redis keeps its data.",
+    help="Folder for the data of the embedded Redis.",
 )
 def dev(port: int, folder: Path) -> None:
     """Run everything in one terminal: Redis, a worker with the demo tasks, and the API."""
@@ -68,7 +69,7 @@ def dev(port: int, folder: Path) -> None:
 
 
 @main.command()
-@click.option("--output", default="-", type=click.File("wb"), help="Where to write it; by default to the terminal.")
+@click.option("--output", default="-", type=click.File("wb"), help="Output file; the default is the terminal.")
 def openapi(output: BinaryIO) -> None:
     """Write the OpenAPI document."""
     from task_status_service.app import create_service  # noqa: PLC0415

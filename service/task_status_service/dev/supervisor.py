@@ -1,7 +1,7 @@
-"""Everything in one terminal, for a first try and for development: Redis, a worker with the demo tasks, the API.
+"""Run Redis, a worker with the demo tasks and the API in one terminal, for development.
 
-Parts start in order, each when the one before it answers, and stop in the opposite order, so that nothing complains
-about something that has already gone.
+Each part starts when the one before it answers. The parts stop in the opposite order, so that none logs errors about
+a part that has already stopped.
 """
 
 import asyncio
@@ -70,8 +70,8 @@ def run(*, port: int, folder: Path) -> None:
     """Run until Ctrl-C.
 
     Raises:
-        DevError: a port is in use, or a part did not start or ended by itself.
-        RedisServerMissing: there is no Redis to start.
+        DevError: A port is in use, or a part did not start or ended by itself.
+        RedisServerMissing: No Redis server is installed.
     """
     _require_free(port)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def _require_free(port: int) -> None:
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder: two Redis servers on the same data would destroy it."""
+    """Lock the folder: two Redis servers on the same data would destroy it."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,7 +106,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 class _Session:
-    """One `task-status dev`: its parts, and the one thing that ends it."""
+    """One run of `task-status dev`: its parts, and the event that ends it."""
 
     def __init__(self, port: int, folder: Path) -> None:
         self._port = port
@@ -161,7 +161,7 @@ class _Session:
                 process.send_signal(signal.SIGTERM)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            # Whatever is left of it, such as the children of a worker that was killed.
+            # The rest of its process group, such as the children of a killed worker.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             relay.cancel()
@@ -206,7 +206,7 @@ class _Session:
 
 
 async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Give each line; one that the reader cannot hold in pieces, for whoever prints it waits until it is read."""
+    """Yield each line; a line above the reader's limit comes in pieces, so that the part never blocks on its output."""
     while not output.at_eof():
         try:
             yield await output.readuntil()

