@@ -206,9 +206,7 @@ class RedisStore:
             keys.append(self._keys.meta(task_id))
         head = ForgetHead(id=task_id, names=self._keys.names)
         with self._named_errors():
-            is_forgotten = bool(
-                self._forget_script(keys=keys, args=[msgspec.json.encode(head), done.seq])
-            )
+            is_forgotten = bool(self._forget_script(keys=keys, args=[msgspec.json.encode(head), done.seq]))
             if is_forgotten and self._results is not None:
                 self._results.delete(self._keys.meta(task_id))
         return is_forgotten
