@@ -167,7 +167,7 @@ class Recorder:
                     logger.warning("Redis does not accept the records of tasks; buffering them: %s", error)
                 self._keep(here, taken)
         except Refused:
-            logger.exception("Redis refused to record %s of task %s", note.fact, note.task_id)
+            logger.exception("Redis refused to record %s of task %a", note.fact, note.task_id)
         return None
 
     def keep(self, note: Note) -> None:
@@ -190,7 +190,7 @@ class Recorder:
                 except Unreachable:
                     return False
                 except Refused:
-                    logger.exception("Redis refused to record %s of task %s", taken.note.fact, taken.note.task_id)
+                    logger.exception("Redis refused to record %s of task %a", taken.note.fact, taken.note.task_id)
                 with here.lock:
                     # Only now, so that later notes queue behind this one while it is written.
                     if here.buffer[0] is taken:

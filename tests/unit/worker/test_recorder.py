@@ -84,7 +84,7 @@ def test_drops_a_note_that_redis_rejects(client: FakeClient, caplog: pytest.LogC
     client.away = False
     assert recorder.flush()
     assert client.ids == ["a", "b"]
-    assert caplog.text.count("refused to record STARTED of task bad") == 2
+    assert caplog.text.count("refused to record STARTED of task 'bad'") == 2
 
 
 def test_drops_a_note_that_cannot_be_encoded(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
