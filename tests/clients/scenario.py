@@ -10,8 +10,8 @@ def told(printed: str) -> dict[str, Any]:
     for line in printed.splitlines():
         seen |= json.loads(line)
     # None: a 304.
-    assert None in seen["redact_for"]
-    assert seen["redact_for"][-1] == "succeeded"
+    assert None in seen["seen"]
+    assert seen["seen"][-1] == "succeeded"
     assert seen["waited"] == "succeeded"
     failure = seen["failure"]
     assert (failure["kind"], failure["message"]) == ("exception", "too much")

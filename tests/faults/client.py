@@ -162,9 +162,9 @@ def _contents(operation: Operation, status: int, text: bytes) -> dict[str, Any]:
         return {"epoch": ready.store_epoch, "warnings": ready.warnings}
     if operation == "batch":
         batch = msgspec.json.decode(text, type=_Batch)
-        return {"redact_for": [_seen(item) for item in batch.items], "missing": batch.missing}
+        return {"seen": [_seen(item) for item in batch.items], "missing": batch.missing}
     if operation in ("submit", "read", "cancel", "retry") and status in _ACCEPTED:
-        return {"redact_for": [_seen(text)]}
+        return {"seen": [_seen(text)]}
     return {}
 
 

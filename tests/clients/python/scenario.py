@@ -88,7 +88,7 @@ def follow_by_etag(client: AuthenticatedClient) -> None:
     assert last.result == 3
     assert last.finished_at is not None
     assert last.finished_at.tzinfo is not None
-    print(json.dumps({"redact_for": [None if status is None else status.state.value for status in seen]}))
+    print(json.dumps({"seen": [None if status is None else status.state.value for status in seen]}))
 
 
 def wait(client: AuthenticatedClient) -> None:
