@@ -79,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tracebacks: bool = True
     #: the origins whose pages may read answers: `https://app.example.com`
     cors_origins: frozenset[str] = frozenset()
+    #: False sends plain reads of a task through Flask like all other requests, to test whether the fast read causes a
+    #: problem (docs/decisions/0033-fast-read.md)
+    fast_read: bool = True
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -230,6 +233,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "QUEUED_PER_OWNER": ("queued_per_owner", _number(0, 1_000_000_000)),
     "TRACEBACKS": ("tracebacks", _yes_or_no),
     "CORS_ORIGINS": ("cors_origins", _origins),
+    "FAST_READ": ("fast_read", _yes_or_no),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
     "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
     "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),

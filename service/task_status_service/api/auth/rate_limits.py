@@ -7,8 +7,6 @@ import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from flask import Flask, Response, request
-
 from task_status_service.access.rate_limit import Budget, RateLimit
 from task_status_service.errors import RateLimited
 
@@ -70,18 +68,8 @@ class Limits:
             )
 
 
-def register(app: Flask) -> None:
-    """Tell of the limit in what Flask answers; fast_read.py does so itself."""
-
-    def tell(response: Response) -> Response:
-        response.headers.update(headers_of_limit(request.environ))
-        return response
-
-    app.after_request(tell)
-
-
-def headers_of_limit(environ: "WSGIEnvironment") -> Sequence[tuple[str, str]]:
-    """Give what tells the sender of a request that was counted how much is left."""
+def rate_limit_headers(environ: "WSGIEnvironment") -> Sequence[tuple[str, str]]:
+    """Return the RateLimit headers of a counted request; none for any other request."""
     headers: Sequence[tuple[str, str]] = environ.get(_HEADERS, ())
     return headers
 

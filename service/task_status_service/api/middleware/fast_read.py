@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from flask import Flask, Response
 
 from task_status_service.api.auth.authentication import Access, Scope
-from task_status_service.api.auth.rate_limits import headers_of_limit
 from task_status_service.api.requests.fields import TASK_ID
 from task_status_service.api.responses.caching import known_versions, status_answer
 from task_status_service.use_cases.tracker import Tracker
@@ -44,7 +43,6 @@ class FastRead:
             answer = status_answer(self._tracker.status_of(task_id, caller, known))
         except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
             return self._problem(error, environ)(environ, start_response)
-        answer.headers.extend(headers_of_limit(environ))
         start_response(_STATUS_LINES[answer.code], answer.headers)
         return [answer.body] if answer.body else []
 
@@ -52,9 +50,7 @@ class FastRead:
         """Answer an error as Flask does where a view raises it (Flask.full_dispatch_request and Flask.wsgi_app)."""
         with self._app.request_context(environ):
             try:
-                response = self._app.make_response(self._app.handle_user_exception(error))
-                response.headers.extend(headers_of_limit(environ))
-                return response  # noqa: TRY300  # nothing here fails in another way
+                return self._app.make_response(self._app.handle_user_exception(error))
             except Exception as unforeseen:  # noqa: BLE001  # as Flask does
                 return self._app.handle_exception(unforeseen)
 
