@@ -18,7 +18,7 @@ from task_status_service.errors import KeysUnreadable
 log = logging.getLogger(__name__)
 
 #: how often a server looks whether the file has changed: a key that is revoked counts for so long, and no longer
-LOOK_SECONDS: Final = 1.0
+CHECK_SECONDS: Final = 1.0
 _FOR_OTHERS: Final = 0o007
 
 _decode = msgspec.json.Decoder(KeyFile, strict=True).decode
@@ -93,14 +93,13 @@ class LiveKeyring:
         self._clock = clock
         self._seen = self._look()
         self._keyring = Keyring(read(path))
-        self._looks_at = clock() + LOOK_SECONDS
+        self._looks_at = clock() + CHECK_SECONDS
 
-    @property
     def current(self) -> Keyring:
-        """Give the keys; another object whenever they are others."""
+        """Return the keys; read the file again if it has changed, at most once in `CHECK_SECONDS`."""
         now = self._clock()
         if now >= self._looks_at:
-            self._looks_at = now + LOOK_SECONDS
+            self._looks_at = now + CHECK_SECONDS
             self._read_if_changed()
         return self._keyring
 
