@@ -211,7 +211,7 @@ def guarded(view: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
     def check(*args: Any, **kwargs: Any) -> Any:
         current = caller()
         if current.task_id is not None and "task_id" not in kwargs:
-            raise Forbidden("A task token is valid only for paths of its own task: use an API key.")
+            raise Forbidden("A task token is valid only for the paths of one task: use an API key.")
         current.require(scope)
         return view(*args, **kwargs)
 
