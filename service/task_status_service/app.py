@@ -16,6 +16,7 @@ from task_status_service.api import actions, context, docs, events, health, task
 from task_status_service.api.auth import authentication, rate_limits
 from task_status_service.api.middleware.browser_headers import BrowserHeaders
 from task_status_service.api.middleware.fast_read import FastRead
+from task_status_service.api.middleware.rate_limit_headers import RateLimitHeaders
 from task_status_service.api.openapi import document
 from task_status_service.api.openapi.blueprint import ProblemApi
 from task_status_service.api.responses import problems
@@ -99,7 +100,11 @@ def create_service(settings: Settings) -> Service:
     resender = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
     return Service(
         app=create_api(
-            use_cases, access=access, max_body_bytes=settings.max_body_bytes, cors_origins=settings.cors_origins
+            use_cases,
+            access=access,
+            max_body_bytes=settings.max_body_bytes,
+            cors_origins=settings.cors_origins,
+            fast_read=settings.fast_read,
         ),
         feed=feed,
         readiness=readiness,
@@ -127,14 +132,17 @@ def create_api(
     access: authentication.Access,
     max_body_bytes: int,
     cors_origins: Collection[str] = (),
+    fast_read: bool = True,
 ) -> Flask:
-    """Build the WSGI app over the use cases."""
+    """Build the WSGI app over the use cases.
+
+    Cross-cutting concerns are WSGI middleware and never Flask hooks, which do not run on the fast read.
+    """
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, use_cases)
     authentication.attach(app, access)
-    rate_limits.register(app)
     problems.register(app)
     api = ProblemApi(
         app,
@@ -157,6 +165,7 @@ def create_api(
     ):
         api.register_blueprint(blueprint)
     docs.register(app, api)
+    inner = FastRead(app, use_cases.tracker, access) if fast_read else app.wsgi_app
     # Flask documents replacing `wsgi_app` as the way to add WSGI middleware.
-    app.wsgi_app = BrowserHeaders(FastRead(app, use_cases.tracker, access), cors_origins)  # type: ignore[method-assign]
+    app.wsgi_app = BrowserHeaders(RateLimitHeaders(inner), cors_origins)  # type: ignore[method-assign]
     return app

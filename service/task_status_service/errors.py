@@ -1,4 +1,4 @@
-"""Every error that this service names; the docstring is the message. `api/problems.py` says how each reads in HTTP.
+"""All errors of this service; the docstring is the default message. `api/responses/problems.py` maps them to HTTP.
 
 TaskStatusError
 +- TaskNotFound
@@ -38,7 +38,7 @@ import msgspec
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Say what is wrong with one part of a request, or of the service."""
+    """One fault in a request, or in a part of the service."""
 
     detail: str
     #: JSON Pointer into the body, as a URI fragment: `#/kwargs/x` (RFC 6901 section 6)
@@ -53,14 +53,14 @@ def json_pointer(steps: Iterable[object]) -> str:
 
 
 def message_of(kind: type["TaskStatusError"]) -> str:
-    """Give what an error says unless it is told more."""
+    """Return the default message of an error: its docstring in one line."""
     return " ".join((kind.__doc__ or "").split())
 
 
 class TaskStatusError(Exception):
-    """Something went wrong."""
+    """The service failed: see its log."""
 
-    #: when to try again after what passes by itself, in seconds
+    #: seconds after which to retry a temporary error
     retry_after_seconds = 1
 
     def __init__(self, message: str | None = None, faults: Sequence[Fault] = ()) -> None:
@@ -69,35 +69,35 @@ class TaskStatusError(Exception):
 
 
 class TaskNotFound(TaskStatusError):
-    """No task with this id was ever heard of."""
+    """No task with this id exists: check the id."""
 
 
 class TaskExpired(TaskNotFound):
-    """This task was known once; what was kept about it has expired since."""
+    """The task expired, and its data was deleted: submit it again if you need its result."""
 
 
 class TaskNotDone(TaskStatusError):
-    """The task is not done yet."""
+    """The task is not done yet: wait until `done` is true."""
 
 
 class TaskDone(TaskStatusError):
-    """The task is done already, and was not canceled."""
+    """The task is already done and cannot be canceled: read its status."""
 
 
 class TaskNotRepeatable(TaskStatusError):
-    """What the task was called with is not kept: it was not submitted here, or has expired."""
+    """The arguments of the task are not stored, because another client sent it or they expired: submit a new task."""
 
 
 class NoResult(TaskStatusError):
-    """The task is done and has no result, because it did not succeed."""
+    """The task has no result, because it did not succeed: read `failure` in its status."""
 
 
 class TooManyWatches(TaskStatusError):
-    """This server, or this caller, waits for or watches as many tasks as it may."""
+    """Too many concurrent waits or event streams for this server or caller: close some, or retry later."""
 
 
 class RateLimited(TaskStatusError):
-    """Too many requests."""
+    """Too many requests of this owner: retry after the time in `Retry-After`."""
 
     def __init__(self, message: str | None = None, *, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -105,86 +105,89 @@ class RateLimited(TaskStatusError):
 
 
 class TooManyQueued(TaskStatusError):
-    """As many tasks of this owner as may wait are queued."""
+    """Queue limit reached for this owner: wait for tasks to finish, or raise TASK_STATUS_QUEUED_PER_OWNER."""
 
     retry_after_seconds = 5
 
 
 class UnknownTaskType(TaskStatusError):
-    """No worker announces a task of this name, so it may not be submitted."""
+    """No worker announces a task type of this name: check the name, or start a worker that has it."""
 
 
 class TaskTypeNotFound(TaskStatusError):
-    """No task type of this name may be submitted."""
+    """No task type of this name is available: see `GET /task-types`."""
 
 
 class InvalidArguments(TaskStatusError):
-    """The arguments do not fit the task."""
+    """The arguments do not match the task type: correct the listed errors."""
 
 
 class BodyMalformed(TaskStatusError):
-    """The body is not framed as the headers of the request say."""
+    """The framing of the body contradicts the request headers: check Content-Length and Transfer-Encoding."""
 
 
 class BodyTooSlow(TaskStatusError):
-    """The body did not arrive in time."""
+    """The body did not arrive in time: send it again over a faster connection."""
 
 
 class IdempotencyConflict(TaskStatusError):
-    """This Idempotency-Key was used for another request."""
+    """This Idempotency-Key was used for a different request: send a new key."""
 
 
 class IdempotencyInFlight(TaskStatusError):
-    """Another request with this Idempotency-Key is being answered."""
+    """Another request with this Idempotency-Key is in progress: retry later with the same key."""
 
 
 class Unauthorized(TaskStatusError):
-    """This needs a key: `Authorization: Bearer tsk_…`."""
+    """An API key is required: send `Authorization: Bearer tsk_…`."""
 
 
 class TokenExpired(Unauthorized):
-    """This token has expired: ask whoever made it for another one."""
+    """The task token has expired: request another one from its issuer."""
 
     def __init__(self, owner: str) -> None:
         super().__init__()
-        #: whose key it was made by
+        #: owner of the key that issued the token
         self.owner = owner
 
 
 class Forbidden(TaskStatusError):
-    """The key, or token, is not for this."""
+    """This key or token does not permit this operation: use one with the required scope."""
 
 
 class Unavailable(TaskStatusError):
-    """A part that is needed does not answer; trying again may help."""
+    """A required part of the service does not answer: retry later."""
 
 
 class StoreUnavailable(Unavailable):
-    """The store does not answer."""
+    """The store does not answer: retry later."""
 
 
 class StoreFull(StoreUnavailable):
-    """The store is full and takes no writes; reading goes on."""
+    """The store is full and rejects writes: read requests still work, retry writes later."""
 
 
 class BrokerUnavailable(Unavailable):
-    """The broker did not confirm the message; it may or may not have been sent."""
+    """The broker did not confirm the message, which may have been sent: retry.
+
+    Repeating a submission is safe only with the same Idempotency-Key.
+    """
 
 
 class NotReady(Unavailable):
-    """A part that this service needs is missing."""
+    """A part that this service requires is missing: see `errors`."""
 
 
 class StoreVolatile(TaskStatusError):
-    """The store may lose what it was told, and the settings do not allow that."""
+    """The store may lose data: make Redis durable, or set TASK_STATUS_VOLATILE_STORE to `warn` or `accept`."""
 
 
 class SettingInvalid(TaskStatusError):
-    """A setting cannot be used."""
+    """A setting is invalid: correct the environment variable."""
 
 
 class KeysUnreadable(TaskStatusError):
-    """The keys file cannot be read."""
+    """The keys file cannot be read: check TASK_STATUS_API_KEYS_FILE and its permissions."""
 
 
 class RedisServerMissing(TaskStatusError):

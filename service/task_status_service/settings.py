@@ -1,6 +1,5 @@
 """Settings, and the only reader of the environment: each variable is checked at start, each error names it."""
 
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from task_status_worker.record.keys import SEEN_SECONDS, Retention
 
+from task_status_service.access.loopback import is_loopback
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
 from task_status_service.task_types.catalog import TaskNames
@@ -79,6 +79,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tracebacks: bool = True
     #: the origins whose pages may read answers: `https://app.example.com`
     cors_origins: frozenset[str] = frozenset()
+    #: False sends plain reads of a task through Flask like all other requests, to test whether the fast read causes a
+    #: problem (docs/decisions/0033-fast-read.md)
+    fast_read: bool = True
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -109,7 +112,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
     urls = (settings.broker_url, settings.result_url, settings.record_url)
     if not settings.sentinel_master and any(url.startswith("sentinel:") for url in urls):
         raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER must name the master, because a URL is one of Sentinel.")
-    if settings.api_keys_file is None and not _is_loopback(settings.bind):
+    if settings.api_keys_file is None and not _is_local(settings.bind):
         raise SettingInvalid(
             f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: whoever reaches it could "
             "read, cancel and submit every task. Make a key with `task-status keys add`, or bind a loopback address "
@@ -118,16 +121,9 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
     return settings
 
 
-def _is_loopback(bind: str) -> bool:
-    """Tell whether only this machine can reach an address."""
-    if bind.startswith("unix:"):
-        return True
-    host = bind.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        # No other name: what it means is somebody else's to say.
-        return host == "localhost"
+def _is_local(bind: str) -> bool:
+    """Return whether a bind address can be reached from this machine only."""
+    return bind.startswith("unix:") or is_loopback(bind.rpartition(":")[0].strip("[]"))
 
 
 def _shown(name: str, text: str) -> str:
@@ -230,6 +226,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "QUEUED_PER_OWNER": ("queued_per_owner", _number(0, 1_000_000_000)),
     "TRACEBACKS": ("tracebacks", _yes_or_no),
     "CORS_ORIGINS": ("cors_origins", _origins),
+    "FAST_READ": ("fast_read", _yes_or_no),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
     "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
     "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),

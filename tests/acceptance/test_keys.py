@@ -58,7 +58,7 @@ def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
         path.write_text("{")
         log = tmp_path / "service.log"
         wait_until(
-            lambda: get(where, second).ok and "go on counting" in log.read_text(),
+            lambda: get(where, second).ok and "remain valid" in log.read_text(),
             timeout=10,
             what="a line about the broken file",
         )

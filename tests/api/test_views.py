@@ -25,7 +25,11 @@ class Keys:
         plain = frozenset(Scope) - {Scope.TRACEBACKS}
         made = [new_key("shop", scopes, created_at=now) for scopes in (plain, frozenset(Scope))]
         self.outside, self.inside = (text for _, text in made)
-        self.current = Keyring(KeyFile(signing_secret=file.signing_secret, keys=tuple(key for key, _ in made)))
+        self._keyring = Keyring(KeyFile(signing_secret=file.signing_secret, keys=tuple(key for key, _ in made)))
+
+    def current(self) -> Keyring:
+        """Return the keys."""
+        return self._keyring
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ def test_every_kind_of_value():
             "TASK_STATUS_LOST_FINAL_SECONDS": "60",
             "TASK_STATUS_VOLATILE_STORE": "refuse",
             "TASK_STATUS_TRACEBACKS": "no",
+            "TASK_STATUS_FAST_READ": "no",
             "TASK_STATUS_CORS_ORIGINS": "https://app.example.com, http://localhost:3000,https://[::1]:8443",
         }
     )
@@ -52,6 +53,7 @@ def test_every_kind_of_value():
     ]
     assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
     assert not settings.tracebacks
+    assert not settings.fast_read
     assert settings.cors_origins == {"https://app.example.com", "http://localhost:3000", "https://[::1]:8443"}
     assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
 

@@ -1,4 +1,4 @@
-"""API keys, and the ring that a server holds. Pure: where keys are kept is keys_file.py's."""
+"""API keys and the keyring of a server, without I/O; keys_file.py reads and writes them."""
 
 import hashlib
 import hmac
@@ -12,56 +12,56 @@ import msgspec
 
 from task_status_service.access.caller import Scope
 
-#: what an owner may be called: it is part of the names of keys in Redis
+#: names of owners, which are part of Redis keys
 OWNER_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 _ID_BYTES: Final = 6
 _SECRET_BYTES: Final = 32
-#: an id of 48 and a secret of 256 random bits; the prefix is for those who look for keys where none should be
+#: an id of 48 and a secret of 256 random bits; the prefix lets secret scanners find leaked keys
 _KEY: Final = re.compile(r"tsk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
-#: compared with for an id that there is none of, so that it takes as long
+#: dummy digest, so that rejecting an unknown id takes as long as rejecting a wrong secret
 _NO_DIGEST: Final = hashlib.sha256(b"").hexdigest()
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as it is kept: without its secret. Times are aware."""
+    """A stored key, without its secret. Times are timezone-aware."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{12}\Z")]
-    #: whose it is: several keys of one name are one owner, so that one can replace another
+    #: the owner; several keys may share it, so that a new key can replace an old one
     name: Annotated[str, msgspec.Meta(pattern=rf"^{OWNER_NAME}\Z")]
-    #: of the secret, in hexadecimal. It has 256 random bits, so nothing slower is needed.
+    #: hexadecimal digest; a slow hash is not needed, because the secret has 256 random bits
     secret_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     scopes: frozenset[Scope]
     created_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    #: from when on it does not count any more; None: it does until it is revoked
+    #: None means until it is revoked
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a keys file holds."""
+    """Contents of a keys file."""
 
-    #: what task tokens are signed with, in hexadecimal
+    #: secret that signs task tokens, in hexadecimal
     signing_secret: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     keys: tuple[ApiKey, ...] = ()
 
     @classmethod
     def new(cls) -> "KeyFile":
-        """Make one without keys, and with a secret of its own."""
+        """Create contents without keys, and with a new signing secret."""
         return cls(signing_secret=secrets.token_hex(_SECRET_BYTES))
 
     def with_key(self, key: ApiKey) -> "KeyFile":
-        """Add a key."""
+        """Return a copy with another key."""
         return msgspec.structs.replace(self, keys=(*self.keys, key))
 
     def without_key(self, key_id: str) -> "KeyFile":
-        """Take away the key of an id, if there is one."""
+        """Return a copy without the key of an id."""
         return msgspec.structs.replace(self, keys=tuple(key for key in self.keys if key.id != key_id))
 
 
 def new_key(
     name: str, scopes: Iterable[Scope], *, created_at: datetime, expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:
-    """Make a key; give it as it is kept, and as its owner gets it, once."""
+    """Create a key. Returns its stored form, and its text for the owner, which cannot be recovered."""
     key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
     key = ApiKey(
         id=key_id,
@@ -75,25 +75,25 @@ def new_key(
 
 
 class Keyring:
-    """Tell which keys count."""
+    """The valid keys of a server."""
 
     def __init__(self, kept: KeyFile) -> None:
         self._keys = {key.id: key for key in kept.keys}
         self.signing_secret = bytes.fromhex(kept.signing_secret)
 
     def key(self, key_id: str, now: datetime) -> ApiKey | None:
-        """Give the key of an id; None if it does not count now."""
+        """Return the key of an id; None if it is unknown or expired."""
         key = self._keys.get(key_id)
         return key if key and (key.expires_at is None or now < key.expires_at) else None
 
     def key_of(self, presented: str, now: datetime) -> ApiKey | None:
-        """Give the key that somebody presents; None if it does not count now, for whatever reason."""
+        """Return the key of a text from a request; None if it is malformed, unknown, wrong or expired."""
         match = _KEY.fullmatch(presented)
         if match is None:
             return None
         key = self.key(match[1], now)
-        is_it = hmac.compare_digest(_digest(match[2]), key.secret_sha256 if key else _NO_DIGEST)
-        return key if is_it else None
+        matches = hmac.compare_digest(_digest(match[2]), key.secret_sha256 if key else _NO_DIGEST)
+        return key if matches else None
 
 
 def _digest(secret: str) -> str:

@@ -1,4 +1,4 @@
-"""The one who asks: what it may do, and whose tasks it sees. Who is who, keys and tokens say (api/access.py)."""
+"""The caller of a request: its scopes and visible tasks. Authentication is in api/auth/authentication.py."""
 
 import enum
 from typing import Final
@@ -10,49 +10,49 @@ from task_status_service.status import Snapshot
 
 
 class Scope(enum.StrEnum):
-    """Name what a caller may do; none implies another."""
+    """Permission of a caller; no scope implies another."""
 
-    #: submit and retry tasks, and forget those that are done
+    #: submit and retry tasks, and delete those that are done
     SUBMIT = "submit"
     #: read, list, wait for and watch tasks
     READ = "read"
     CANCEL = "cancel"
-    #: all tasks, and not only one's own
+    #: access the tasks of all owners
     ADMIN = "admin"
-    #: see statuses from inside: with tracebacks, worker names and paths of files
+    #: read the operator visibility: tracebacks, worker names and file paths
     TRACEBACKS = "tracebacks"
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Say who asks, and what for."""
+    """An authenticated caller."""
 
-    #: the name of its keys: several keys of one name are one owner; None: there are no keys here
+    #: name of its keys, which several keys may share; None on a server without keys
     owner: str | None
     scopes: frozenset[Scope]
-    #: the only task that it may touch; None: it comes with a key and not with a task token
+    #: the only accessible task, for a caller with a task token; None for a caller with a key
     task_id: str | None = None
-    #: the key that it came with, or that its task token was made by
+    #: id of its key, or of the key that issued its task token
     key_id: str | None = None
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether it has a scope."""
+        """Return whether it has a scope."""
         return scope in self.scopes
 
     def require(self, scope: Scope) -> None:
-        """Let those pass who have a scope.
+        """Require a scope.
 
         Raises:
-            Forbidden: it has not.
+            Forbidden: The caller does not have the scope.
         """
         if scope not in self.scopes:
-            raise Forbidden(f"This needs the scope `{scope}`.")
+            raise Forbidden(f"This operation requires the scope `{scope}`: use a key that has it.")
 
     def sees(self, found: Snapshot) -> bool:
-        """Tell whether this task exists for it: any other is to read as one that nobody ever heard of."""
+        """Return whether a task is visible to it; an invisible task must read like an unknown one."""
         if self.task_id is not None:
             return found.task_id == self.task_id
         return Scope.ADMIN in self.scopes or (self.owner is not None and found.owner == self.owner)
 
 
-#: everybody, where there are no keys
+#: the caller of every request on a server without keys
 ANYBODY: Final = Caller(owner=None, scopes=frozenset(Scope))

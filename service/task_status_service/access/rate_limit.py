@@ -1,7 +1,7 @@
-"""How often something may happen: the generic cell rate algorithm (ITU-T I.371), pure, in this process only.
+"""Rate limiting by the generic cell rate algorithm (ITU-T I.371), in the memory of this process.
 
-One number is kept for each who is counted: when its budget will be full again. There is nothing to be reset, no window
-at whose edge twice as much passes, and no trip to anywhere.
+It stores one number per key: the time at which the full burst is available again. Unlike a fixed window, it never
+allows twice the limit around the edge of a window, and it needs no timer and no round trip.
 """
 
 import math
@@ -14,18 +14,18 @@ _SECOND_NS: Final = 1_000_000_000
 
 
 class Budget(NamedTuple):
-    """What is left to someone."""
+    """Remaining requests of one key."""
 
-    #: how often it may happen at once, from now
+    #: requests that are allowed at once from now on
     left: int
-    #: until all of the budget is there again
+    #: seconds until the full burst is available again
     full_seconds: int
-    #: until it may happen again; 0: it has been counted
+    #: seconds until the next request is allowed; 0 means that this one was allowed
     wait_seconds: int
 
 
 class RateLimit:
-    """Count what happens, and say when it is too much: `burst` at once, and `per_second` for as long as one likes."""
+    """A limit per key: `burst` requests at once, and a sustained rate of `per_second`."""
 
     def __init__(
         self,
@@ -35,9 +35,13 @@ class RateLimit:
         most: int = 10_000,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """Take the limit, how many are kept count of, and a clock in nanoseconds: whole numbers add up exactly.
+        """Create a limit.
 
-        Of more than `most`, who was not heard of for longest begins anew.
+        Args:
+            per_second: sustained rate.
+            burst: requests that are allowed at once.
+            most: keys that are remembered; beyond it, the least recently used one is forgotten.
+            clock_ns: returns nanoseconds, as integers because sums of integers are exact.
         """
         self.burst = burst
         self.window_seconds = math.ceil(burst / per_second)
@@ -47,16 +51,16 @@ class RateLimit:
         self._clock_ns = clock_ns
         self._full_at: OrderedDict[str, int] = OrderedDict()
 
-    def take(self, whose: str) -> Budget:
-        """Count one, unless it is too much: then nothing is counted, so that those who wait get on."""
+    def take(self, key: str) -> Budget:
+        """Count a request of a key; a request beyond the limit is not counted, so that waiting always helps."""
         now = self._clock_ns()
-        behind = max(0, self._full_at.get(whose, 0) - now)
+        behind = max(0, self._full_at.get(key, 0) - now)
         over = behind - self._tolerance_ns
         if over > 0:
             return Budget(0, _seconds(behind), _seconds(over))
         behind += self._interval_ns
-        self._full_at[whose] = now + behind
-        self._full_at.move_to_end(whose)
+        self._full_at[key] = now + behind
+        self._full_at.move_to_end(key)
         if len(self._full_at) > self._most:
             self._full_at.popitem(last=False)
         return Budget(self.burst - -(-behind // self._interval_ns), _seconds(behind), 0)

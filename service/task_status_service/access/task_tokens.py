@@ -1,4 +1,4 @@
-"""Task tokens: what a browser is given instead of a key. Signed, so that nothing need be stored; short-lived."""
+"""Task tokens: short-lived credentials for one task, for browsers. They are signed, so nothing is stored."""
 
 import enum
 import hashlib
@@ -12,7 +12,7 @@ from task_status_service.access.caller import Scope
 
 
 class TokenScope(enum.StrEnum):
-    """What a task token may be good for."""
+    """Scopes that a task token may have."""
 
     READ = Scope.READ.value
     CANCEL = Scope.CANCEL.value
@@ -20,35 +20,35 @@ class TokenScope(enum.StrEnum):
 
 TOKEN_SCOPES: Final = frozenset(map(Scope, TokenScope))
 MAX_TTL_SECONDS: Final = 86_400
-#: for those who look for tokens where none should be
+#: lets secret scanners find leaked tokens
 PREFIX: Final = "tst_"
 _SALT: Final = "task-status.task-token.1"
 
 
 class TaskToken(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Say what a token is good for."""
+    """The signed contents of a task token."""
 
     task_id: str
     scopes: frozenset[Scope]
-    #: the key that it was made by: it counts no longer than that
+    #: id of the key that issued it; the token is valid only while that key is
     key_id: str
-    #: in whole seconds since the epoch
+    #: expiry in whole seconds since the epoch
     expires: int
 
     @property
     def expires_at(self) -> datetime:
-        """Give the time from which on it does not count."""
+        """Return the time of its expiry."""
         return datetime.fromtimestamp(self.expires, UTC)
 
 
 def sign(token: TaskToken, secret: bytes) -> str:
-    """Write a token as the text that its holder gets."""
+    """Sign a token, and return its text."""
     text = _serializer(secret).dumps(msgspec.to_builtins(token))
     return PREFIX + (text if isinstance(text, str) else text.decode())
 
 
 def verify(text: str, secret: bytes) -> TaskToken | None:
-    """Read a token, which may have expired; None if it was not signed with this secret."""
+    """Read a token; None if the signature is invalid. The expiry is not checked."""
     try:
         signed: Any = _serializer(secret).loads(text.removeprefix(PREFIX))
         return msgspec.convert(signed, TaskToken)
@@ -57,7 +57,7 @@ def verify(text: str, secret: bytes) -> TaskToken | None:
 
 
 def expiry(now: datetime, ttl_seconds: int, latest: datetime | None) -> int:
-    """Say when a token expires that is made now: after so many seconds, and not after its key."""
+    """Return the expiry of a new token: after `ttl_seconds`, and no later than `latest`, that of its key."""
     wanted = now + timedelta(seconds=ttl_seconds)
     return int(min(wanted, latest or wanted).timestamp())
 

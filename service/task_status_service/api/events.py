@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from flask import Response, request
 
-from task_status_service.api.auth.authentication import Caller, Scope, caller, counted_as, still_allowed
+from task_status_service.access.caller import Caller, Scope
+from task_status_service.api.auth.authentication import caller, limit_key, still_allowed
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.openapi.blueprint import Blueprint
 from task_status_service.api.openapi.operations import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
@@ -100,7 +101,7 @@ def _answer(
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
     """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
-    watch = watcher().watch(task_ids, counted_as=counted_as())
+    watch = watcher().watch(task_ids, counted_as=limit_key())
     try:
         decoded = read()
         nothing_to_come = watcher().is_at_end(decoded, known)

@@ -4,8 +4,9 @@ from typing import Final
 
 from flask import Response
 
+from task_status_service.access.caller import Scope
 from task_status_service.access.task_tokens import TokenScope
-from task_status_service.api.auth.authentication import Scope, caller, issue_token
+from task_status_service.api.auth.authentication import caller, issue_token
 from task_status_service.api.context import tracker
 from task_status_service.api.openapi.blueprint import Blueprint
 from task_status_service.api.openapi.examples import TOKEN_WISHES

@@ -4,8 +4,9 @@ from typing import Final
 
 from flask import Response, request
 
+from task_status_service.access.caller import Scope
 from task_status_service.api.accepted import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
-from task_status_service.api.auth.authentication import Scope, caller
+from task_status_service.api.auth.authentication import caller
 from task_status_service.api.context import submitter, tracker
 from task_status_service.api.openapi import headers
 from task_status_service.api.openapi.blueprint import Blueprint

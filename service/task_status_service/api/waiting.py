@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import request
 
-from task_status_service.api.auth.authentication import caller, counted_as
+from task_status_service.api.auth.authentication import caller, limit_key
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.requests.options import WaitPreference, if_none_match
 from task_status_service.api.responses.caching import known_versions
@@ -47,7 +47,7 @@ def _wait(task_id: str, waits: WaitPreference, known: Container[str] | None) -> 
         task_id,
         waits.seconds,
         caller(),
-        counted_as=counted_as(),
+        counted_as=limit_key(),
         known=known,
         is_gone=request.environ.get(IS_GONE, _never),
     )

@@ -1,9 +1,14 @@
-"""The plain read of one task, which does not go through Flask: told apart from the view's by nothing but its speed."""
+"""The fast read of one task: the same answers as through Flask."""
 
 import json
 
 import pytest
+from support.keys import MemoryKeys, bearer
 from support.stored_values import ROWS, stored_bytes
+from support.use_cases import create_api
+from task_status_service.access.rate_limit import RateLimit
+from task_status_service.api.auth.authentication import Access
+from task_status_service.api.auth.rate_limits import Limits
 from task_status_worker.record.model import Fact, Note
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": []}
@@ -13,7 +18,7 @@ BY_FLASK = "?wait=0"
 
 @pytest.fixture
 def stored(store):
-    """Store tasks of every kind that the answer depends on; give their ids."""
+    """Store tasks of every kind that the answer depends on, and return their ids."""
     store.metas["running"] = json.dumps(META).encode()
     store.metas["done"] = json.dumps({**META, "status": "SUCCESS", "result": 42}).encode()
     store.metas["unreadable"] = b"\x80garbage"
@@ -23,49 +28,86 @@ def stored(store):
     return ["running", "done", "unreadable", "recorded", "ended", "expired", "unheard-of", "-no-id"]
 
 
+@pytest.fixture
+def disabled(tracker, submitter, feed):
+    """Return a client of a service whose fast read is disabled."""
+    return create_api(tracker, submitter, feed, fast_read=False).test_client()
+
+
 def exchange(client, path, **headers):
-    """Give status, headers in any order and body of an answer; the id of a request is its own."""
+    """Return status, sorted headers and body of an answer, without the id that every problem has of its own."""
     response = client.get(path, headers=headers)
     problem = response.get_json() if response.content_type == "application/problem+json" else None
     body = {**problem, "request_id": ""} if problem else response.data
     return response.status_code, sorted(response.headers), body
 
 
-def test_same_answer_as_the_view(client, stored):
-    """Status, headers and bytes are those of the view: of 200, 304, 404 and 410, with and without a version."""
+def test_same_answer_as_the_view(client, disabled, stored):
+    """The fast read and the view return the same status, headers and bytes, with and without a known version."""
     codes = set()
     for task_id in stored:
         path = f"/tasks/{task_id}"
         etag = client.get(path).headers.get("ETag", '"none"')
         for headers in ({}, {"If-None-Match": etag}, {"If-None-Match": f'W/{etag}, "a"'}, {"If-None-Match": "*"}):
-            express = exchange(client, path, **headers)
-            assert express == exchange(client, path + BY_FLASK, **headers), (task_id, headers)
-            codes.add(express[0])
+            fast = exchange(client, path, **headers)
+            assert fast == exchange(client, path + BY_FLASK, **headers), (task_id, headers)
+            assert fast == exchange(disabled, path, **headers), (task_id, headers)
+            codes.add(fast[0])
     assert codes == {200, 304, 404, 410}
 
 
-def test_same_problem_without_a_store(client, store, monkeypatch):
-    """A store that is away is asked once, and reads the same."""
-    asked = []
-    read = store.read
-    monkeypatch.setattr(store, "read", lambda task_id: asked.append(task_id) or read(task_id))
-    store.down = True
-    express = exchange(client, "/tasks/a")
-    assert asked == ["a"]
+def test_same_answer_to_keys(tracker, submitter, feed, store):
+    """Denials and RateLimit headers are the same with the fast read enabled and disabled."""
+    store.note(Note(task_id="t-1", fact=Fact.SUBMITTED, owner="ann"))
+    keys = MemoryKeys()
+    reader, guest = bearer(keys.add("ann")), bearer(keys.add("ben", scopes=()))
+    answers = []
+    for fast_read in (True, False):
+        limits = Limits(RateLimit(1, 2, clock_ns=lambda: 0))
+        access = Access(keys, limits=limits)
+        client = create_api(tracker, submitter, feed, access=access, fast_read=fast_read).test_client()
+        answers.append([exchange(client, "/tasks/t-1", **key) for key in (reader, {}, guest, reader, reader)])
 
-    assert express == exchange(client, "/tasks/a" + BY_FLASK)
-    assert express[0] == 503
+    assert answers[0] == answers[1]
+    assert [code for code, _, _ in answers[0]] == [200, 401, 403, 200, 429]
+
+
+def test_same_problem_without_a_store(client, disabled, store, monkeypatch):
+    """A store that is unreachable is tried once, and the problem is the same."""
+    attempts = []
+    read = store.read
+    monkeypatch.setattr(store, "read", lambda task_id: attempts.append(task_id) or read(task_id))
+    store.down = True
+    fast = exchange(client, "/tasks/a")
+    assert attempts == ["a"]
+
+    assert fast == exchange(client, "/tasks/a" + BY_FLASK)
+    assert fast == exchange(disabled, "/tasks/a")
+    assert fast[0] == 503
+
+
+def test_no_flask_hooks(client):
+    """The Flask app has no hooks, because hooks do not run on the fast read."""
+    app = client.application
+    hooks = (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+        app.teardown_appcontext_funcs,
+        app.url_value_preprocessors,
+    )
+    assert not any(hooks)
 
 
 def test_head_has_no_body(client, stored):
-    """Another method is Flask's."""
+    """Flask answers a HEAD, without a body."""
     response = client.head(f"/tasks/{stored[0]}")
 
     assert (response.status_code, response.data) == (200, b"")
 
 
 def test_same_bytes_of_two_tasks(client, store):
-    """Two tasks of which the very same is stored are still two."""
+    """Two tasks with identical stored bytes keep their own ids."""
     for task_id in ("a", "b"):
         store.metas[task_id] = json.dumps(META).encode()
 
@@ -73,8 +115,8 @@ def test_same_bytes_of_two_tasks(client, store):
 
 
 @pytest.mark.parametrize("row", ROWS[::7], ids=lambda row: row["id"])
-def test_same_status_of_what_is_really_stored(client, store, row):
-    """Real stored values, every seventh."""
+def test_same_answer_for_real_stored_values(client, store, row):
+    """The fast read and the view return the same answer for every seventh value of the corpus."""
     stored = stored_bytes(row)
     store.metas[row["task_id"]] = [b"a list"] if stored is None else stored
 

@@ -32,12 +32,12 @@ def test_which_counts():
     keys = MemoryKeys()
     web, app = keys.add("web", {Scope.READ}), keys.add("app")
 
-    assert keys.current.key_of(web, NOW).name == "web"
-    assert keys.current.key_of(web, NOW).scopes == {Scope.READ}
-    assert keys.current.key_of(web[:17] + app[17:], NOW) is None
+    assert keys.current().key_of(web, NOW).name == "web"
+    assert keys.current().key_of(web, NOW).scopes == {Scope.READ}
+    assert keys.current().key_of(web[:17] + app[17:], NOW) is None
     keys.revoke(web)
-    assert keys.current.key_of(web, NOW) is None
-    assert keys.current.key_of(app, NOW).name == "app"
+    assert keys.current().key_of(web, NOW) is None
+    assert keys.current().key_of(app, NOW).name == "app"
 
 
 def test_until_when():
@@ -45,8 +45,8 @@ def test_until_when():
     keys = MemoryKeys()
     text = keys.add("web", expires_at=NOW)
 
-    assert keys.current.key_of(text, NOW - timedelta(microseconds=1)) is not None
-    assert keys.current.key_of(text, NOW) is None
+    assert keys.current().key_of(text, NOW - timedelta(microseconds=1)) is not None
+    assert keys.current().key_of(text, NOW) is None
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -59,7 +59,7 @@ def test_unknown_ids_take_as_long(is_known, monkeypatch):
     text = keys.add("web")
     key_id = text.split("_")[1] if is_known else "0" * 12
 
-    assert keys.current.key_of(f"tsk_{key_id}_{'A' * 43}", NOW) is None
+    assert keys.current().key_of(f"tsk_{key_id}_{'A' * 43}", NOW) is None
     assert [len(digest) for digest in compared[0]] == [64, 64]
     assert len(compared) == 1
 

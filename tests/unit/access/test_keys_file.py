@@ -9,7 +9,7 @@ import pytest
 from task_status_service.access import keys_file
 from task_status_service.access.api_keys import new_key
 from task_status_service.access.caller import Scope
-from task_status_service.access.keys_file import LOOK_SECONDS, LiveKeyring, change, read
+from task_status_service.access.keys_file import CHECK_SECONDS, LiveKeyring, change, read
 from task_status_service.errors import KeysUnreadable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -125,20 +125,20 @@ def test_read_again_when_it_changes(path, clock):
     """Within a second, and not looked at more often; the same object as long as it is the same."""
     first = add(path)
     live = LiveKeyring(path, clock=clock)
-    ring = live.current
+    ring = live.current()
     second = add(path, "app")
-    assert live.current is ring
+    assert live.current() is ring
     assert ring.key_of(second, NOW) is None
 
-    clock.now = LOOK_SECONDS
-    assert live.current.key_of(second, NOW).name == "app"
+    clock.now = CHECK_SECONDS
+    assert live.current().key_of(second, NOW).name == "app"
     change(path, lambda held: held.without_key(first.split("_")[1]))
-    assert live.current.key_of(first, NOW) is not None
+    assert live.current().key_of(first, NOW) is not None
     clock.now *= 2
-    ring = live.current
+    ring = live.current()
     assert ring.key_of(first, NOW) is None
     clock.now *= 2
-    assert live.current is ring
+    assert live.current() is ring
 
 
 @pytest.mark.parametrize("breaking", [lambda path: path.write_text("{"), lambda path: path.unlink()])
@@ -150,14 +150,14 @@ def test_a_broken_file_keeps_the_keys(path, clock, caplog, breaking):
     with caplog.at_level(logging.ERROR):
         breaking(path)
         for clock.now in (10, 20, 30):
-            assert live.current.key_of(text, NOW) is not None
+            assert live.current().key_of(text, NOW) is not None
     [line] = caplog.messages
     assert str(path) in line
     path.write_bytes(held)
     add(path, "app")
     clock.now = 40
     assert len(read(path).keys) == 2
-    assert live.current.key_of(text, NOW) is not None
+    assert live.current().key_of(text, NOW) is not None
 
 
 def test_none_to_begin_with(path):

@@ -5,7 +5,7 @@ from support.keys import MemoryKeys, bearer
 from task_status_service.access.api_keys import Keyring
 from task_status_service.access.caller import ANYBODY
 from task_status_service.api.auth import authentication
-from task_status_service.api.auth.authentication import MAX_REMEMBERED_LENGTH, REMEMBERED_SECONDS, Access
+from task_status_service.api.auth.authentication import CACHE_SECONDS, MAX_CACHED_LENGTH, Access
 from task_status_service.errors import Unauthorized
 
 
@@ -33,7 +33,7 @@ def test_remembered(asked):
     first = who.authenticate(request(header))
     assert who.authenticate(request(header)) is first
     assert (first.owner, asked) == ("web", [text])
-    now[0] += REMEMBERED_SECONDS
+    now[0] += CACHE_SECONDS
     assert who.authenticate(request(header)) == first
     assert asked == [text] * 2
     keys.revoke(text)
@@ -43,14 +43,14 @@ def test_remembered(asked):
 
 def test_bounds(asked, monkeypatch):
     """Neither too many nor long ones; and nobody who does not count."""
-    monkeypatch.setattr(authentication, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(authentication, "MAX_CACHED", 2)
     keys = MemoryKeys()
     texts = [keys.add(f"web-{number}") for number in range(5)]
     who = Access(keys)
 
     for text in (*texts, *texts):
         assert who.authenticate(request(f"Bearer {text}")).owner
-    long = f"Bearer {' ' * MAX_REMEMBERED_LENGTH}{texts[0]}"
+    long = f"Bearer {' ' * MAX_CACHED_LENGTH}{texts[0]}"
     for _ in range(2):
         assert who.authenticate(request(long)).owner == "web-0"
         with pytest.raises(Unauthorized):

@@ -97,7 +97,7 @@ def test_init(run, tmp_path):
     run("init")
     assert len(read(tmp_path / "keys.json").keys) == 1
     (tmp_path / "keys.json").write_text("{")
-    assert "holds no keys" in run("init", fails=True)
+    assert "is not a keys file" in run("init", fails=True)
 
 
 def test_the_file_of_the_setting(run, tmp_path):

@@ -1,1 +1,1 @@
-"""Who sends a request: keys, task tokens, rate limits, and the rule for a service without keys."""
+"""Authentication: keys, task tokens, rate limits, and the rule for a server without keys."""

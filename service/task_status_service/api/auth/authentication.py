@@ -1,6 +1,6 @@
-"""Who may do what: the caller of a request, by its API key or task token.
+"""Authentication and authorization of requests, by API key or task token.
 
-A server without keys knows no one from another: everybody is one caller, who may do everything.
+On a server without keys all requests have the same caller, which has every scope.
 """
 
 import functools
@@ -25,36 +25,31 @@ from task_status_service.errors import Forbidden, TokenExpired, Unauthorized
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-__all__ = ["Access", "Caller", "Scope", "attach", "caller", "counted_as", "guarded", "issue_token", "require"]
-
 _NAME: Final = "task-status-access"
-#: how long a caller is remembered: what was a key a moment ago is not looked at again. An expiry is late by so much.
-REMEMBERED_SECONDS: Final = 1.0
-#: callers that are remembered at a time, and how long the header of one may be
-MAX_REMEMBERED: Final = 4_096
-MAX_REMEMBERED_LENGTH: Final = 512
+#: TTL of the authentication cache; the expiry of a key or token takes effect late by up to this many seconds
+CACHE_SECONDS: Final = 1.0
+#: most cached callers, and the longest Authorization header of one, in characters
+MAX_CACHED: Final = 4_096
+MAX_CACHED_LENGTH: Final = 512
 
 _BEARER: Final = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
-#: the one path whose token may be in the query, for a browser's EventSource can send no headers
+#: the only path that accepts a token in the query, because a browser's EventSource cannot send headers
 _EVENTS_OF_ONE: Final = re.compile(r"/tasks/[^/]+/events")
 _QUERY_TOKEN: Final = "access_token"  # noqa: S105 - the name of a parameter
-
-
-#: all of a request that says who asks
-_ASKED_FOR: Final = ("HTTP_AUTHORIZATION", "QUERY_STRING", "PATH_INFO")
+#: the part of the WSGI environment that authentication reads
+_AUTHENTICATION: Final = ("HTTP_AUTHORIZATION", "QUERY_STRING", "PATH_INFO")
 
 
 class Keys(Protocol):
-    """Holds the keys of this server."""
+    """Source of the API keys of this server."""
 
-    @property
     def current(self) -> Keyring:
-        """Give the keys; another object whenever they are others."""
+        """Return the keys as a keyring; a changed set of keys is a new object."""
         ...
 
 
 class Access:
-    """Tell who asks."""
+    """Authentication and rate limits of all requests."""
 
     def __init__(
         self,
@@ -65,9 +60,14 @@ class Access:
         is_local: bool = True,
         origins: Collection[str] = (),
     ) -> None:
-        """Take the keys; None: there are none. The clock is in seconds since the epoch.
+        """Create the access control of a server.
 
-        Without keys and `is_local`, requests are for this machine only, and of pages for those of these origins.
+        Args:
+            keys: the API keys; None disables authentication.
+            limits: rate limits; None is the default.
+            clock: returns seconds since the epoch.
+            is_local: without keys, accept requests to loopback hosts only.
+            origins: with `is_local`, the origins whose pages may change something.
         """
         self._limits = limits or Limits()
         self._keys = keys
@@ -75,53 +75,54 @@ class Access:
         self._origins = origins
         self._clock = clock
         self._keyring: Keyring | None = None
-        self._remembered: dict[str, Caller] = {}
-        self._forgets_at = 0.0
-        # Tokens of a server without keys are not looked at. They are made all the same, so that clients work with both.
+        self._cached: dict[str, Caller] = {}
+        self._cached_until = 0.0
+        # A server without keys issues tokens, so that the same client works with it, and ignores them in requests.
         self._unkeyed = Keyring(KeyFile(signing_secret=secrets.token_hex(32)))
 
-    def enter(self, environ: "WSGIEnvironment") -> Caller:
-        """Tell who sends a request, and count it.
+    def admit(self, environ: "WSGIEnvironment") -> Caller:
+        """Authenticate a request and count it against the rate limits.
 
         Raises:
-            Unauthorized: it comes without a key or token that counts.
-            RateLimited: too many of its owner, or too many such ones from its address.
+            Unauthorized: The request has no valid key or token.
+            Forbidden: The server has no keys, and the request is not from this machine.
+            RateLimited: The limit of the owner, or of failures from the address, is exceeded.
         """
         try:
-            who = self.authenticate(environ)
+            authenticated = self.authenticate(environ)
         except TokenExpired as expired:
-            # No guess, but a page that was left open: it must not lock its address out.
+            # A page that was left open, not an attempt to guess a token: it must not block its address.
             self._limits.count(environ, expired.owner)
             raise
         except Unauthorized:
             self._limits.count_failure(environ)
             raise
-        self._limits.count(environ, who.owner)
-        return who
+        self._limits.count(environ, authenticated.owner)
+        return authenticated
 
     def authenticate(self, environ: "WSGIEnvironment") -> Caller:
-        """Tell who sends a request; at next to no cost for who was here a moment ago.
+        """Authenticate a request without counting it; callers are cached for `CACHE_SECONDS`.
 
         Raises:
-            Unauthorized: it comes without a key or token that counts.
-            Forbidden: there are no keys, and it is not meant for this machine.
+            Unauthorized: The request has no valid key or token.
+            Forbidden: The server has no keys, and the request is not from this machine.
         """
         if self._keys is None:
             if self._is_local:
                 check_local(environ, self._origins)
             return ANYBODY
-        keyring, now = self._keys.current, self._clock()
-        if keyring is not self._keyring or now >= self._forgets_at or len(self._remembered) >= MAX_REMEMBERED:
-            self._keyring, self._remembered, self._forgets_at = keyring, {}, now + REMEMBERED_SECONDS
+        keyring, now = self._keys.current(), self._clock()
+        if keyring is not self._keyring or now >= self._cached_until or len(self._cached) >= MAX_CACHED:
+            self._keyring, self._cached, self._cached_until = keyring, {}, now + CACHE_SECONDS
         header = environ.get("HTTP_AUTHORIZATION")
         if header is None:
             return self._by_query(keyring, environ, now)
-        known = self._remembered.get(header)
-        if known is None:
-            known = _by_header(keyring, header, now)
-            if len(header) <= MAX_REMEMBERED_LENGTH:
-                self._remembered[header] = known
-        return known
+        cached = self._cached.get(header)
+        if cached is None:
+            cached = _by_header(keyring, header, now)
+            if len(header) <= MAX_CACHED_LENGTH:
+                self._cached[header] = cached
+        return cached
 
     def _by_query(self, keyring: Keyring, environ: "WSGIEnvironment", now: float) -> Caller:
         query = environ.get("QUERY_STRING", "")
@@ -133,8 +134,8 @@ class Access:
     def issue(
         self, token_for: Caller, task_id: str, scopes: frozenset[Scope], ttl_seconds: int
     ) -> tuple[str, TaskToken]:
-        """Make a token for one task, which the caller was found to see; it counts no longer than the caller's key."""
-        keyring = self._keys.current if self._keys else self._unkeyed
+        """Issue a task token, which expires no later than the caller's key; the caller must see the task."""
+        keyring = self._keys.current() if self._keys else self._unkeyed
         now = datetime.fromtimestamp(self._clock(), UTC)
         key = keyring.key(token_for.key_id or "", now)
         token = TaskToken(
@@ -154,7 +155,7 @@ def _by_header(keyring: Keyring, header: str, now: float) -> Caller:
         return _by_token(keyring, match[1], now)
     key = keyring.key_of(match[1], datetime.fromtimestamp(now, UTC))
     if key is None:
-        raise Unauthorized("This key does not count: it is unknown, revoked or expired.")
+        raise Unauthorized("Invalid API key: unknown, revoked or expired. Ask the operator for another one.")
     return Caller(owner=key.name, scopes=key.scopes, key_id=key.id)
 
 
@@ -163,14 +164,14 @@ def _by_token(keyring: Keyring, text: str, now: float) -> Caller:
     token = task_tokens.verify(text, keyring.signing_secret)
     key = keyring.key(token.key_id, at) if token else None
     if token is None or key is None:
-        raise Unauthorized("This token does not count: it is not one, or its key was revoked or has expired.")
+        raise Unauthorized("Invalid task token: malformed, or its key was revoked or has expired. Request another one.")
     if token.expires_at <= at:
         raise TokenExpired(key.name)
     return Caller(owner=key.name, scopes=token.scopes, task_id=token.task_id, key_id=key.id)
 
 
 def attach(app: Flask, access: Access) -> None:
-    """Let the views of an app know who asks."""
+    """Attach the access control to an app, for its views."""
     app.extensions[_NAME] = access
 
 
@@ -179,47 +180,48 @@ def _access() -> Access:
 
 
 def caller() -> Caller:
-    """Tell who sends the current request, which is counted when this is asked for the first time.
+    """Return the caller of the current request; the first call authenticates and counts it.
 
     Raises:
-        Unauthorized: nobody whom we know.
-        RateLimited: somebody who asks too often.
+        Unauthorized: The request has no valid key or token.
+        Forbidden: The server has no keys, and the request is not from this machine.
+        RateLimited: The limit of the owner, or of failures from the address, is exceeded.
     """
-    known: Any = g.get(_NAME)
-    if known is None:
-        known = _access().enter(request.environ)
-        setattr(g, _NAME, known)
-    return cast("Caller", known)
+    admitted: Any = g.get(_NAME)
+    if admitted is None:
+        admitted = _access().admit(request.environ)
+        setattr(g, _NAME, admitted)
+    return cast("Caller", admitted)
 
 
 def require(scope: Scope) -> None:
-    """Let those pass who have a scope.
+    """Require that the caller has a scope.
 
     Raises:
-        Unauthorized: nobody whom we know.
-        Forbidden: somebody without it.
+        Unauthorized: The request has no valid key or token.
+        Forbidden: The caller does not have the scope.
     """
     caller().require(scope)
 
 
 def guarded(view: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
-    """Ask before anything of a request is read. The holder of a task token gets no further than to paths of a task."""
+    """Require a scope before the request is read; limit task tokens to paths of one task."""
 
     @functools.wraps(view)
-    def ask(*args: Any, **kwargs: Any) -> Any:
-        who = caller()
-        if who.task_id is not None and "task_id" not in kwargs:
-            raise Forbidden("A task token is good for the paths of its one task.")
-        who.require(scope)
+    def check(*args: Any, **kwargs: Any) -> Any:
+        current = caller()
+        if current.task_id is not None and "task_id" not in kwargs:
+            raise Forbidden("A task token is valid only for the paths of one task: use an API key.")
+        current.require(scope)
         return view(*args, **kwargs)
 
-    return ask
+    return check
 
 
 def still_allowed() -> Callable[[], bool]:
-    """Give what tells, later and outside of the request, whether its caller would still be let in."""
+    """Return a function that authenticates the current request again, later and outside of its context."""
     access = _access()
-    environ: WSGIEnvironment = {name: request.environ[name] for name in _ASKED_FOR if name in request.environ}
+    environ: WSGIEnvironment = {name: request.environ[name] for name in _AUTHENTICATION if name in request.environ}
 
     def is_allowed() -> bool:
         try:
@@ -232,19 +234,19 @@ def still_allowed() -> Callable[[], bool]:
 
 
 def issue_token(task_id: str, scopes: frozenset[Scope], ttl_seconds: int) -> tuple[str, TaskToken]:
-    """Make a token for one task, which the caller was found to see.
+    """Issue a task token to the current caller, which must see the task.
 
     Raises:
-        Forbidden: the caller has not the scopes itself, or comes with a token.
+        Forbidden: The caller lacks one of the scopes, or authenticated with a task token.
     """
-    who = caller()
-    if who.task_id is not None:
-        raise Forbidden("A task token makes no other ones.")
+    current = caller()
+    if current.task_id is not None:
+        raise Forbidden("A task token cannot issue other tokens: use an API key.")
     for scope in sorted(scopes):
-        who.require(scope)
-    return _access().issue(who, task_id, scopes, ttl_seconds)
+        current.require(scope)
+    return _access().issue(current, task_id, scopes, ttl_seconds)
 
 
-def counted_as() -> str:
-    """Name what limits count by: the owner, or the address where there are no keys."""
+def limit_key() -> str:
+    """Return the key of the caller's limits: the owner, or the address on a server without keys."""
     return caller().owner or request.remote_addr or ""

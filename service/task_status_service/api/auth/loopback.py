@@ -1,37 +1,52 @@
-"""Whether a request to a server without keys is meant for this machine, and not from just any page that is open on it.
+"""Protection of a server without keys against web pages that are open on the same machine.
 
-Every page that the user of a machine visits can send requests to it. So a request must name a loopback host, or a name
-that was made to resolve to one (DNS rebinding) would make its page one of this server; and one that changes something
-must come from no page of another origin, for some need nobody's leave (Fetch standard, "CORS-safelisted").
+Every page in the user's browser can send requests to a local server. Therefore a request must name a loopback host:
+otherwise a name that resolves to loopback (DNS rebinding) would share an origin with this server. A request that
+changes something must not come from another origin either, because browsers send some of these without a preflight
+request (Fetch standard, "CORS-safelisted").
 """
 
+import functools
 import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
+from task_status_service.access.loopback import is_loopback
 from task_status_service.errors import Forbidden
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: RFC 6761 section 6.3, RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.3
-_LOOPBACK: Final = re.compile(
-    r"(?:(?:[a-z0-9-]{1,63}\.){0,8}localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?", re.IGNORECASE
+#: a host and a port; names below `localhost` are loopback too (RFC 6761 section 6.3)
+_HOST: Final = re.compile(
+    r"(?:(?:[a-z0-9-]{1,63}\.){1,8}(?P<name>localhost)|\[(?P<v6>[0-9a-f:]{2,39})\]|(?P<host>[a-z0-9.]{1,15}))(?::\d{1,5})?",
+    re.IGNORECASE,
 )
-_CHANGES_NOTHING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check_local(environ: "WSGIEnvironment", origins: Collection[str]) -> None:
-    """Let those pass who are on this machine, and pages of the listed origins.
+    """Require a request from this machine, or from a page of a listed origin.
 
     Raises:
-        Forbidden: anybody else.
+        Forbidden: The host is not loopback, or the origin is not listed.
     """
     host = environ.get("HTTP_HOST")
-    if host is not None and _LOOPBACK.fullmatch(host) is None:
-        raise Forbidden("A server without keys answers to loopback names only, such as 127.0.0.1 and localhost.")
+    if host is not None and not _is_loopback_header(host):
+        raise Forbidden(
+            "A server without API keys accepts loopback host names only: use 127.0.0.1 or localhost, or create keys."
+        )
     origin = environ.get("HTTP_ORIGIN")
-    if origin is None or environ.get("REQUEST_METHOD") in _CHANGES_NOTHING:
+    if origin is None or environ.get("REQUEST_METHOD") in _SAFE_METHODS:
         return
     if origin not in origins and origin.partition("://")[2] != host:
-        raise Forbidden("A server without keys takes nothing from pages of other origins.")
+        raise Forbidden(
+            "A server without API keys rejects changes from pages of other origins: "
+            "list the origin in TASK_STATUS_CORS_ORIGINS."
+        )
+
+
+@functools.lru_cache(maxsize=64)
+def _is_loopback_header(header: str) -> bool:
+    match = _HOST.fullmatch(header)
+    return match is not None and is_loopback(match["name"] or match["v6"] or match["host"])

@@ -1,13 +1,11 @@
-"""How often one may ask: requests of an owner, and those from an address whose sender is not known.
+"""Rate limits: requests per owner, and failed authentications per address.
 
-Counted in this process alone, without a trip to anywhere: with N server processes up to N times as much passes.
+Each process counts on its own, without a round trip: N server processes allow up to N times as many requests.
 """
 
 import ipaddress
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-
-from flask import Flask, Response, request
 
 from task_status_service.access.rate_limit import Budget, RateLimit
 from task_status_service.errors import RateLimited
@@ -15,22 +13,27 @@ from task_status_service.errors import RateLimited
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
-#: where a request keeps the headers that tell of its limit
+#: key of the WSGI environment under which the RateLimit headers of a request are stored
 _HEADERS: Final = "task-status.limit-headers"
-#: how long an owner may ask faster than in the long run, in seconds
+#: seconds of the sustained rate that an owner may use at once
 BURST_SECONDS: Final = 10
-#: failed authentications of one address: at once, and one more each so many seconds
+#: failed authentications that one address may make at once, and seconds until one more is allowed
 FAILURES: Final = 30
 FAILURE_SECONDS: Final = 2
-#: who has a network has all of its addresses: IPv6 is given out by these
+#: a client usually controls a whole IPv6 network of this prefix length, so its addresses are counted as one
 _IPV6_PREFIX: Final = 64
 
 
 class Limits:
-    """Count requests. Where there are no keys only this machine asks, and nothing is limited."""
+    """Rate limits of one process. A server without keys, which serves this machine only, has none."""
 
     def __init__(self, requests: RateLimit | None = None, *, failures: RateLimit | None = None) -> None:
-        """Take the limit of each owner's requests; None: there is none."""
+        """Create limits.
+
+        Args:
+            requests: limit of each owner's requests; None disables it.
+            failures: limit of each address's failed authentications; None is the default limit.
+        """
         self._requests = requests
         self._failures = failures or RateLimit(1 / FAILURE_SECONDS, FAILURES)
         # draft-ietf-httpapi-ratelimit-headers-11, sections 3 and 4.
@@ -38,16 +41,16 @@ class Limits:
 
     @classmethod
     def of(cls, requests_per_second: int) -> "Limits":
-        """Let each owner ask so often in the long run, and faster for a while; 0: as often as it likes."""
+        """Create limits with a sustained rate per owner and a burst; 0 means unlimited."""
         if not requests_per_second:
             return cls()
         return cls(RateLimit(requests_per_second, requests_per_second * BURST_SECONDS))
 
     def count(self, environ: "WSGIEnvironment", owner: str | None) -> None:
-        """Count a request of an owner; None: nobody is told from anybody.
+        """Count a request of an owner; a request without an owner is not limited.
 
         Raises:
-            RateLimited: too many.
+            RateLimited: The owner's limit is exceeded.
         """
         if self._requests is None or owner is None:
             return
@@ -57,31 +60,21 @@ class Limits:
             raise RateLimited(retry_after_seconds=budget.wait_seconds)
 
     def count_failure(self, environ: "WSGIEnvironment") -> None:
-        """Count a request whose sender is not known. Who has a key that counts is never held up by those who have not.
+        """Count a failed authentication. Requests with a valid key are never limited by it.
 
         Raises:
-            RateLimited: too many from its address.
+            RateLimited: The limit of the address is exceeded.
         """
         budget = self._failures.take(_network(environ.get("REMOTE_ADDR", "")))
         if budget.wait_seconds:
             raise RateLimited(
-                "Too many requests without a key that counts, from this address.",
+                "Too many requests without a valid key from this address: wait, or send a valid key.",
                 retry_after_seconds=budget.wait_seconds,
             )
 
 
-def register(app: Flask) -> None:
-    """Tell of the limit in what Flask answers; fast_read.py does so itself."""
-
-    def tell(response: Response) -> Response:
-        response.headers.update(headers_of_limit(request.environ))
-        return response
-
-    app.after_request(tell)
-
-
-def headers_of_limit(environ: "WSGIEnvironment") -> Sequence[tuple[str, str]]:
-    """Give what tells the sender of a request that was counted how much is left."""
+def rate_limit_headers(environ: "WSGIEnvironment") -> Sequence[tuple[str, str]]:
+    """Return the RateLimit headers of a counted request; none for any other request."""
     headers: Sequence[tuple[str, str]] = environ.get(_HEADERS, ())
     return headers
 

@@ -1,7 +1,8 @@
-"""The plain read of one task, answered before Flask: what Flask adds to it takes longer than the read (bench/).
+"""The fast read: WSGI middleware that answers plain reads of one task before Flask.
 
-Plain is `GET /tasks/{id}` without a query or a preference. The same functions answer it as the view does, with the same
-bytes; all else goes to Flask: every other request, and every error.
+Flask takes longer than the read itself (docs/decisions/0033-fast-read.md). A plain read is `GET /tasks/{id}` without a
+query and without a `Prefer` header. It calls the same functions as the view, so the bytes are the same. Flask answers
+all other requests, and every error.
 """
 
 import http
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response
 
-from task_status_service.api.auth.authentication import Access, Scope
-from task_status_service.api.auth.rate_limits import headers_of_limit
+from task_status_service.access.caller import Scope
+from task_status_service.api.auth.authentication import Access
 from task_status_service.api.requests.fields import TASK_ID
 from task_status_service.api.responses.caching import known_versions, status_answer
 from task_status_service.use_cases.tracker import Tracker
@@ -24,43 +25,40 @@ _STATUS_LINES: Final = {int(status): f"{status.value} {status.phrase}" for statu
 
 
 class FastRead:
-    """Wrap an app's `wsgi_app`."""
+    """WSGI middleware around the `wsgi_app` of a Flask app."""
 
     def __init__(self, app: Flask, tracker: Tracker, access: Access) -> None:
         self._app = app
-        self._otherwise = app.wsgi_app
+        self._flask = app.wsgi_app
         self._tracker = tracker
         self._access = access
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer a request."""
-        task_id = _plainly_read(environ)
+        task_id = _task_id_of_plain_read(environ)
         if task_id is None:
-            return self._otherwise(environ, start_response)
+            return self._flask(environ, start_response)
         try:
-            caller = self._access.enter(environ)
+            caller = self._access.admit(environ)
             caller.require(Scope.READ)
             known = known_versions(environ.get("HTTP_IF_NONE_MATCH"))
             answer = status_answer(self._tracker.status_of(task_id, caller, known))
-        except Exception as error:  # noqa: BLE001  # whatever it is, a problem tells it
+        except Exception as error:  # noqa: BLE001  # every error is answered as a problem
             return self._problem(error, environ)(environ, start_response)
-        answer.headers.extend(headers_of_limit(environ))
         start_response(_STATUS_LINES[answer.code], answer.headers)
         return [answer.body] if answer.body else []
 
     def _problem(self, error: Exception, environ: "WSGIEnvironment") -> Response:
-        """Answer an error as Flask does where a view raises it (Flask.full_dispatch_request and Flask.wsgi_app)."""
+        """Answer an error as Flask does if a view raises it (Flask.full_dispatch_request and Flask.wsgi_app)."""
         with self._app.request_context(environ):
             try:
-                response = self._app.make_response(self._app.handle_user_exception(error))
-                response.headers.extend(headers_of_limit(environ))
-                return response  # noqa: TRY300  # nothing here fails in another way
+                return self._app.make_response(self._app.handle_user_exception(error))
             except Exception as unforeseen:  # noqa: BLE001  # as Flask does
                 return self._app.handle_exception(unforeseen)
 
 
-def _plainly_read(environ: "WSGIEnvironment") -> str | None:
-    """Give the id of the task that is plainly asked for; None if anything else is."""
+def _task_id_of_plain_read(environ: "WSGIEnvironment") -> str | None:
+    """Return the task id of a plain read; None for any other request."""
     if environ["REQUEST_METHOD"] != "GET" or environ.get("QUERY_STRING") or "HTTP_PREFER" in environ:
         return None
     path: str = environ["PATH_INFO"]

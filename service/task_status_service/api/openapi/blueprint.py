@@ -10,7 +10,8 @@ from flask_smorest import Blueprint as SmorestBlueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, UnsupportedMediaType
 
-from task_status_service.api.auth.authentication import Scope, guarded
+from task_status_service.access.caller import Scope
+from task_status_service.api.auth.authentication import guarded
 from task_status_service.api.openapi import document
 from task_status_service.api.openapi.operations import OF_CALLERS, Kind, with_rate_limit
 from task_status_service.api.openapi.operations import problems as problems_of

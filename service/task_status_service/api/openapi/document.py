@@ -1,6 +1,6 @@
-"""The OpenAPI document: its components, and the canonical order in which it is served and committed.
+"""The OpenAPI document: its components, and its canonical order.
 
-Response schemas come from the structs that are encoded, so the document cannot say anything else than the code.
+Response schemas are generated from the encoded structs, so the document cannot differ from the code.
 """
 
 import inspect
@@ -27,21 +27,21 @@ Schema = dict[str, Any]
 INFO: Final = {
     "title": "task-status",
     "version": VERSION,
-    "summary": "The truth about Celery tasks.",
+    "summary": "The true status of Celery tasks.",
     "description": (
-        "Submit a task with `POST /tasks`, follow it with `GET /tasks/{id}` until `done`. Every key of a status is "
-        "always present; what is absent is `null`. Errors are `application/problem+json`. Where the server has keys, "
-        "send one as `Authorization: Bearer`: a task of somebody else's reads like one that never was."
+        "Submit a task with `POST /tasks`, then poll `GET /tasks/{id}` until `done` is true. Every key of a status is "
+        "always present; a missing value is `null`. Errors are `application/problem+json`. If the server has keys, "
+        "send one as `Authorization: Bearer`. Tasks of other owners return 404."
     ),
     "license": {"name": "MIT", "identifier": "MIT"},
 }
 
-#: what the structs may name; each becomes a component
+#: structs of responses; each becomes a component
 _STRUCTS: Final = (TaskStatus, TaskList, TaskType, TaskTypeList, IssuedToken, Problem, Alive, Ready)
 
 
 def add_components(spec: APISpec) -> None:
-    """Add every component that operations refer to; those that none does are dropped by `canonical`."""
+    """Add all components; `canonical` drops those without a reference."""
     for name, schema in _struct_schemas().items():
         spec.components.schema(name, schema)
     for name, scheme in SECURITY_SCHEMES.items():
@@ -53,44 +53,47 @@ def add_components(spec: APISpec) -> None:
 
 
 class Converter(OpenAPIConverter):
-    """Describe requests by the docstrings of their schemas, and fields by a JSON Schema of their own."""
+    """Converter that uses schema docstrings, and the `json_schema` of fields."""
 
     def init_attribute_functions(self) -> None:
-        """Add ours after those of apispec: it sees what they found."""
+        """Add `_describe_field` after the functions of apispec, because it corrects their output."""
         super().init_attribute_functions()
         self.add_attribute_function(_describe_field)
 
     def schema2jsonschema(self, schema: Any) -> Schema:
-        """Describe a body. With a description of apispec's own it would take any further key."""
+        """Return the schema of a body, with the docstring as its description.
+
+        A description in the schema's Meta would make apispec allow additional properties.
+        """
         return {"description": inspect.getdoc(schema), **super().schema2jsonschema(schema)}
 
 
 class RequestPlugin(MarshmallowPlugin):
-    """Describe requests in apispec."""
+    """apispec plugin for request schemas."""
 
     Converter = Converter
 
 
 def _describe_field(_converter: Any, field: Any, *, ret: Schema, **_: Any) -> Schema:
-    """Give the JSON Schema that a request field has of its own; apispec calls it last, with what it found itself."""
+    """Return the `json_schema` of a request field; apispec calls this last, with its own output in `ret`."""
     own: Schema = getattr(field, "json_schema", {})
     if "$ref" in own:
         ret.clear()
     if own.get("type") == "object":
-        # apispec takes every Length for that of a text.
+        # apispec writes every Length validator as the length of a string.
         ret.pop("maxLength", None)
     return own
 
 
 def _struct_schemas() -> dict[str, Schema]:
-    """Give the JSON Schemas of the structs, in the style that every client generator reads well."""
+    """Return the JSON Schemas of the structs, in a style that all tested client generators support."""
     _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
         schema.pop("title", None)
         if "enum" in schema:
             schema["type"] = "string"
         if "properties" in schema:
-            # Encoded structs have every key.
+            # An encoded struct has all its keys.
             if schema_is_complete(schema):
                 schema["required"] = list(schema["properties"])
             for property_schema in schema["properties"].values():
@@ -100,7 +103,7 @@ def _struct_schemas() -> dict[str, Schema]:
 
 
 def schema_is_complete(schema: Schema) -> bool:
-    """Tell whether values of a schema always have all its properties: all but the faults of a problem do."""
+    """Return whether values always have all properties; only the faults of a problem omit some."""
     return "pointer" not in schema["properties"]
 
 
@@ -119,12 +122,12 @@ def _fold_null(schema: Schema) -> None:
 
 
 def canonical(raw: Schema) -> Schema:
-    """Give the document in one fixed order, without components that nothing refers to."""
+    """Return the document in a fixed order, without unreferenced components."""
     document: Schema = {key: raw[key] for key in ("openapi", "info", "servers", "security", "tags") if key in raw}
     document["paths"] = {path: _operations(raw["paths"][path]) for path in sorted(raw["paths"])}
     components = raw["components"]
     used = _reachable(document["paths"], components)
-    # Not referred to by `$ref`.
+    # Security schemes are named without `$ref`.
     used |= {("securitySchemes", name) for name in SECURITY_SCHEMES}
     document["components"] = {
         kind: {name: components[kind][name] for name in sorted(components[kind]) if (kind, name) in used}
@@ -153,7 +156,7 @@ def _operations(path_item: Schema) -> Schema:
 
 
 def _reachable(paths: Schema, components: Schema) -> set[tuple[str, str]]:
-    """Follow every `$ref` from the paths."""
+    """Return the components that are reachable from the paths by `$ref`."""
     used: set[tuple[str, str]] = set()
     waiting = list(_references(paths))
     while waiting:

@@ -1,60 +1,37 @@
-"""Response headers, as the document describes them: components, and what operations name them by."""
+"""Response headers of the OpenAPI document: the components, and the groups that operations refer to."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+
+def _header(description: str, schema: Mapping[str, Any], *, required: bool = False) -> dict[str, Any]:
+    return {"description": description, **({"required": True} if required else {}), "schema": dict(schema)}
+
+
+_TEXT: Final = {"type": "string"}
+_SECONDS: Final = {"type": "integer", "minimum": 0}
+
 HEADERS: Final[Mapping[str, dict[str, Any]]] = {
-    "ETag": {
-        "description": "Names this version of the answer; send it back as `If-None-Match`.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "CacheControl": {
-        "description": "How long the answer may be kept: not at all while the task is not done.",
-        "schema": {"type": "string"},
-    },
-    "Location": {
-        "description": "Where the task's status is.",
-        "required": True,
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "RetryAfter": {
-        "description": "When to ask again, in seconds; sent while the task is not done.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "IdempotencyReplayed": {
-        "description": "`true`: this is the answer that an earlier request with this `Idempotency-Key` was given.",
-        "schema": {"type": "boolean"},
-    },
-    "PreferenceApplied": {
-        "description": "The wait that `Prefer` asked for, as it was applied.",
-        "schema": {"type": "string"},
-    },
-    "RetryAfterProblem": {
-        "description": "When to try again, in seconds.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "RetryAfterIfItPasses": {
-        "description": "When to try again, in seconds; sent with what passes by itself.",
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "WWWAuthenticate": {
-        "description": "`Bearer`: send a key or a task token.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-    "RateLimit": {
-        "description": (
-            "How many requests of this key's owner are left (`r`), and in how many seconds all are again (`t`): "
-            '`"requests";r=1999;t=1`. Sent with every answer to a key.'
-        ),
-        "schema": {"type": "string"},
-    },
-    "RateLimitPolicy": {
-        "description": 'How many requests an owner has (`q`), and in how many seconds (`w`): `"requests";q=2000;w=10`.',
-        "schema": {"type": "string"},
-    },
+    "ETag": _header("Version of the response; send it back as `If-None-Match`.", _TEXT, required=True),
+    "CacheControl": _header("How long the response may be cached: never before the task is done.", _TEXT),
+    "Location": _header("Path of the task's status.", {"type": "string", "format": "uri-reference"}, required=True),
+    "RetryAfter": _header("Seconds to wait before the next poll; sent until the task is done.", _SECONDS),
+    "IdempotencyReplayed": _header(
+        "`true` if this repeats the response to an earlier request with the same `Idempotency-Key`.",
+        {"type": "boolean"},
+    ),
+    "PreferenceApplied": _header("The wait preference of `Prefer`, as the server applied it.", _TEXT),
+    "RetryAfterProblem": _header("Seconds to wait before a retry.", _SECONDS, required=True),
+    "RetryAfterIfItPasses": _header("Seconds to wait before a retry; sent with temporary problems only.", _SECONDS),
+    "WWWAuthenticate": _header("`Bearer`: send an API key or a task token.", _TEXT, required=True),
+    "RateLimit": _header(
+        "Requests left for the owner of the key (`r`), and seconds until the limit is fully restored (`t`): "
+        '`"requests";r=1999;t=1`. Sent with every response to an authenticated request.',
+        _TEXT,
+    ),
+    "RateLimitPolicy": _header(
+        'Requests allowed per owner (`q`) in a window of `w` seconds: `"requests";q=2000;w=10`.', _TEXT
+    ),
 }
 
 CACHED: Final = {"ETag": "ETag", "Cache-Control": "CacheControl"}

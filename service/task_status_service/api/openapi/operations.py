@@ -1,4 +1,4 @@
-"""Answers of operations, as the document describes them."""
+"""Responses of operations in the OpenAPI document."""
 
 import http
 from collections.abc import Iterable, Mapping
@@ -20,21 +20,21 @@ from task_status_service.errors import (
 )
 
 Response = dict[str, Any]
-#: what an operation may fail with: one of our exceptions, or the status of one of Flask's
+#: an error of an operation: one of our exceptions, or the status of one of Flask's
 Kind = type[TaskStatusError] | http.HTTPStatus
 
-#: inline, without a type: what every generator reads as any JSON
+#: inline and without a type, which every client generator reads as any JSON
 ANY_JSON: Final = {"description": "Any JSON."}
 
-#: of every operation that asks who calls
+#: errors of every operation that authenticates
 OF_CALLERS: Final[tuple[Kind, ...]] = (Unauthorized, Forbidden, RateLimited)
-#: of those with a task in their path
+#: errors of operations with a task id in the path
 OF_A_TASK: Final[tuple[Kind, ...]] = (TaskNotFound, TaskExpired)
-#: of those whose query may be longer than a request line
+#: errors of operations whose query may exceed the length of a request line
 OF_A_LONG_QUERY: Final[tuple[Kind, ...]] = (http.HTTPStatus.REQUEST_URI_TOO_LONG,)
 OF_READING: Final[tuple[Kind, ...]] = (StoreUnavailable,)
 OF_WRITING: Final[tuple[Kind, ...]] = (StoreUnavailable, StoreFull)
-#: of those that take a body
+#: errors of operations with a body
 OF_A_BODY: Final[tuple[Kind, ...]] = (
     BodyMalformed,
     BodyTooSlow,
@@ -47,7 +47,7 @@ OF_A_BODY: Final[tuple[Kind, ...]] = (
 def json(
     schema: str | Response, description: str, *examples: str, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Describe an answer in JSON: its schema or the component that it is, and the names of its examples."""
+    """Describe a JSON response by a schema, or the name of one, and the names of its examples."""
     content = {
         "schema": {"$ref": f"#/components/schemas/{schema}"} if isinstance(schema, str) else schema,
         "examples": named(*examples),
@@ -56,35 +56,35 @@ def json(
 
 
 def named(*examples: str) -> dict[str, Any]:
-    """Refer to examples of `examples.py`."""
+    """Return references to examples of `examples.py`."""
     return {name: {"$ref": f"#/components/examples/{name}"} for name in examples}
 
 
 def empty(description: str, *, headers: Mapping[str, str] | None = None) -> Response:
-    """Describe an answer without a body."""
+    """Describe a response without a body."""
     return {"description": description, "headers": dict(headers)} if headers else {"description": description}
 
 
 def with_rate_limit(status: int, described: Response) -> Response:
-    """Add the headers that tell the sender of a request what is left of its limit; who is not known is told nothing."""
-    # Of a line that is too long nobody has read who sent it.
+    """Add the RateLimit headers to the response of an operation that authenticates."""
+    # A request line that is too long is rejected before authentication.
     if status == http.HTTPStatus.REQUEST_URI_TOO_LONG:
         return described
     return {**described, "headers": {**described.get("headers", {}), **headers.RATE_LIMIT}}
 
 
-NOT_MODIFIED: Final = empty("Nothing has changed since the version that `If-None-Match` names.", headers=headers.POLLED)
-#: of what may always change: there is no telling when
+NOT_MODIFIED: Final = empty("Not modified since the version in `If-None-Match`.", headers=headers.POLLED)
+#: for resources without a polling interval
 NOT_MODIFIED_LIVE: Final = empty(NOT_MODIFIED["description"], headers=headers.CACHED)
 
 
 def reading_of(kind: Kind) -> ProblemType:
-    """Give how a kind of error reads in HTTP."""
+    """Return the problem type of an error."""
     return HTTP_READINGS[kind] if isinstance(kind, http.HTTPStatus) else PROBLEM_TYPES[kind]
 
 
 def problems(kinds: Iterable[Kind]) -> dict[int, Response]:
-    """Describe the problems that an operation may answer, by status: each by an example, which is named by its slug."""
+    """Describe the problems of an operation by status; each has an example named by its slug."""
     by_status: dict[int, dict[str, ProblemType]] = {}
     for reading in map(reading_of, kinds):
         by_status.setdefault(reading.status, {})[reading.slug] = reading

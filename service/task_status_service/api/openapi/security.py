@@ -1,4 +1,4 @@
-"""Keys and tokens, as the document describes them: the schemes, and what an operation needs."""
+"""Security schemes of the OpenAPI document, and the requirements of each operation."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,20 +14,20 @@ SECURITY_SCHEMES: Final[Mapping[str, dict[str, Any]]] = {
         "type": "http",
         "scheme": "bearer",
         "description": (
-            "An API key: `Authorization: Bearer tsk_…`. What an operation lists is the scope that the key needs. A key "
-            "sees the tasks that were submitted with a key of its name, with the scope `admin` all tasks; any other "
-            "task is not there for it. A server without keys asks for none."
+            "An API key: `Authorization: Bearer tsk_…`. Each operation lists the scope that it requires. A key gives "
+            "access to the tasks submitted by its owner, which is its name, and with the scope `admin` to all tasks; "
+            "any other task returns 404. A server without keys requires no authentication."
         ),
     },
     TASK_TOKEN: {
         "type": "http",
         "scheme": "bearer",
-        "description": "A task token, which `createTaskToken` has given: good for this one task.",
+        "description": "A task token, issued by `createTaskToken` and valid for one task.",
     },
 }
 
 
 def needs(rule: str, scope: Scope) -> list[dict[str, list[str]]]:
-    """Say what an operation needs of its caller: a key with a scope, or on the paths of a task a token for it."""
+    """Return the security requirement: a key with a scope, or, on paths of one task, a task token."""
     is_for_tokens = "<task_id>" in rule and scope in TOKEN_SCOPES
     return [{scheme: [str(scope)]} for scheme in (API_KEY, *([TASK_TOKEN] if is_for_tokens else []))]

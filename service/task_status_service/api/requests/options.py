@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 from flask import Response, request
 
-from task_status_service.api.auth.authentication import Scope, caller, require
+from task_status_service.access.caller import Scope
+from task_status_service.api.auth.authentication import caller, require
 from task_status_service.api.requests.fields import TASK_ID
 from task_status_service.api.requests.parameters import MAX_IDS, MAX_WAIT_SECONDS
 from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
