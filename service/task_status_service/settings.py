@@ -1,4 +1,4 @@
-"""Settings, and the only reader of the environment: each variable is checked at start, each error names it."""
+"""Settings from environment variables, which are validated at start; each error names the variable."""
 
 import os
 import re
@@ -20,64 +20,63 @@ PREFIX: Final = "TASK_STATUS_"
 
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix", "sentinel"})
 _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
-#: what a custom final state may be said to mean
+#: states that a custom final state may map to
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
-#: as browsers write it (RFC 6454 section 6.2)
+#: an origin as browsers serialize it (RFC 6454 section 6.2)
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
-#: what the commands read that are a client of the API; a shell that sets them may also start the service
+#: variables of the client commands, which the service ignores: both may run in one shell
 _OF_CLIENT: Final = frozenset({"URL", "API_KEY"})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how one service runs. The defaults are for a laptop: everything in one local Redis."""
+    """Settings of one service. The defaults suit a laptop with one local Redis."""
 
-    #: where messages go: Redis or RabbitMQ
+    #: the broker: Redis or RabbitMQ
     broker_url: str = "redis://127.0.0.1:6379/0"
-    #: where Celery keeps its results
+    #: Celery's result backend
     result_url: str = "redis://127.0.0.1:6379/0"
-    #: where records are kept; reading is fastest where this is the same as `result_url`
+    #: Redis of the records; reads are fastest if it is the same as `result_url`
     record_url: str = "redis://127.0.0.1:6379/0"
     #: the master's name, for `sentinel://` URLs
     sentinel_master: str = ""
     #: address and port of the API, or a socket: `unix:/path`
     bind: str = "127.0.0.1:8000"
-    #: the keys by which callers are told apart; None: there are none, and everybody may do everything
+    #: the API keys; None disables authentication, and every caller has all scopes
     api_keys_file: Path | None = None
     #: server processes
     workers: int = 1
-    #: names that may be submitted; None: what the workers announce
+    #: names of the task types that may be submitted; None means all that workers announce
     tasks: TaskNames | None = None
-    #: custom Celery states that end a task, and what each means
+    #: custom Celery states that end a task, and the state that each maps to
     final_states: FinalStates = {}
     #: Celery's `result_backend_transport_options["global_keyprefix"]`
     global_keyprefix: str = ""
-    #: queue of tasks that no worker announces; Celery's `task_default_queue`
+    #: queue of task types that no worker announces; Celery's `task_default_queue`
     default_queue: str = "celery"
     #: how long records are kept
     retention: Retention = Retention()
-    #: how many clients of one process may wait for or watch tasks at a time, and how many of one caller
+    #: limits of concurrent waits and event streams: per process, and per caller
     watches: int = 10_000
     watches_per_caller: int = 500
-    #: how often one owner may ask in the long run, of one process (0: as often as it likes), and how many of its tasks
-    #: may be queued (0: any number)
+    #: limits per owner: the sustained request rate of one process, and the number of queued tasks; 0 means unlimited
     requests_per_second: int = 200
     queued_per_owner: int = 10_000
-    #: how long nothing is heard of the worker of a task that has then failed; None: it may still come back
+    #: seconds since the last heartbeat of its worker after which a task is marked as failed; None disables it
     lost_final_seconds: int | None = None
-    #: how long after it was sent a task that no worker has received is sent again, if its queue is empty; 0: never
+    #: seconds after which a task that no worker has received is sent again if its queue is empty; 0 disables it
     resend_seconds: int = 30
-    #: what to do about a store that may lose tasks
+    #: reaction to a store that may lose tasks
     volatile_store: VolatileStore = VolatileStore.WARN
-    #: the largest request body, in bytes, and how many seconds it may take to arrive
+    #: limits of a request body: its size in bytes, and the seconds until it has arrived
     max_body_bytes: int = 1_048_576
     body_seconds: int = 10
-    #: how many seconds a client may take to read what it is sent: an answer, a piece of a large one, an event
+    #: seconds in which a client must read a response, a part of a large response, or an event
     send_seconds: int = 60
-    #: whether those with the scope `tracebacks` see tracebacks, worker names and paths
+    #: whether callers with the scope `tracebacks` see tracebacks, worker names and paths
     tracebacks: bool = True
-    #: the origins whose pages may read answers: `https://app.example.com`
+    #: origins whose pages may read responses: `https://app.example.com`
     cors_origins: frozenset[str] = frozenset()
     #: False sends plain reads of a task through Flask like all other requests, to test whether the fast read causes a
     #: problem (docs/decisions/0033-fast-read.md)
@@ -85,15 +84,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings from environment variables; empty ones count as not set.
+    """Read the settings from environment variables; empty ones are ignored.
 
     Raises:
-        SettingInvalid: naming the variable that cannot be used, or that does not exist.
+        SettingInvalid: A variable is unknown or its value is invalid; the error names it.
     """
     given = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX) and text}
     given = {name: text for name, text in given.items() if name not in _OF_CLIENT}
     if unknown := sorted(given.keys() - VARIABLES.keys()):
-        raise SettingInvalid(f"{PREFIX}{unknown[0]} is not a setting. There are: {', '.join(sorted(VARIABLES))}.")
+        raise SettingInvalid(f"{PREFIX}{unknown[0]} is not a setting. Use one of: {', '.join(sorted(VARIABLES))}.")
     values: dict[str, object] = {}
     retention: dict[str, int] = {}
     for name, text in given.items():
@@ -101,7 +100,7 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
         try:
             value = read(text)
         except ValueError as error:
-            raise SettingInvalid(f"{PREFIX}{name}={_shown(name, text)} cannot be used: {error}") from error
+            raise SettingInvalid(f"{PREFIX}{name}={_shown(name, text)} is invalid: {error}") from error
         if name == "REDIS_URL":
             values = {"broker_url": value, "result_url": value, "record_url": value} | values
         elif field in Retention.__struct_fields__:
@@ -111,11 +110,11 @@ def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
     settings = msgspec.structs.replace(Settings(retention=Retention(**retention)), **values)
     urls = (settings.broker_url, settings.result_url, settings.record_url)
     if not settings.sentinel_master and any(url.startswith("sentinel:") for url in urls):
-        raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER must name the master, because a URL is one of Sentinel.")
+        raise SettingInvalid(f"{PREFIX}SENTINEL_MASTER is missing: a sentinel:// URL needs the name of the master.")
     if settings.api_keys_file is None and not _is_local(settings.bind):
         raise SettingInvalid(
-            f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: whoever reaches it could "
-            "read, cancel and submit every task. Make a key with `task-status keys add`, or bind a loopback address "
+            f"{PREFIX}BIND={settings.bind!r} cannot be used without {PREFIX}API_KEYS_FILE: any client could "
+            "read, cancel and submit every task. Create a key with `task-status keys add`, or bind a loopback address "
             "such as 127.0.0.1:8000."
         )
     return settings
@@ -127,11 +126,11 @@ def _is_local(bind: str) -> bool:
 
 
 def _shown(name: str, text: str) -> str:
-    """Show a value in an error, unless it may carry a password."""
+    """Return a value for an error message; URLs are hidden, because they may contain a password."""
     return "…" if name.endswith("_URL") else repr(text)
 
 
-def _can_be_used(url: str) -> bool:
+def _is_valid_url(url: str) -> bool:
     try:
         for one in url.split(";"):
             _ = urlsplit(one).port
@@ -142,9 +141,9 @@ def _can_be_used(url: str) -> bool:
 
 def _url(schemes: frozenset[str]) -> Callable[[str], str]:
     def read(text: str) -> str:
-        if not _can_be_used(text):
-            # In our words: what the library says quotes the part of the password that it takes for the port.
-            raise ValueError("it is no URL. A password in it must be percent-encoded")
+        if not _is_valid_url(text):
+            # The error of urlsplit quotes its port, which may be part of a password.
+            raise ValueError("it must be a URL; a password in it must be percent-encoded")
         if urlsplit(text).scheme not in schemes:
             raise ValueError(f"it must start with one of {', '.join(f'{scheme}://' for scheme in sorted(schemes))}")
         return text
@@ -173,7 +172,7 @@ def _final_states(text: str) -> FinalStates:
     for item in text.split(","):
         name, _, outcome = item.partition("=")
         if not name.strip() or outcome.strip() not in _OUTCOMES:
-            raise ValueError(f"each must be NAME=OUTCOME with an outcome of {', '.join(_OUTCOMES)}")
+            raise ValueError(f"each item must be NAME=STATE, with one of the states {', '.join(_OUTCOMES)}")
         states[name.strip()] = _OUTCOMES[outcome.strip()]
     return states
 
@@ -188,8 +187,8 @@ def _origins(text: str) -> frozenset[str]:
     origins = [origin.strip() for origin in text.split(",")]
     if wrong := [origin for origin in origins if not _ORIGIN.fullmatch(origin)]:
         raise ValueError(
-            f"{wrong[0]!r} is no origin: scheme, host and, if it is not the usual one, port, in lower case and with "
-            "nothing after them, such as https://app.example.com; each is listed, there is no *"
+            f"{wrong[0]!r} is not an origin: list each origin as scheme, host and any non-default port, in lower case "
+            "and without a path, such as https://app.example.com; * is not supported"
         )
     return frozenset(origins)
 
@@ -200,7 +199,7 @@ def _volatile_store(text: str) -> VolatileStore:
     return VolatileStore(text)
 
 
-#: every variable, without its prefix: the field it sets, and how its text is read
+#: each variable without its prefix: the field, and the function that parses its text
 VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "REDIS_URL": ("", _url(_REDIS_SCHEMES)),
     "BROKER_URL": ("broker_url", _url(_BROKER_SCHEMES)),
@@ -216,7 +215,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "DEFAULT_QUEUE": ("default_queue", str),
     "RECORD_SECONDS": ("record_seconds", _number(60, 10 * 366 * 86_400)),
     "KNOWN_SECONDS": ("known_seconds", _number(0, 10 * 366 * 86_400)),
-    # Who is silent for less is not lost. Workers that were not seen for a day are forgotten.
+    # A worker is lost after LOST_SECONDS without a heartbeat, and its entry is deleted after SEEN_SECONDS.
     "LOST_FINAL_SECONDS": ("lost_final_seconds", _number(int(LOST_SECONDS), SEEN_SECONDS // 2)),
     "RESEND_SECONDS": ("resend_seconds", _number(0, 86_400)),
     "VOLATILE_STORE": ("volatile_store", _volatile_store),

@@ -1,4 +1,4 @@
-"""Server-sent events: the status of some tasks from now to their end, or to the end of the stream."""
+"""Server-sent events: the statuses of tasks until all are done or the stream ends."""
 
 import http
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,19 +22,19 @@ from task_status_service.errors import InvalidArguments, TooManyWatches
 from task_status_service.status.cache import CachedStatus
 from task_status_service.use_cases.watcher import StatusEvent
 
-blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of asking again.")
+blueprint: Final = Blueprint("events", __name__, description="Watch tasks instead of polling.")
 
-#: when a client whose stream has ended comes back, in milliseconds
+#: milliseconds after which a client reconnects
 _RETRY: Final = b"retry: 2000\n\n"
 _HEARTBEAT: Final = b": still here\n\n"
-#: characters of a version in the id of an event about several tasks; enough to see that it is another one
+#: characters of each version in the event id of a stream of several tasks; enough to detect a change
 _SHORT_VERSION: Final = 8
 
 _STREAM: Final[dict[str, Any]] = {
     "description": (
-        "`event: status`, `id:` the version, `data:` a TaskStatus, from the present one to the last, which has "
-        "`done: true`. A comment comes at least every 15 seconds. Streams end after ten minutes, and when the server "
-        "does: come back with `Last-Event-ID`."
+        "`event: status`, `id:` the version, `data:` a TaskStatus: first the current one, finally one with "
+        "`done: true`. The server sends a comment at least every 15 seconds. A stream ends after ten minutes, or when "
+        "the server stops: reconnect with `Last-Event-ID`."
     ),
     "content": {"text/event-stream": {"schema": {}, "examples": named("events")}},
 }
@@ -46,15 +46,15 @@ _STREAM: Final[dict[str, Any]] = {
     parameters=[LAST_EVENT_ID_PARAMETER, ACCESS_TOKEN_PARAMETER],
     responses={
         200: _STREAM,
-        204: empty("The task is done, and `Last-Event-ID` is its last event: do not come back."),
+        204: empty("The task is done, and `Last-Event-ID` is its last event: do not reconnect."),
     },
     problems=(*OF_A_TASK, TooManyWatches, *OF_READING),
 )
 def watch_task(task_id: str) -> Response:
-    """Watch a task to its end.
+    """Watch a task until it is done.
 
-    For `EventSource` in a browser, which takes a task token as `access_token`. Who reads slowly gets the latest status
-    and not those in between.
+    For `EventSource` in a browser, send a task token as `access_token`. A slow client receives the latest status and
+    skips intermediate ones.
     """
     checked_task_id(task_id)
     last = request.headers.get("Last-Event-ID", "")
@@ -68,14 +68,14 @@ def watch_task(task_id: str) -> Response:
     parameters=[TASK_IDS_PARAMETER, LAST_EVENT_ID_PARAMETER],
     responses={
         200: _STREAM,
-        204: empty("All tasks are done, and `Last-Event-ID` is the last event: do not come back."),
+        204: empty("All tasks are done, and `Last-Event-ID` is the last event: do not reconnect."),
     },
     problems=(InvalidArguments, *OF_A_LONG_QUERY, TooManyWatches, *OF_READING),
 )
 def watch_tasks() -> Response:
     """Watch up to 100 tasks in one stream.
 
-    It ends when all are done. A task that is not there, or not this caller's, refuses them all.
+    The stream ends when all are done. Returns 422 if any id is unknown or belongs to another owner.
     """
     task_ids = task_ids_of_query()
     last = request.headers.get("Last-Event-ID", "").split(".")
@@ -89,7 +89,7 @@ def _version_of_one(task_ids: Sequence[str], versions: Mapping[str, str]) -> str
 
 
 def _versions_of_many(task_ids: Sequence[str], versions: Mapping[str, str]) -> str:
-    """Name the versions of all tasks in the order in which they were asked for, so that none is sent twice."""
+    """Return the versions of all tasks in the order of the request, so that no version is sent twice."""
     return ".".join(versions.get(task_id, "")[:_SHORT_VERSION] for task_id in task_ids)
 
 
@@ -100,7 +100,7 @@ def _answer(
     known: Mapping[str, str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
-    """Take a place, read, and stream; the place is free again when the client goes away or nothing is to come."""
+    """Start a watch, read, and stream; close the watch at the end or when the client disconnects."""
     watch = watcher().watch(task_ids, counted_as=limit_key())
     try:
         decoded = read()
@@ -114,7 +114,7 @@ def _answer(
     seen = watcher().stream(watch, decoded, known, who)
     response = Response(_encoded(seen, task_ids, event_id, still_allowed()), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
-    # nginx would collect the events.
+    # nginx would buffer the events.
     response.headers["X-Accel-Buffering"] = "no"
     response.call_on_close(watch.close)
     return response
@@ -128,7 +128,7 @@ def _encoded(
 ) -> Iterator[bytes]:
     yield _RETRY
     for item in seen:
-        # Its key or token may have come to its end since.
+        # The key or token may have expired since the last event.
         if not is_allowed():
             return
         if item is None:

@@ -1,4 +1,4 @@
-"""The cursor of a list: a position as a text that clients hand back and do not look into."""
+"""The cursor of a list: an opaque text that encodes a position."""
 
 import base64
 import binascii
@@ -10,23 +10,23 @@ from msgspec import Meta
 from task_status_service.use_cases.listing import Position
 
 _encode = msgspec.json.Encoder().encode
-# Up to where a sorted set counts exactly.
+# A sorted set of Redis stores integers exactly up to 2**53.
 _decode = msgspec.json.Decoder(tuple[Annotated[int, Meta(ge=0, le=2**53)], str]).decode
 
 
 def to_cursor(position: Position) -> str:
-    """Write a position as a cursor: letters, digits, `-` and `_`."""
+    """Encode a position as a cursor of letters, digits, `-` and `_`."""
     return base64.urlsafe_b64encode(_encode((position.at_ms, position.task_id))).rstrip(b"=").decode()
 
 
 def from_cursor(cursor: str) -> Position:
-    """Read a cursor; `ValueError` if it is none of ours."""
+    """Decode a cursor; raise `ValueError` if it is invalid."""
     try:
         packed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         position = Position(*_decode(packed))
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise ValueError(cursor) from error
-    # One text for one position: base64 has bits to spare, and JSON has spaces.
+    # Accept one spelling per position: base64 has unused bits, and JSON allows spaces.
     if to_cursor(position) != cursor:
         raise ValueError(cursor)
     return position

@@ -1,41 +1,41 @@
-"""JSON of strangers, bounded: how deep, how many values, how long a text, how large a number, and each key once."""
+"""Untrusted JSON bodies: limits of depth, values, text length and integers, and no duplicate members."""
 
 import re
 from typing import Any, Final
 
 import msgspec
 
-#: levels of values: the body is the first one, what it holds the second
+#: nesting levels; the body itself is the first
 MAX_LEVELS: Final = 32
-#: values of all levels; the names of an object's members do not count
+#: values on all levels, without the names of members
 MAX_VALUES: Final = 10_000
 #: characters of a text, or of the name of a member
 MAX_TEXT_CHARS: Final = 256 * 1024
-#: what any reader of JSON can hold: 64 bits, with a sign or without
+#: integers of 64 bits, signed or unsigned, which all JSON readers support
 MIN_INTEGER: Final = -(2**63)
 MAX_INTEGER: Final = 2**64 - 1
 
-#: linear: each byte is looked at once, also where a text does not end
+#: linear: the pattern reads each byte once, even in an unterminated text
 _TEXT: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
 
 class UnreadableJson(ValueError):
-    """The body is not JSON, or beyond a bound; the message says which."""
+    """The body is not JSON, or exceeds a limit, which the message names."""
 
 
 def read_json(body: bytes) -> Any:
     """Read a body.
 
-    Stricter than RFC 8259 where readers differ (section 4): an object that gives a member twice is refused, for what
-    reads it next may take the other one.
+    Stricter than RFC 8259 where readers differ (section 4): an object with a duplicate member is rejected, because the
+    next reader may use the other value.
 
     Raises:
-        UnreadableJson: it is not JSON, or beyond one of the bounds above.
+        UnreadableJson: The body is not JSON, or exceeds a limit.
     """
-    # Two for each text, and no more than two texts for each value; a lower bound, which costs nothing.
+    # Two quotes per text and at most two texts per value: a cheap check before parsing.
     if body.count(b'"') - body.count(b'\\"') > 4 * MAX_VALUES:
         raise _too_many()
-    # What is left is one comma for each value but the first of a container, and one colon for each member.
+    # Without texts, commas separate the values of a container, and each member has one colon.
     marks = _TEXT.sub(b"", body)
     if marks.count(b",") >= MAX_VALUES:
         raise _too_many()
@@ -51,7 +51,7 @@ def read_json(body: bytes) -> Any:
 
 
 def _checked(body: Any) -> int:
-    """Check the bounds, level by level and not by recursion; give how many members all objects have."""
+    """Check the limits level by level, without recursion; return the number of members of all objects."""
     values = members = 0
     level = [body]
     for _ in range(MAX_LEVELS):

@@ -1,4 +1,4 @@
-"""What requests must look like (marshmallow). Answers are structs: status/model.py."""
+"""marshmallow schemas of requests. Responses are structs: api/responses/bodies.py and status/model.py."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -32,16 +32,16 @@ from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import Filter, Position
 from task_status_service.use_cases.submission import Call, Submission
 
-#: of all arguments as they are sent: the broker and the store keep them
+#: limit of all encoded arguments in bytes, because the broker and the store keep them
 MAX_ARGUMENTS_BYTES: Final = 512 * 1024
-#: tasks of one page
+#: most tasks of one page, and the default
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
 DEFAULT_TTL_SECONDS: Final = 3_600
 
 
 class SubmissionSchema(ma.Schema):
-    """A task to be run once. Unknown keys are refused."""
+    """A task to submit. Unknown keys are rejected."""
 
     name = fields.String(
         required=True,
@@ -52,19 +52,23 @@ class SubmissionSchema(ma.Schema):
         fields.Raw(allow_none=True),
         load_default=list,
         validate=validate.Length(max=MAX_ARGUMENTS),
-        metadata={"description": "Arguments by position.", "default": []},
+        metadata={"description": "Positional arguments.", "default": []},
     )
-    kwargs = JsonObject(load_default=dict, metadata={"description": "Arguments by name.", "default": {}})
-    countdown = Seconds(metadata={"description": "Not before this many seconds from now. Excludes `eta`."})
+    kwargs = JsonObject(load_default=dict, metadata={"description": "Keyword arguments.", "default": {}})
+    countdown = Seconds(metadata={"description": "Earliest start, in seconds from now. Excludes `eta`."})
     eta = Moment(
-        format="iso", metadata={"description": "Not before this time, at most ten years away. Excludes `countdown`."}
+        format="iso", metadata={"description": "Earliest start, at most ten years from now. Excludes `countdown`."}
     )
     expires = SecondsOrMoment(
-        metadata={"description": "Drop it if it has not started by this time, or in this many seconds from now."}
+        metadata={"description": "Latest start, as a time or in seconds from now. After it, the task is not run."}
     )
-    queue = QueueName(metadata={"description": "Where to send it; by default where it belongs."})
-    priority = WholeNumber(0, 255, metadata={"description": "As the broker understands it."})
-    labels = Labels(load_default=dict, metadata={"description": "Kept with the task, to find it by.", "default": {}})
+    queue = QueueName(metadata={"description": "Queue of the message; by default the queue of the task type."})
+    priority = WholeNumber(
+        0, 255, metadata={"description": "Priority of the message; its order depends on the broker."}
+    )
+    labels = Labels(
+        load_default=dict, metadata={"description": "Labels stored with the task, for filtering.", "default": {}}
+    )
 
     @ma.validates_schema
     def _check(self, data: dict[str, Any], **_: Any) -> None:
@@ -93,18 +97,18 @@ class SubmissionSchema(ma.Schema):
 
 
 class Cancellation(msgspec.Struct, frozen=True):
-    """How a task is to be canceled."""
+    """Options of a cancellation."""
 
     terminate: bool
 
 
 class CancellationSchema(ma.Schema):
-    """How to cancel. Unknown keys are refused; the body may be left out."""
+    """Options of a cancellation. Unknown keys are rejected; the body is optional."""
 
     terminate = Flag(
         load_default=False,
         metadata={
-            "description": "Also end it where it runs, by killing the process that runs it.",
+            "description": "Also terminate a running task by killing its worker process.",
             "default": False,
         },
     )
@@ -115,24 +119,27 @@ class CancellationSchema(ma.Schema):
 
 
 class TokenRequest(msgspec.Struct, frozen=True):
-    """What a task token is to be good for."""
+    """Scopes and lifetime of a requested task token."""
 
     scopes: frozenset[Scope]
     ttl_seconds: int
 
 
 class TokenRequestSchema(ma.Schema):
-    """What a task token is good for, and how long. Unknown keys are refused; the body may be left out."""
+    """Scopes and lifetime of a task token. Unknown keys are rejected; the body is optional."""
 
     scopes = TokenScopes(
         load_default=lambda: [Scope.READ],
-        metadata={"description": "What it is good for; no more than the key is.", "default": [Scope.READ]},
+        metadata={"description": "Scopes of the token; the key must have them too.", "default": [Scope.READ]},
     )
     ttl_seconds = WholeNumber(
         1,
         MAX_TTL_SECONDS,
         load_default=DEFAULT_TTL_SECONDS,
-        metadata={"description": "How long it counts; not longer than the key.", "default": DEFAULT_TTL_SECONDS},
+        metadata={
+            "description": "Lifetime in seconds, limited by the expiry of the key.",
+            "default": DEFAULT_TTL_SECONDS,
+        },
     )
 
     @ma.post_load
@@ -154,35 +161,37 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListingSchema(ma.Schema):
-    """The query of a list. Unknown parameters are refused."""
+    """The query of a list. Unknown parameters are rejected."""
 
     id = fields.List(
         TaskId(),
         load_default=list,
         validate=validate.Length(1, MAX_IDS),
-        metadata={"description": "These tasks, in this order, in one round trip. Excludes all other parameters."},
+        metadata={"description": "Return these tasks, in this order. Excludes all other parameters."},
     )
     state = fields.List(
         State(),
         load_default=list,
         validate=validate.Length(1, len(TaskState)),
-        metadata={"description": "In any of these states."},
+        metadata={"description": "Return tasks in any of these states."},
     )
-    name = fields.String(validate=validate.Length(1, 256), metadata={"description": "Of this registered task name."})
+    name = fields.String(
+        validate=validate.Length(1, 256), metadata={"description": "Return tasks of this registered task name."}
+    )
     label = fields.List(
         Label(),
         load_default=list,
         validate=validate.Length(1, MAX_LABELS),
-        metadata={"description": "With all of these labels, each as `key:value`, such as `customer:42`."},
+        metadata={"description": "Return tasks with all of these labels, each as `key:value`, such as `customer:42`."},
     )
-    submitted_after = Moment(format="iso", metadata={"description": "Submitted at this time or later."})
-    submitted_before = Moment(format="iso", metadata={"description": "Submitted before this time."})
+    submitted_after = Moment(format="iso", metadata={"description": "Return tasks submitted at this time or later."})
+    submitted_before = Moment(format="iso", metadata={"description": "Return tasks submitted before this time."})
     limit = fields.Integer(
         load_default=DEFAULT_LIMIT,
         validate=validate.Range(1, MAX_LIMIT),
-        metadata={"description": "The most tasks of one page."},
+        metadata={"description": "Maximum number of tasks per page."},
     )
-    cursor = Cursor(metadata={"description": "`next_cursor` of the page before, with the same filters."})
+    cursor = Cursor(metadata={"description": "`next_cursor` of the previous page; repeat the same filters."})
 
     @ma.validates_schema(pass_original=True, skip_on_field_errors=False)
     def _check(self, data: dict[str, Any], original: Any, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is answered besides problems: encoded straight from structs, with the headers that go with it."""
+"""Bodies of responses other than problems, encoded from structs, with their headers."""
 
 import http
 from collections.abc import Iterable, Sequence
@@ -16,36 +16,36 @@ from task_status_service.status import TaskStatus
 from task_status_service.task_types.catalog import AvailableTaskType
 from task_status_service.use_cases.listing import TaskPage
 
-#: Cache-Control of an answer that may change
+#: Cache-Control of a response that may change
 LIVE: Final = "private, no-cache"
-#: and of one that will not, until the task is forgotten
+#: Cache-Control of a response that is constant until the task is deleted
 KEPT: Final = "private, max-age=60"
 
-#: in pairs and in one go: setting one header after the other costs Flask more than encoding the body
+#: as a list of pairs, because setting headers one by one in Flask takes longer than encoding the body
 Headers = Sequence[tuple[str, str]]
 JSON: Final = ("Content-Type", "application/json")
-#: what is written in one go of an answer that may be large
+#: bytes of a large response that are written at once
 PIECE_BYTES: Final = 256 * 1024
 
 _encode = msgspec.json.Encoder().encode
 
 
 class Answer(NamedTuple):
-    """An answer in full, ready for WSGI: whoever sends it adds nothing."""
+    """A complete response for WSGI, with all its headers."""
 
     code: int
     headers: list[tuple[str, str]]
     body: bytes
 
     def response(self) -> Response:
-        """Make it Flask's."""
+        """Return it as a Flask response."""
         response = Response(_pieces(self.body), self.code)
         response.headers = WerkzeugHeaders(self.headers)
         return response
 
 
 def _pieces(body: bytes) -> Iterable[bytes]:
-    """Cut a body: the server bounds how long a client may take for one piece."""
+    """Divide a body into pieces, because the server limits the seconds per piece."""
     return (
         [body]
         if len(body) <= PIECE_BYTES
@@ -54,7 +54,7 @@ def _pieces(body: bytes) -> Iterable[bytes]:
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """This process answers."""
+    """The process is alive."""
 
     status: Annotated[str, Meta(description="Always `alive`.")] = "alive"
 
@@ -66,51 +66,49 @@ class Ready(msgspec.Struct, frozen=True):
     store_epoch: Annotated[
         str | None,
         Meta(
-            description="Since when the store has kept its data: a time and a random part. Another one than before: it "
-            "has lost what it held. Null if it may not be asked."
+            description="Identifies the data of the store: a time and a random part. If it changes, the store "
+            "has lost its data. Null if the service has no permission to read it."
         ),
     ] = None
     warnings: Annotated[
-        Sequence[str], Meta(description="What an operator should know, though the service works; empty on a good day.")
+        Sequence[str], Meta(description="Warnings for the operator of a working service; empty if there are none.")
     ] = ()
 
 
 class IssuedToken(msgspec.Struct, frozen=True):
-    """A token that is good for one task."""
+    """A token for one task."""
 
     token: Annotated[str, Meta(description="Send it as `Authorization: Bearer`, or as `?access_token=` to `/events`.")]
-    scopes: Annotated[list[TokenScope], Meta(description="What it is good for.")]
-    expires_at: Annotated[datetime, Meta(tz=True, description="From when on it does not count any more.")]
+    scopes: Annotated[list[TokenScope], Meta(description="Scopes of the token.")]
+    expires_at: Annotated[datetime, Meta(tz=True, description="Time at which the token expires.")]
 
 
 class TaskList(msgspec.Struct, frozen=True, kw_only=True):
-    """Some tasks: one page of a list, newest first, or those that were asked for by id."""
+    """One page of a list of tasks, newest first, or the tasks of the requested ids."""
 
     items: Annotated[list[TaskStatus], Meta(description="The statuses; a page may hold fewer than `limit`.")]
     next_cursor: Annotated[str | None, Meta(description="`cursor` of the next page; null after the last one.")]
-    missing: Annotated[list[str], Meta(description="Ids that were asked for and of which nothing is stored.")]
+    missing: Annotated[list[str], Meta(description="Requested ids without any stored data.")]
 
     @classmethod
     def of(cls, page: TaskPage) -> "TaskList":
-        """Make the answer of a page."""
+        """Create the body of a page."""
         next_cursor = None if page.next is None else to_cursor(page.next)
-        # Encoded already.
+        # The statuses are already encoded.
         items = cast("list[TaskStatus]", [msgspec.Raw(decoded.body) for decoded in page.items])
         return cls(items=items, next_cursor=next_cursor, missing=page.missing)
 
 
 class TaskType(msgspec.Struct, frozen=True, kw_only=True):
-    """A registered task name, and what it takes."""
+    """A registered task name and its arguments."""
 
     name: Annotated[str, Meta(description="The registered name, as `name` of a submission.")]
     doc: Annotated[str | None, Meta(description="Its docstring.")]
-    queue: Annotated[
-        str | None, Meta(description="Where it goes unless a submission says otherwise; null if no worker has said.")
-    ]
+    queue: Annotated[str | None, Meta(description="Default queue of a submission; null if no worker announces one.")]
     workers: Annotated[
-        int, Meta(description="How many live workers serve it: they know it, and read its queue. Zero: it would wait.")
+        int, Meta(description="Number of live workers that consume it. 0 means that a submission would stay queued.")
     ]
-    ignores_result: Annotated[bool, Meta(description="What it returns is not kept.")]
+    ignores_result: Annotated[bool, Meta(description="Whether its results are discarded.")]
     arguments: Annotated[
         dict[str, Any],
         Meta(
@@ -119,24 +117,24 @@ class TaskType(msgspec.Struct, frozen=True, kw_only=True):
             extra_json_schema={"additionalProperties": True},
         ),
     ]
-    positional: Annotated[list[str], Meta(description="The arguments that may be given by position, in their order.")]
+    positional: Annotated[list[str], Meta(description="Names of the positional arguments, in order.")]
     positional_only: Annotated[
-        int, Meta(description="How many of these, from the first, may be given by position only.")
+        int, Meta(description="Number of leading `positional` arguments that are positional-only.")
     ]
-    var_positional: Annotated[bool, Meta(description="Whether more may be given by position than are named.")]
+    var_positional: Annotated[bool, Meta(description="Whether it accepts additional positional arguments.")]
 
     @classmethod
-    def of(cls, offer: AvailableTaskType) -> "TaskType":
-        """Make the answer of an offer."""
-        announced = offer.task_type
+    def of(cls, available: AvailableTaskType) -> "TaskType":
+        """Create the body of an available task type."""
+        announced = available.task_type
         arguments = msgspec.json.decode(announced.arguments)
         return cls(
             name=announced.name,
             doc=announced.doc,
             queue=announced.queue,
-            workers=offer.workers,
+            workers=available.workers,
             ignores_result=announced.ignore_result,
-            # Any other schema that is none, or takes anything, says no more than this one.
+            # An announced schema that is not an object would accept everything, as this one does.
             arguments=arguments if isinstance(arguments, dict) else {"type": "object"},
             positional=announced.positional,
             positional_only=announced.positional_only,
@@ -147,31 +145,31 @@ class TaskType(msgspec.Struct, frozen=True, kw_only=True):
 class TaskTypeList(msgspec.Struct, frozen=True):
     """The task types that may be submitted, by name."""
 
-    items: Annotated[list[TaskType], Meta(description="All of them: there are no pages.")]
+    items: Annotated[list[TaskType], Meta(description="All available task types, without pagination.")]
 
     @classmethod
-    def of(cls, offers: Sequence[AvailableTaskType]) -> "TaskTypeList":
-        """Make the answer of all offers."""
-        return cls([TaskType.of(offer) for offer in offers])
+    def of(cls, available: Sequence[AvailableTaskType]) -> "TaskTypeList":
+        """Create the body of all available task types."""
+        return cls([TaskType.of(one) for one in available])
 
 
 def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Response:
-    """Encode anything that msgspec can."""
+    """Return a response with a body that msgspec encodes."""
     return Response(_encode(body), status, [*headers, JSON])
 
 
 def list_response(page: TaskPage) -> Response:
-    """Answer some tasks; what they are may change at any time."""
+    """Return the response for some tasks, which may change at any time."""
     response = json_response(TaskList.of(page))
     response.headers["Cache-Control"] = LIVE
     return response
 
 
 def answer_of(body: bytes, headers: Headers) -> Answer:
-    """Answer JSON that is encoded already."""
+    """Return a response of encoded JSON."""
     return Answer(http.HTTPStatus.OK, [*headers, JSON, ("Content-Length", str(len(body)))], body)
 
 
 def result_answer(result: Any) -> Answer:
-    """Answer a result; it will not change."""
+    """Return a response of a result, which is constant."""
     return answer_of(_encode(result), [("Cache-Control", KEPT)])

@@ -1,4 +1,4 @@
-"""Every error as problem+json (RFC 9457): the one table from our exceptions, and from Flask's, to HTTP."""
+"""Errors as problem+json (RFC 9457): the table from our exceptions, and from Flask's, to HTTP."""
 
 import http
 import logging
@@ -46,46 +46,42 @@ CACHE_CONTROL: Final = "no-store"
 
 
 class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One thing that is wrong with the request."""
+    """One fault of the request."""
 
-    detail: Annotated[str, Meta(description="What is wrong.")]
+    detail: Annotated[str, Meta(description="What is wrong, and the expected value.")]
     pointer: Annotated[
-        str | None, Meta(description="Where in the body: a JSON Pointer as a URI fragment, such as `#/kwargs/x`.")
+        str | None, Meta(description="Position in the body: a JSON Pointer as a URI fragment, such as `#/kwargs/x`.")
     ] = None
-    parameter: Annotated[str | None, Meta(description="Which parameter or header.")] = None
+    parameter: Annotated[str | None, Meta(description="Name of the query parameter or header.")] = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """What went wrong with a request (RFC 9457)."""
+    """A problem with a request (RFC 9457)."""
 
-    type: Annotated[
-        str, Meta(description="A stable reference that names the problem, such as `/problems/task-not-found`.")
-    ]
-    title: Annotated[str, Meta(description="The problem in a few words, the same every time.")]
+    type: Annotated[str, Meta(description="Stable identifier of the problem type, such as `/problems/task-not-found`.")]
+    title: Annotated[str, Meta(description="Short name of the problem type.")]
     status: Annotated[int, Meta(description="The HTTP status code.")]
-    detail: Annotated[str, Meta(description="This occurrence, for a person.")]
-    instance: Annotated[str, Meta(description="The path that was asked for.")]
-    errors: Annotated[
-        list[ProblemFault], Meta(description="What is wrong, one by one; empty unless input is at fault.")
-    ]
-    request_id: Annotated[str, Meta(description="Names this request in the server's log.")]
+    detail: Annotated[str, Meta(description="Explanation of this occurrence, for a person.")]
+    instance: Annotated[str, Meta(description="Path of the request.")]
+    errors: Annotated[list[ProblemFault], Meta(description="Each fault of the input; empty for other problems.")]
+    request_id: Annotated[str, Meta(description="Identifies this request in the server's log.")]
 
 
 class ProblemType(msgspec.Struct, frozen=True):
-    """Say how an exception reads in HTTP."""
+    """The HTTP response to one kind of error."""
 
     status: int
     slug: str
     title: str
-    #: how loud the log is about it; a client's mistake is not worth a line
+    #: log level; a mistake of a client is logged at DEBUG
     level: int = logging.DEBUG
-    #: it passes by itself: the answer says when to try again
+    #: temporary: the response has `Retry-After`
     passes: bool = False
-    #: what is always sent with it
+    #: headers of every such response
     headers: Mapping[str, str] = {}
 
 
-#: our exceptions; the most specific class of an exception that is in here counts
+#: our exceptions; the most specific listed class of an exception is used
 PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
     Unauthorized: ProblemType(401, "unauthorized", "Unauthorized", headers={"WWW-Authenticate": "Bearer"}),
     Forbidden: ProblemType(403, "forbidden", "Forbidden"),
@@ -111,43 +107,43 @@ PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
     NotReady: ProblemType(503, "not-ready", "Not ready", passes=True),
 }
 
-#: what Flask, webargs and werkzeug raise by themselves
+#: exceptions of Flask, webargs and werkzeug, by status
 HTTP_READINGS: Final[Mapping[int, ProblemType]] = {
     400: ProblemType(400, "malformed-json", "Malformed request"),
     404: ProblemType(404, "not-found", "No such page"),
     405: ProblemType(405, "method-not-allowed", "Method not allowed"),
     413: ProblemType(413, "payload-too-large", "Payload too large"),
-    # By gunicorn, before there is a request: see bad_request.py.
+    # Raised by gunicorn before there is a request: see server/bad_request.py.
     414: ProblemType(414, "uri-too-long", "URI too long"),
     415: ProblemType(415, "unsupported-media-type", "Unsupported media type"),
     422: ProblemType(422, "validation", "Invalid input"),
     500: ProblemType(500, "internal-error", "Internal error", logging.ERROR),
 }
 
-#: any other status that one of them comes with
+#: any other status of theirs
 FALLBACK: Final = ProblemType(400, "http-error", "Refused")
 
-#: webargs' word for the body
+#: webargs' name of the body
 _BODY_LOCATION: Final = "json"
 
 
 def register(app: Flask) -> None:
-    """Answer our exceptions as problems; `handle_http_exception` is flask-smorest's to call (openapi.py)."""
+    """Answer our exceptions as problems; flask-smorest calls `ProblemApi.handle_http_exception` for the others."""
     app.register_error_handler(TaskStatusError, _answer_our_error)
 
 
 def reading_of_status(status: int) -> ProblemType:
-    """Say how an error of nobody's here reads, by the status that it comes with."""
+    """Return the problem type of a library's error by its status."""
     return HTTP_READINGS.get(status) or refusal(status)
 
 
 def refusal(status: int) -> ProblemType:
-    """Say how a status reads that says all there is to say."""
+    """Return a generic problem type whose title is the phrase of the status."""
     return ProblemType(status, FALLBACK.slug, http.HTTPStatus(status).phrase)
 
 
 def problem_of(reading: ProblemType, detail: str, *, instance: str, faults: list[Fault] | None = None) -> Problem:
-    """Describe one occurrence, under an id of its own."""
+    """Create a problem with a new request id."""
     return Problem(
         type=f"/problems/{reading.slug}",
         title=reading.title,
@@ -167,7 +163,7 @@ def problem_response(
     headers: Mapping[str, str] | None = None,
     retry_after_seconds: int = TaskStatusError.retry_after_seconds,
 ) -> Response:
-    """Build the answer for one problem."""
+    """Build the response for a problem, and log it."""
     problem = problem_of(reading, detail, instance=request.path, faults=faults)
     log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
     response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
@@ -188,19 +184,19 @@ def _answer_our_error(error: TaskStatusError) -> Response:
 
 
 def answer_http_exception(error: HTTPException) -> Response:
-    """Answer what Flask, werkzeug or webargs raised, with the headers that belong to it, such as `Allow`."""
+    """Answer an exception of Flask, werkzeug or webargs, with its headers, such as `Allow`."""
     code = error.code or http.HTTPStatus.INTERNAL_SERVER_ERROR
     if code < http.HTTPStatus.BAD_REQUEST:
         return Response(status=code, headers=dict(error.get_headers()))
     reading = reading_of_status(code)
     kept = {name: text for name, text in error.get_headers() if name.lower() not in ("content-type", "content-length")}
-    # webargs puts what marshmallow found beside the exception.
+    # webargs attaches the messages of marshmallow to the exception.
     messages = (getattr(error, "data", None) or {}).get("messages")
     if messages is None:
         return problem_response(reading, error.description or reading.title, headers=kept)
     faults = list(_faults(messages))
     return problem_response(
-        reading, f"{len(faults)} thing(s) in the request cannot be used.", faults=faults, headers=kept
+        reading, f"The request is invalid: correct the {len(faults)} listed error(s).", faults=faults, headers=kept
     )
 
 
