@@ -100,7 +100,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     kind: Annotated[FailureKind, Meta(description="How it failed.")]
     type: Annotated[str | None, Meta(description="Name of the exception class.")]
     module: Annotated[str | None, Meta(description="Module of the exception class.")]
-    message: Annotated[str | None, Meta(description="What the exception says.")]
+    message: Annotated[str, Meta(description="The message of the exception; empty if there is none.")]
     details: Annotated[Any, Meta(description="What the author stored beside Celery's own keys; null if nothing.")]
     traceback: Annotated[str | None, Meta(description="The traceback, where it is stored and may be seen.")]
 

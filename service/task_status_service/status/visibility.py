@@ -33,13 +33,13 @@ def redact_for(status: TaskStatus, view: Visibility) -> TaskStatus:
 
 
 def _seen_failure(failure: Failure, *, is_inside: bool) -> Failure:
-    message = None if failure.message is None else redact(failure.message)
+    message = redact(failure.message)
     details = redact_value(failure.details)
     return msgspec.structs.replace(
         failure,
         # A class has a name, which needs no look; what an author makes up may be any text.
         type=failure.type if failure.type is None or failure.type.isidentifier() else redact(failure.type),
-        message=message if is_inside or message is None else hide_paths(message),
+        message=message if is_inside else hide_paths(message),
         details=details if is_inside else hide_paths_in(details),
         traceback=redact(failure.traceback) if is_inside and failure.traceback is not None else None,
     )

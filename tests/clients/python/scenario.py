@@ -115,7 +115,7 @@ def failure(client: AuthenticatedClient) -> None:
     assert task.state is TaskState.FAILED
     assert task.failure is not None
     assert_type(task.failure.kind, FailureKind)
-    assert_type(task.failure.message, str | None)
+    assert_type(task.failure.message, str)
     assert task.failure.kind is FailureKind.EXCEPTION
     assert task.failure.message == "too much"
     print(json.dumps({"failure": task.failure.to_dict()}))

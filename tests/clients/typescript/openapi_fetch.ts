@@ -64,7 +64,7 @@ async function failure(): Promise<void> {
   const task = await submit({ name: "demo.fail_with_details", kwargs }, 10);
   const { kind, message, details } = known(task.failure, task);
   same<typeof kind, FailureKind>();
-  same<typeof message, string | null>();
+  same<typeof message, string>();
   same<typeof details, unknown>();
   check(task.state === TaskState.failed && kind === FailureKind.exception && message === "too much", task);
   tell({ failure: task.failure });

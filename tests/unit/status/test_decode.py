@@ -374,20 +374,20 @@ def test_a_custom_final_state():
         (meta_of("REVOKED"), record_of("REVOKED", failure={"message": "m"}), FailureKind.CANCELED, "m"),
         (meta_of("STOPPED", {"reason": "user"}), {}, FailureKind.CANCELED, "user"),
         (meta_of("INVALID", {"reason": "row 7"}), {}, FailureKind.EXCEPTION, "row 7"),
-        (meta_of("STARTED"), record_of("FINISHED", outcome="FAILURE"), FailureKind.EXCEPTION, None),
-        (None, record_of("REJECTED"), FailureKind.REJECTED, None),
+        (meta_of("STARTED"), record_of("FINISHED", outcome="FAILURE"), FailureKind.EXCEPTION, ""),
+        (None, record_of("REJECTED"), FailureKind.REJECTED, ""),
         (
             meta_of("STARTED"),
             record_of(
                 "FINISHED", outcome="FAILURE", failure={"type": "WorkerLostError", "module": "billiard.exceptions"}
             ),
             FailureKind.WORKER_LOST,
-            None,
+            "",
         ),
         (meta_of("RETRY", EXCEPTION), {}, FailureKind.EXCEPTION, "bad"),
         (meta_of("RETRY"), record_of("RETRYING", failure={"message": "m"}), FailureKind.EXCEPTION, "m"),
         (meta_of("STARTED"), record_of("RETRYING", failure={"message": "m"}), FailureKind.EXCEPTION, "m"),
-        (meta_of("FAILURE", {"long": ["x" * 90_000] * 20}), {}, FailureKind.UNREADABLE, None),
+        (meta_of("FAILURE", {"long": ["x" * 90_000] * 20}), {}, FailureKind.UNREADABLE, ""),
     ],
 )
 def test_failure(meta, record, kind, message):

@@ -52,7 +52,7 @@ def test_without_a_message():
     record = {b"fact": b"FINISHED", b"outcome": b"FAILURE", b"final": b"1"}
     status = decode(Snapshot(task_id="a", record=record), view=Visibility.PUBLIC)
 
-    assert status.failure.message is None
+    assert status.failure.message == ""
     assert status.failure.traceback is None
 
 

@@ -101,7 +101,7 @@ def _finish(draft: _Draft, codes: set[str], kind: FailureKind | None) -> Failure
         kind=kind or classify(draft.module, draft.type),
         type=bounded(draft.type, MAX_NAME_CHARS),
         module=bounded(draft.module, MAX_NAME_CHARS),
-        message=bounded(draft.message, MAX_MESSAGE_CHARS),
+        message=bounded(draft.message, MAX_MESSAGE_CHARS) or "",
         details=draft.details,
         traceback=bounded(draft.traceback, MAX_TRACEBACK_CHARS),
     )

@@ -32,11 +32,11 @@ def exception(arguments, type_="ValueError", module="builtins", **others):
         ([404], "404"),
         (404, "404"),
         ([True], "true"),
-        ([], None),
-        ([None], None),
-        ([None, None], None),
-        (None, None),
-        ([""], None),
+        ([], ""),
+        ([None], ""),
+        ([None, None], ""),
+        (None, ""),
+        ([""], ""),
         (["a", "b"], "a, b"),
         (["a", None, 3, [1, {"k": "ż"}]], 'a, 3, [1, {"k": "ż"}]'),
         ([["row 1", "row 2"]], "row 1\nrow 2"),
@@ -149,9 +149,9 @@ def test_details_are_what_the_author_stored_beside(result, details, codes):
         ({"message": " ", "msg": "m"}, "m"),
         ({"status": "failed", "info": "i"}, "i"),
         ({"errors": ["a", {"field": "b"}]}, 'a; {"field": "b"}'),
-        ({"errors": []}, None),
-        ({"errors": "e"}, None),
-        ({"outer": {"inner": {"message": "m"}}}, None),
+        ({"errors": []}, ""),
+        ({"errors": "e"}, ""),
+        ({"outer": {"inner": {"message": "m"}}}, ""),
     ],
 )
 def test_message_of_an_object_that_an_author_made_up(result, message):
@@ -169,9 +169,9 @@ def test_message_of_an_object_that_an_author_made_up(result, message):
         (["ab", "cd"], "ab\ncd", None),
         (1.5, "1.5", None),
         (True, "true", None),
-        ([{"row": 1}], None, [{"row": 1}]),
-        ([["a", 1], ["b"]], None, [["a", 1], ["b"]]),
-        (["a", 1], None, ["a", 1]),
+        ([{"row": 1}], "", [{"row": 1}]),
+        ([["a", 1], ["b"]], "", [["a", 1], ["b"]]),
+        (["a", 1], "", ["a", 1]),
     ],
 )
 def test_a_result_that_is_no_object(result, message, details):
@@ -195,7 +195,7 @@ def test_nothing_is_said_by_an_empty_result(nothing):
     """A failed task has a failure all the same; a retry or a cancel has none."""
     failure, codes = read(nothing)
 
-    assert msgspec.structs.astuple(failure) == (FailureKind.EXCEPTION, None, None, None, None, None)
+    assert msgspec.structs.astuple(failure) == (FailureKind.EXCEPTION, None, None, "", None, None)
     assert codes == set()
     assert read(nothing, celery_state="RETRY") == (None, set())
     assert read(nothing, celery_state="REVOKED") == (None, set())
@@ -211,8 +211,8 @@ def test_a_rejected_task_may_say_what_it_likes():
     [
         (["m", "C", ["text"], "C('text')"], "C", "m", "text", {"unwrapped_exception"}),
         (["m", "C", ["a", 2], "C('a', 2)"], "C", "m", "C('a', 2)", {"unwrapped_exception"}),
-        (["m", "C", [], None], "C", "m", None, {"unwrapped_exception"}),
-        ([], "UnpickleableExceptionWrapper", "celery.utils.serialization", None, set()),
+        (["m", "C", [], None], "C", "m", "", {"unwrapped_exception"}),
+        ([], "UnpickleableExceptionWrapper", "celery.utils.serialization", "", set()),
         (["m", 2, [], "x"], "UnpickleableExceptionWrapper", "celery.utils.serialization", "m, 2, [], x", set()),
     ],
 )
