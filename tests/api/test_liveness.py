@@ -25,12 +25,12 @@ def test_alive_stalled_lost(client, store):
     store.note(STARTED)
     seen = []
     for silence, liveness in ((None, "unknown"), (ALIVE, "alive"), (STALLED, "stalled"), (LOST, "lost")):
-        store.silence_seconds = silence
+        store.seconds_since_heartbeat = silence
         response = client.get("/tasks/t-1", headers={"If-None-Match": ", ".join(seen)})
         assert (response.status_code, response.get_json()["liveness"]) == (200, liveness)
         seen.append(response.headers["ETag"])
         if silence is not None:
-            store.silence_seconds += 5
+            store.seconds_since_heartbeat += 5
         assert client.get("/tasks/t-1", headers={"If-None-Match": seen[-1]}).status_code == 304
     assert len(set(seen)) == 4
 
@@ -39,7 +39,7 @@ def test_also_while_canceling(client, store):
     """A cancel changes nothing about the worker."""
     store.note(STARTED)
     store.note(Note(task_id="t-1", cancel_requested=True))
-    store.silence_seconds = LOST
+    store.seconds_since_heartbeat = LOST
 
     task = client.get("/tasks/t-1").get_json()
 
@@ -59,7 +59,7 @@ def test_unknown_unless_it_runs(client, store, last):
     """Nobody runs it, or nobody knows who does."""
     store.note(STARTED)
     store.note(last)
-    store.silence_seconds = LOST
+    store.seconds_since_heartbeat = LOST
 
     assert client.get("/tasks/t-1").get_json()["liveness"] == "unknown"
 
@@ -68,7 +68,7 @@ def test_unknown_where_celery_knows_the_end(client, store):
     """The record may miss the end of a task of which Celery has the result."""
     store.note(STARTED)
     store.metas["t-1"] = b'{"status": "SUCCESS", "result": 1}'
-    store.silence_seconds = LOST
+    store.seconds_since_heartbeat = LOST
 
     task = client.get("/tasks/t-1").get_json()
 
@@ -78,11 +78,11 @@ def test_unknown_where_celery_knows_the_end(client, store):
 def test_a_stream_tells(client, store, feed):
     """A stream tells each, though nothing was written."""
     store.note(STARTED)
-    store.silence_seconds = ALIVE
+    store.seconds_since_heartbeat = ALIVE
     feed.script = [
-        lambda: setattr(store, "silence_seconds", ALIVE + 5),
-        lambda: setattr(store, "silence_seconds", STALLED),
-        lambda: setattr(store, "silence_seconds", LOST),
+        lambda: setattr(store, "seconds_since_heartbeat", ALIVE + 5),
+        lambda: setattr(store, "seconds_since_heartbeat", STALLED),
+        lambda: setattr(store, "seconds_since_heartbeat", LOST),
         lambda: store.note(Note(task_id="t-1", fact=Fact.FINISHED, run="1", outcome="SUCCESS")),
     ]
 
@@ -94,9 +94,9 @@ def test_a_stream_tells(client, store, feed):
 def test_a_wait_ends_with_a_change(client, store, feed):
     """Who waits for another version is answered when the worker falls silent."""
     store.note(STARTED)
-    store.silence_seconds = ALIVE
+    store.seconds_since_heartbeat = ALIVE
     etag = client.get("/tasks/t-1").headers["ETag"]
-    feed.script = [lambda: None, lambda: setattr(store, "silence_seconds", STALLED)]
+    feed.script = [lambda: None, lambda: setattr(store, "seconds_since_heartbeat", STALLED)]
 
     response = client.get("/tasks/t-1?wait=10", headers={"If-None-Match": etag})
 
@@ -117,7 +117,7 @@ WAYS = {
 def test_lost_is_final(final_client, store, way):
     """In every way of reading: it has failed, that is noted before it is told, and what comes later changes nothing."""
     store.note(STARTED)
-    store.silence_seconds = LOST_FOR_LONG
+    store.seconds_since_heartbeat = LOST_FOR_LONG
 
     told = WAYS[way](final_client)
 
@@ -127,7 +127,7 @@ def test_lost_is_final(final_client, store, way):
     record = unpack(store.records["t-1"])
     assert (record.fact, record.final) == (Fact.FINISHED, True)
 
-    store.silence_seconds = ALIVE
+    store.seconds_since_heartbeat = ALIVE
     store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42, "task_id": "t-1"}).encode()
     for fact, outcome in ((Fact.STARTED, None), (Fact.FINISHED, "SUCCESS")):
         store.note(Note(task_id="t-1", fact=fact, run="1", outcome=outcome))
@@ -137,7 +137,7 @@ def test_lost_is_final(final_client, store, way):
 def test_a_list_of_what_runs_has_none_that_is_lost(final_client, store):
     """What is settled by listing is in the list of its new state."""
     store.note(STARTED)
-    store.silence_seconds = LOST_FOR_LONG
+    store.seconds_since_heartbeat = LOST_FOR_LONG
 
     assert final_client.get("/tasks?state=running").get_json()["items"] == []
     assert len(final_client.get("/tasks?state=failed").get_json()["items"]) == 1
@@ -147,7 +147,7 @@ def test_a_list_of_what_runs_has_none_that_is_lost(final_client, store):
 def test_not_yet(final_client, store, silence):
     """Before its time nothing is written."""
     store.note(STARTED)
-    store.silence_seconds = silence
+    store.seconds_since_heartbeat = silence
 
     assert final_client.get("/tasks/t-1").get_json()["state"] == "running"
     assert store.records["t-1"][b"seq"] == b"1"
@@ -156,7 +156,7 @@ def test_not_yet(final_client, store, silence):
 def test_never_unless_set(client, store):
     """Without the setting a task that is lost may come back for ever."""
     store.note(STARTED)
-    store.silence_seconds = 86_400.0
+    store.seconds_since_heartbeat = 86_400.0
 
     task = client.get("/tasks/t-1").get_json()
 
@@ -167,7 +167,7 @@ def test_celery_knows_the_end(final_client, store):
     """A task of which Celery has the result is not lost, though the record misses the end."""
     store.note(STARTED)
     store.metas["t-1"] = b'{"status": "SUCCESS", "result": 1}'
-    store.silence_seconds = LOST_FOR_LONG
+    store.seconds_since_heartbeat = LOST_FOR_LONG
 
     assert final_client.get("/tasks/t-1").get_json()["state"] == "succeeded"
     assert store.records["t-1"][b"seq"] == b"1"
@@ -177,7 +177,7 @@ def test_a_store_that_takes_no_notes(final_client, store):
     """What cannot be noted is not told: it is lost, and may be settled later. Of many that are lost one is tried."""
     for number in range(3):
         store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED, instance="w@h/1"))
-    store.silence_seconds = LOST_FOR_LONG
+    store.seconds_since_heartbeat = LOST_FOR_LONG
     store.full = True
     store.trips = 0
 

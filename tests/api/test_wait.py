@@ -45,7 +45,7 @@ def test_waits_for_a_change(client, store, feed):
 def test_is_told_the_end_and_not_that_it_is_near(client, store, feed):
     """Celery stores how a task ends a moment before its record says so: who waits for a change waits for that, too."""
     store.note(RUNNING_THERE)
-    store.silence_seconds = 1.0
+    store.seconds_since_heartbeat = 1.0
     etag = client.get("/tasks/t-1").headers["ETag"]
     ended = Note(task_id="t-1", fact=Fact.FINISHED, run="1", outcome="SUCCESS")
     feed.script = [lambda: put_result(store, 42), lambda: None, lambda: store.note(ended)]
@@ -60,7 +60,7 @@ def test_does_not_wait_long_for_an_end_that_is_not_told(client, store, feed, mon
     """What is stored may be of a run before this one; then this one runs on, and that is told."""
     monkeypatch.setattr(watcher, "ENDING_SECONDS", 0.05)
     store.note(RUNNING_THERE)
-    store.silence_seconds = 1.0
+    store.seconds_since_heartbeat = 1.0
     etag = client.get("/tasks/t-1").headers["ETag"]
     feed.script = [lambda: put_result(store, 42)]
 

@@ -62,7 +62,7 @@ class MemoryStore:
         self.full = False
         self.trips = 0
         #: how long the instances of all tasks that run are silent
-        self.silence_seconds: float | None = None
+        self.seconds_since_heartbeat: float | None = None
 
     def _trip(self) -> None:
         if self.down:
@@ -120,17 +120,17 @@ class MemoryStore:
             wrong_type=isinstance(meta, list),
             known=task_id in self.known,
             known_owner=b"" if record else self.owners.get(task_id, b""),
-            silence_seconds=self.silence_seconds if self._is_run(task_id) else None,
+            seconds_since_heartbeat=self.seconds_since_heartbeat if self._is_run(task_id) else None,
         )
 
     def _is_run(self, task_id: str) -> bool:
         record = self.records.get(task_id, {})
         return record.get(b"fact") == b"STARTED" and b"instance" in record
 
-    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+    def mark_failed(self, note: Note, found: Snapshot, *, lost_after_seconds: float) -> bool:
         now = self._snapshot(note.task_id)
         has_moved_on = (now.record.get(b"seq"), now.meta) != (found.record.get(b"seq"), found.meta)
-        if has_moved_on or (now.silence_seconds or 0.0) < silent_seconds:
+        if has_moved_on or (now.seconds_since_heartbeat or 0.0) < lost_after_seconds:
             self._trip()
             return False
         self.note(note)
@@ -233,7 +233,7 @@ class MemoryStore:
         self._trip()
         return self.time.timestamp(), self.announced
 
-    def serving(self) -> Sequence[bytes]:
+    def consumers(self) -> Sequence[bytes]:
         self._trip()
         return list(self.served.values())
 

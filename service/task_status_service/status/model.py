@@ -192,8 +192,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     known: bool = False
     #: whose record that was; empty if nobody's, or if there is a record
     known_owner: bytes = b""
-    #: for how long nothing was heard of the worker instance that runs it; None if none does, or if it is not known
-    silence_seconds: float | None = None
+    #: seconds since the last heartbeat of the worker instance that runs it; None if none runs it, or if unknown
+    seconds_since_heartbeat: float | None = None
 
     @property
     def owner(self) -> str | None:
@@ -231,11 +231,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def liveness(self) -> Liveness:
         """Say whether the instance that runs the task is still there; a status of a task that is done says no more."""
-        if self.silence_seconds is None:
+        if self.seconds_since_heartbeat is None:
             return Liveness.UNKNOWN
-        if self.silence_seconds < STALLED_SECONDS:
+        if self.seconds_since_heartbeat < STALLED_SECONDS:
             return Liveness.ALIVE
-        return Liveness.STALLED if self.silence_seconds < LOST_SECONDS else Liveness.LOST
+        return Liveness.STALLED if self.seconds_since_heartbeat < LOST_SECONDS else Liveness.LOST
 
     @property
     def is_empty(self) -> bool:

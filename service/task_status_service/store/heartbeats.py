@@ -178,7 +178,7 @@ class Heartbeats:
         if self._heard is not None:
             self._heard = msgspec.structs.replace(self._heard, listened_seconds=0.0)
 
-    def silence_seconds(self, record: Mapping[bytes, bytes]) -> float | None:
+    def seconds_since_heartbeat(self, record: Mapping[bytes, bytes]) -> float | None:
         """Tell for how long nothing was heard of the instance that runs a task; None if none does, or if unknown."""
         if record.get(b"fact") != b"STARTED":
             return None
@@ -188,14 +188,14 @@ class Heartbeats:
         last = heard.instances.get(instance, -math.inf)
         if heard.at - last >= STALLED_SECONDS:
             last = max(last, _seconds(record, b"started_at"), _seconds(record, b"progress_at"))
-        silence_seconds = max(0.0, min(heard.at - last, heard.listened_seconds))
-        if silence_seconds > LOST_SECONDS:
+        seconds_since_heartbeat = max(0.0, min(heard.at - last, heard.listened_seconds))
+        if seconds_since_heartbeat > LOST_SECONDS:
             asked_at = self._clock()
             lost = self._lost.setdefault(instance, _Lost(asked_at, asked_at))
             lost.asked_at = asked_at
             if asked_at - lost.found_at < self._confirm_seconds:
                 return LOST_SECONDS
-        return silence_seconds
+        return seconds_since_heartbeat
 
 
 def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:

@@ -20,7 +20,7 @@ from task_status_service.store.errors import named_errors
 from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
-from task_status_service.store.script_heads import ForgetHead, ServingHead, SettleHead
+from task_status_service.store.script_heads import ConsumersHead, ForgetHead, MarkFailedHead
 from task_status_service.store.server_info import warnings_of, weaknesses_of
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
@@ -40,8 +40,8 @@ TASKS_PER_READ: Final = 20
 
 _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
 #: notes the end of what is lost; the rest of it is what every note is written by
-_SETTLE_SCRIPT: Final = _SCRIPTS.joinpath("settle.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
-_SERVING_SCRIPT: Final = _SCRIPTS.joinpath("serving.lua").read_text(encoding="utf-8")
+_MARK_FAILED_SCRIPT: Final = _SCRIPTS.joinpath("mark_failed.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
+_CONSUMERS_SCRIPT: Final = _SCRIPTS.joinpath("consumers.lua").read_text(encoding="utf-8")
 _FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
 
@@ -78,8 +78,8 @@ class RedisStore:
         self._results_reader = Reader(results) if results is not None else None
         self._index = Index(records, keys=keys)
         self._note_script = records.register_script(NOTE_SCRIPT)
-        self._settle_script = records.register_script(_SETTLE_SCRIPT)
-        self._serving_script = records.register_script(_SERVING_SCRIPT)
+        self._mark_failed_script = records.register_script(_MARK_FAILED_SCRIPT)
+        self._consumers_script = records.register_script(_CONSUMERS_SCRIPT)
         self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
@@ -159,7 +159,7 @@ class RedisStore:
             wrong_type=isinstance(meta, Exception),
             known=known is not None,
             known_owner=known if isinstance(known, bytes) and not fields else b"",
-            silence_seconds=self._heartbeats.silence_seconds(fields),
+            seconds_since_heartbeat=self._heartbeats.seconds_since_heartbeat(fields),
         )
 
     def note(self, note: Note) -> datetime:
@@ -169,17 +169,17 @@ class RedisStore:
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
 
-    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+    def mark_failed(self, note: Note, found: Snapshot, *, lost_after_seconds: float) -> bool:
         """Write a note, unless something has happened since the task was found; false if so.
 
-        That is any other note, a sign of life of its worker within `silent_seconds`, or another result of Celery's.
+        That is any other note, a sign of life of its worker within `lost_after_seconds`, or another result of Celery's.
         """
         call = note_call(note, keys=self._keys, retention=self._retention)
         keys = [*call.keys, self._keys.workers]
         if self._results is None:
             keys.append(self._keys.meta(note.task_id))
-        head = SettleHead(
-            silent_seconds=round(silent_seconds),
+        head = MarkFailedHead(
+            lost_after_seconds=round(lost_after_seconds),
             # Not for secrecy: Redis scripts have no other digest.
             meta_sha1=hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
             meta_bytes=MAX_STORED_BYTES,
@@ -187,7 +187,7 @@ class RedisStore:
         seen = [found.seq, found.instance]
         args = [msgspec.json.encode(head), *seen, *call.args]
         with self._named_errors():
-            return self._settle_script(keys=keys, args=args) is not None
+            return self._mark_failed_script(keys=keys, args=args) is not None
 
     def forget(self, done: Snapshot) -> bool:
         """Delete all that is kept of a task that was seen to be done; false if it has changed and is not final.
@@ -220,11 +220,11 @@ class RedisStore:
             (seconds, _), announced = pipeline.execute()
         return float(seconds), announced
 
-    def serving(self) -> Sequence[bytes]:
+    def consumers(self) -> Sequence[bytes]:
         """Read what each live worker instance serves, in one trip; of more than `MAX_INSTANCES` the newest."""
-        head = ServingHead(silent_seconds=round(STALLED_SECONDS), limit=MAX_INSTANCES)
+        head = ConsumersHead(stalled_after_seconds=round(STALLED_SECONDS), limit=MAX_INSTANCES)
         with self._named_errors():
-            stored: list[bytes] = self._serving_script(
+            stored: list[bytes] = self._consumers_script(
                 keys=[self._keys.workers, self._keys.consumers], args=[msgspec.json.encode(head)]
             )
         return stored

@@ -4,11 +4,11 @@ import msgspec
 from task_status_worker.record.keys import KeyNames
 
 
-class SettleHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The first argument of settle.lua, as JSON; `seq` and instance of the record and note.lua's arguments follow."""
+class MarkFailedHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The first argument of mark_failed.lua, as JSON; `seq`, instance and the arguments of note.lua follow."""
 
     #: seconds without a heartbeat
-    silent_seconds: int
+    lost_after_seconds: int
     #: digest of the meta that was read, of which at most `meta_bytes` were read
     meta_sha1: str
     meta_bytes: int
@@ -21,10 +21,10 @@ class ForgetHead(msgspec.Struct, frozen=True, kw_only=True):
     names: KeyNames
 
 
-class ServingHead(msgspec.Struct, frozen=True, kw_only=True):
-    """The argument of serving.lua, as JSON."""
+class ConsumersHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The argument of consumers.lua, as JSON."""
 
     #: seconds without a heartbeat after which an instance is not live
-    silent_seconds: int
+    stalled_after_seconds: int
     #: how many instances are read
     limit: int

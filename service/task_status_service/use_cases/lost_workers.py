@@ -23,7 +23,7 @@ class LostTaskStore(Protocol):
         """Read everything stored about one task."""
         ...
 
-    def settle(self, note: Note, found: Snapshot, *, silent_seconds: float) -> bool:
+    def mark_failed(self, note: Note, found: Snapshot, *, lost_after_seconds: float) -> bool:
         """Write a note in one round trip, unless the task has changed since the snapshot; false if it has."""
         ...
 
@@ -56,14 +56,14 @@ class LostTasks:
     def mark_failed(self, found: Snapshot) -> Snapshot:
         """Mark a task as failed if its worker is lost; return its snapshot, read again if it was marked."""
         # On first detection the heartbeats report `LOST_SECONDS`, the smallest allowed setting, so this is false.
-        if self._after_seconds is None or (found.silence_seconds or 0.0) <= self._after_seconds:
+        if self._after_seconds is None or (found.seconds_since_heartbeat or 0.0) <= self._after_seconds:
             return found
         status = decode(found, final_states=self._final_states)
         record = unpack(found.record)
         if status is None or status.done or record is None or self._clock() < self._resumes_at:
             return found
         try:
-            self._store.settle(self._failed(found, record), found, silent_seconds=self._after_seconds)
+            self._store.mark_failed(self._failed(found, record), found, lost_after_seconds=self._after_seconds)
             return self._store.read(found.task_id)
         except Unavailable:
             self._resumes_at = self._clock() + _PAUSE_SECONDS

@@ -196,7 +196,7 @@ def test_found_lost_and_moved_on(arranged: Arranged) -> None:
     note = Note(task_id="t-1", fact=Fact.FINISHED, outcome="FAILURE")
 
     def settles() -> bool:
-        return bool(arranged.store.settle(note, found, silent_seconds=LOST_SECONDS))
+        return bool(arranged.store.mark_failed(note, found, lost_after_seconds=LOST_SECONDS))
 
     for happens in (
         lambda: arranged.store.note(Note(task_id="t-1", fact=Fact.STARTED, run="2", instance="w@h/2")),
@@ -227,7 +227,7 @@ def test_settles_whatever_celery_has(arranged: Arranged) -> None:
         put()
         found = arranged.store.read("t-1")
         note = Note(task_id="t-1", fact=Fact.FINISHED, outcome="FAILURE")
-        assert arranged.store.settle(note, found, silent_seconds=LOST_SECONDS)
+        assert arranged.store.mark_failed(note, found, lost_after_seconds=LOST_SECONDS)
         assert arranged.record().final
 
 

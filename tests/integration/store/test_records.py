@@ -359,10 +359,10 @@ def test_announcements(arranged: Arranged) -> None:
 
 def test_what_live_workers_serve(arranged: Arranged) -> None:
     """Each tells of itself."""
-    assert list(arranged.store.serving()) == []
+    assert list(arranged.store.consumers()) == []
     arranged.serve("a@h/1", b"one")
     arranged.serve("b@h/2", b"two")
-    assert sorted(arranged.store.serving()) == [b"one", b"two"]
+    assert sorted(arranged.store.consumers()) == [b"one", b"two"]
 
 
 def test_who_is_silent_serves_nothing(redis_url: str) -> None:
@@ -373,7 +373,7 @@ def test_who_is_silent_serves_nothing(redis_url: str) -> None:
     now = arranged.client.time()[0]
     arranged.client.zadd(arranged.keys.workers, {"was": now - 16, "lives": now - 13.5, "mute": now, "will": now + 100})
 
-    assert sorted(arranged.store.serving()) == [b"lives", b"will"]
+    assert sorted(arranged.store.consumers()) == [b"lives", b"will"]
     arranged.close()
 
 

@@ -116,7 +116,7 @@ def test_a_record_without_a_fact():
 )
 def test_liveness(silence, liveness, fact, meta, is_told):
     """Of a task that runs, and of no other, the silence of its worker tells whether that is still there."""
-    status = decode(Snapshot(task_id="x", meta=meta, record=record_of(fact), silence_seconds=silence))
+    status = decode(Snapshot(task_id="x", meta=meta, record=record_of(fact), seconds_since_heartbeat=silence))
 
     assert status.liveness == (liveness if is_told else "unknown")
 
@@ -236,16 +236,18 @@ def test_record_and_meta(line):
 def test_a_run_ends_by_its_record(word):
     """While its worker is there, what a task stores may be overwritten: no end that is taken back later."""
 
-    def told(silence_seconds, record):
-        snapshot = Snapshot(task_id="x", meta=meta_of(word), record=record, silence_seconds=silence_seconds)
+    def told(seconds, record):
+        snapshot = Snapshot(
+            task_id="x", meta=meta_of(word), record=record, seconds_since_heartbeat=seconds_since_heartbeat
+        )
         return decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
 
-    for silence_seconds in (0.0, 30.0):
-        status = told(silence_seconds, record_of("STARTED"))
+    for seconds_since_heartbeat in (0.0, 30.0):
+        status = told(seconds_since_heartbeat, record_of("STARTED"))
         assert (status.state, status.done, status.celery_state, status.failure) == ("running", False, "STARTED", None)
-        assert told(silence_seconds, record_of("STARTED", cancel_requested="1")).state == "canceling"
-    for silence_seconds in (90.0, None):
-        status = told(silence_seconds, record_of("STARTED"))
+        assert told(seconds_since_heartbeat, record_of("STARTED", cancel_requested="1")).state == "canceling"
+    for seconds_since_heartbeat in (90.0, None):
+        status = told(seconds_since_heartbeat, record_of("STARTED"))
         assert (status.done, status.liveness) == (True, "unknown")
     assert told(0.0, record_of("FINISHED", outcome="SUCCESS")).state == "succeeded"
 
@@ -258,7 +260,7 @@ def test_progress_does_not_go_back_at_the_end(word, percent):
     result = {"done": 4, "total": 10} if word == "PROGRESS" else 10
 
     def progress_of(record):
-        snapshot = Snapshot(task_id="x", meta=meta_of(word, result), record=record, silence_seconds=0.0)
+        snapshot = Snapshot(task_id="x", meta=meta_of(word, result), record=record, seconds_since_heartbeat=0.0)
         status = decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
         return status.state, status.progress and status.progress.percent
 

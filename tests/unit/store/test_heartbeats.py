@@ -47,7 +47,7 @@ class World:
 
     def silence(self, **fields):
         packed = {name.encode(): str(value).encode() for name, value in fields.items()}
-        return self.heartbeats.silence_seconds(RUNNING | packed)
+        return self.heartbeats.seconds_since_heartbeat(RUNNING | packed)
 
 
 def test_at_most_once_a_second():
@@ -105,7 +105,7 @@ def test_nothing_is_known(record):
     world = World()
     world.beat()
 
-    assert world.heartbeats.silence_seconds(record) is None
+    assert world.heartbeats.seconds_since_heartbeat(record) is None
 
 
 def test_nothing_is_known_before_the_first_pulse():

@@ -1,13 +1,13 @@
 -- Read which task types and queues each live worker instance consumes, newest first. Writes nothing.
 -- KEYS: the sorted set of worker instances by their last heartbeat, the hash of what each instance consumes.
--- ARGV: JSON (script_heads.py, ServingHead).
+-- ARGV: JSON (script_heads.py, ConsumersHead).
 
 local head = cjson.decode(ARGV[1])
 local now = redis.call('TIME')
-local since = string.format('%d.%06d', now[1] - head.silent_seconds, now[2])
+local since = string.format('%d.%06d', now[1] - head.stalled_after_seconds, now[2])
 local found = {}
 for _, instance in ipairs(redis.call('ZREVRANGEBYSCORE', KEYS[1], '+inf', '(' .. since, 'LIMIT', 0, head.limit)) do
-  local serving = redis.call('HGET', KEYS[2], instance)
-  if serving then found[#found + 1] = serving end
+  local consumed = redis.call('HGET', KEYS[2], instance)
+  if consumed then found[#found + 1] = consumed end
 end
 return found

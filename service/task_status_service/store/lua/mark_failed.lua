@@ -2,7 +2,7 @@
 -- Returns false if so: another note, another meta of Celery's, or a heartbeat. A client must never be told of an end that
 -- then turns out to be another one.
 -- KEYS: those of note.lua, the workers, and Celery's meta if the same Redis holds it.
--- ARGV: JSON (script_heads.py, SettleHead); `seq` and instance of the record that was read; then those of note.lua.
+-- ARGV: JSON (script_heads.py, MarkFailedHead); `seq` and instance of the record that was read; then those of note.lua.
 
 if redis.replicate_commands then redis.replicate_commands() end
 
@@ -12,7 +12,7 @@ local function has_moved_on()
   local seq, instance = table.remove(ARGV, 1), table.remove(ARGV, 1)
   if redis.call('HGET', KEYS[1], 'seq') ~= seq then return true end
   local beat_at = redis.call('ZSCORE', KEYS[4], instance)
-  if beat_at and tonumber(redis.call('TIME')[1]) - tonumber(beat_at) < head.silent_seconds then return true end
+  if beat_at and tonumber(redis.call('TIME')[1]) - tonumber(beat_at) < head.lost_after_seconds then return true end
   if not KEYS[5] then return false end
   local meta = redis.pcall('GETRANGE', KEYS[5], 0, head.meta_bytes)
   -- A key of another type reads as no meta.
