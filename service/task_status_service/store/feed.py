@@ -1,11 +1,12 @@
-"""What is heard of tasks (pubsub.py), fanned out to those who wait or watch.
+"""Hints of changed tasks from pub/sub (pubsub.py), fanned out to the waits and streams of this process.
 
-Rule 1: a message is only a hint to read again. Redis drops them silently, so all that is watched is also read again
-every few seconds, in batches, and whoever watches something that has changed is told.
+Rule 1: a message is only a hint to read again. Redis drops messages silently, so all watched tasks are also read again
+every few seconds, in batches, and the watches of each changed task are notified.
 Rule 2: there are no queues. A watch holds the ids that may have changed; a slow reader finds the latest, no backlog.
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections import Counter
@@ -19,16 +20,18 @@ from task_status_service.errors import TooManyWatches, Unavailable
 from task_status_service.status import Snapshot
 from task_status_service.store.pubsub import Listener
 
-#: how often everything that is watched is read again; a stream converges within this and a little more
+log = logging.getLogger(__name__)
+
+#: seconds between two readings of all watched tasks; a stream shows each change within this and a little more
 REREAD_SECONDS: Final = 3.0
 #: ids read in one round trip
 BATCH: Final = 200
-#: how long a watch waits for Redis to confirm that it listens; reading again covers what is missed by then
+#: seconds a watch waits for Redis to confirm its subscriptions; the next reading covers a change missed until then
 CONFIRM_SECONDS: Final = 0.5
 
 
 class Watch:
-    """Learn which of some tasks may have changed. Close it, or use it as a context."""
+    """The ids of some tasks that may have changed. Close it, or use it as a context manager."""
 
     def __init__(self, feed: "Feed", task_ids: Collection[str], caller: str) -> None:
         self.task_ids = frozenset(task_ids)
@@ -45,7 +48,7 @@ class Watch:
         self.close()
 
     def changed(self, seconds: float) -> set[str]:
-        """Wait until something may have changed, for so many seconds at the most; give the ids."""
+        """Wait at most `seconds` for a hint; return the ids that may have changed."""
         self._wake.wait(seconds)
         self._wake.clear()
         changed, self._changed = self._changed, set()
@@ -53,23 +56,23 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether the feed has been closed: this process is about to end."""
+        """Return whether the feed has been closed because this process is about to end."""
         return self._feed.is_closed
 
-    def tell(self, task_ids: Iterable[str]) -> None:
-        """Say that some tasks may have changed."""
+    def notify(self, task_ids: Iterable[str]) -> None:
+        """Wake the waiting thread, and add those of the ids that this watch covers."""
         self._changed |= self.task_ids.intersection(task_ids)
         self._wake.set()
 
     def close(self) -> None:
-        """Free its place; a second time changes nothing."""
+        """Free the place of this watch; a second call changes nothing."""
         if not self._closed:
             self._closed = True
             self._feed.forget(self)
 
 
 class Feed:
-    """Tell watches of what happens to tasks; starts its threads with the first one."""
+    """All watches of one process; its threads start with the first watch."""
 
     def __init__(
         self,
@@ -81,7 +84,16 @@ class Feed:
         limit: int,
         limit_per_caller: int,
     ) -> None:
-        """Take how to connect to each Redis that publishes, and how to read many tasks in one trip."""
+        """Create a feed that opens no connection yet.
+
+        Args:
+            connect: returns a client for each Redis that publishes.
+            read_many: reads many tasks in one round trip.
+            version: returns a text that differs whenever the status differs.
+            keys: the names of the keys, which are also the channels.
+            limit: watches of this process at one time.
+            limit_per_caller: watches of one caller at one time.
+        """
         self._connect = connect
         self._read_many = read_many
         self._version = version
@@ -96,14 +108,16 @@ class Feed:
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether it was closed."""
+        """Return whether `close` was called."""
         return self._closed.is_set()
 
     def watch(self, task_ids: Collection[str], *, caller: str) -> Watch:
-        """Begin to watch some tasks; returns when Redis has confirmed, so that what happens from now on is told.
+        """Watch some tasks, and return when Redis has confirmed the subscriptions.
+
+        Each change after the return reaches the watch.
 
         Raises:
-            TooManyWatches: this process, or this caller, has as many as it may have.
+            TooManyWatches: this process, or this caller, has reached its limit.
         """
         watch = Watch(self, task_ids, caller)
         with self._lock:
@@ -115,7 +129,7 @@ class Feed:
                 self._watches.setdefault(task_id, set()).add(watch)
             if not self._listeners:
                 self._start()
-            # Within the lock: else the last watch of a task could unsubscribe what the next one has subscribed.
+            # Within the lock: otherwise the end of a task's last watch could unsubscribe the channels of its next one.
             for listener in self._listeners:
                 listener.subscribe(self._channels(new))
         deadline = time.monotonic() + CONFIRM_SECONDS
@@ -124,7 +138,7 @@ class Feed:
         return watch
 
     def forget(self, watch: Watch) -> None:
-        """Free the place of a watch."""
+        """Free the place of a watch, and unsubscribe from the tasks that no other one watches."""
         with self._lock:
             self._callers[watch.caller] -= 1
             if not self._callers[watch.caller]:
@@ -140,9 +154,9 @@ class Feed:
                 listener.unsubscribe(self._channels(unwatched))
 
     def close(self) -> None:
-        """End every watch, so that clients resume elsewhere."""
+        """End every watch, so that clients resume with another process."""
         self._closed.set()
-        self._tell(list(self._watches))
+        self._notify(list(self._watches))
         for listener in self._listeners:
             listener.close()
 
@@ -150,7 +164,7 @@ class Feed:
         self._listeners = [Listener(client, self._watched_channels, self._on_message) for client in self._connect()]
         for listener in self._listeners:
             threading.Thread(target=listener.run, name="task-status-feed", daemon=True).start()
-        threading.Thread(target=self._reread, name="task-status-reread", daemon=True).start()
+        threading.Thread(target=self._run_rereads, name="task-status-reread", daemon=True).start()
 
     def _channels(self, task_ids: Iterable[str]) -> list[str]:
         return [channel for task_id in task_ids for channel in (self._keys.meta(task_id), self._keys.record(task_id))]
@@ -160,28 +174,36 @@ class Feed:
             return self._channels(self._watches)
 
     def _on_message(self, channel: str | None) -> None:
-        """Tell those who watch the task of a channel; all of them after a connection was lost (None)."""
+        """Notify the watches of a channel's task; every watch after a lost connection (None)."""
         if channel is None:
-            self._tell(list(self._watches))
+            self._notify(list(self._watches))
         else:
-            self._tell([self._keys.task_of(channel)])
+            self._notify([self._keys.task_of(channel)])
 
-    def _tell(self, task_ids: list[str]) -> None:
+    def _notify(self, task_ids: list[str]) -> None:
         with self._lock:
-            told = {watch for task_id in task_ids for watch in self._watches.get(task_id, ())}
-        for watch in told:
-            watch.tell(task_ids)
+            watches = {watch for task_id in task_ids for watch in self._watches.get(task_id, ())}
+        for watch in watches:
+            watch.notify(task_ids)
 
-    def _reread(self) -> None:
-        """Read all that is watched every few seconds, and tell what is not what it was; what is new may be already."""
+    def _run_rereads(self) -> None:
+        """Read all watched tasks every few seconds. No error ends this loop: nothing would start it again."""
         seen: dict[str, str] = {}
         while not self._closed.wait(REREAD_SECONDS):
-            task_ids = list(self._watches)
-            now: dict[str, str] = {}
-            for start in range(0, len(task_ids), BATCH):
-                batch = task_ids[start : start + BATCH]
-                with contextlib.suppress(Unavailable):
-                    now |= {snapshot.task_id: self._version(snapshot) for snapshot in self._read_many(batch)}
-            self._tell([task_id for task_id, version in now.items() if seen.get(task_id) != version])
-            # What could not be read keeps the version it had.
-            seen = {task_id: now.get(task_id) or seen.get(task_id, "") for task_id in task_ids}
+            try:
+                seen = self._reread(seen)
+            except Exception:
+                log.exception("Watched tasks were not read again; the next attempt is in %s s", REREAD_SECONDS)
+
+    def _reread(self, seen: dict[str, str]) -> dict[str, str]:
+        """Read all watched tasks, notify the watches of changed and new ones, and return the versions."""
+        task_ids = list(self._watches)
+        now: dict[str, str] = {}
+        for start in range(0, len(task_ids), BATCH):
+            batch = task_ids[start : start + BATCH]
+            with contextlib.suppress(Unavailable):
+                now |= {snapshot.task_id: self._version(snapshot) for snapshot in self._read_many(batch)}
+        # A new task counts as changed: the change may have come before its first reading.
+        self._notify([task_id for task_id, version in now.items() if seen.get(task_id) != version])
+        # A task that could not be read keeps its version.
+        return {task_id: now.get(task_id) or seen.get(task_id, "") for task_id in task_ids}

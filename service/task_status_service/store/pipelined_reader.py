@@ -1,20 +1,22 @@
-"""Read Redis for every caller of a process in shared round trips: one trip costs about what one caller's would.
+"""Read Redis for all callers of a process in shared round trips.
 
-Rule 1: one thread (a greenlet under gunicorn) owns one connection. It sends all reads that wait as one, and hands out
-        the replies in order; while it waits for Redis, the next reads gather.
-Rule 2: never a caller's own thread: a caller that reads for the others starves them, and is starved.
-Rule 3: replies are handed to the read that asked for them, by count. After any error the connection is closed, so a
-        late reply finds nobody.
-Rule 4: a trip that fails is made once more over a new connection, for a Redis that has restarted: reads change nothing.
-Rule 5: a caller waits `ANSWER_SECONDS` and no longer, whatever the thread does. What nobody waits for is not sent.
+A shared trip costs about as much as the trip of one caller.
+Rule 1: one thread (a greenlet under gunicorn) owns one connection. It sends all waiting reads as one, and returns the
+        replies in order; while it waits for Redis, the next reads gather.
+Rule 2: that thread is never a caller's own: a caller that reads for the others would starve them, and be starved.
+Rule 3: replies are matched to reads by count. After any error the connection is closed, so that a late reply cannot
+        reach another read.
+Rule 4: a failed trip is repeated once over a new connection, because Redis may have restarted: reads change nothing.
+Rule 5: a caller waits at most `ANSWER_SECONDS`, whatever the thread does. An abandoned read is not sent.
 """
 
+import logging
 import os
 import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import hiredis
@@ -22,10 +24,12 @@ import redis
 
 from task_status_service.store.heartbeats import Command, Heartbeats
 
-#: how long a read waits at most. The connection's own timeouts end it far earlier where Redis does not answer; this is
-#: for a process that has so much to do that nobody gets a turn
+log = logging.getLogger(__name__)
+
+#: seconds a read waits at most. Where Redis does not answer, the timeouts of the connection end it far earlier; this
+#: limit is for a process so busy that the reading thread gets no turn
 ANSWER_SECONDS: Final = 5.0
-#: reads of one trip: so many that a trip is cheap, so few that its last reply is not late
+#: reads of one trip: enough to make a trip cheap, few enough that its last reply is not late
 MAX_READS: Final = 64
 
 _RECEIVE_BYTES: Final = 65_536
@@ -33,7 +37,7 @@ _INCOMPLETE: Final = object()
 
 
 class _Read:
-    """What one caller waits for."""
+    """The commands of one caller, and their replies."""
 
     __slots__ = ("answered", "count", "error", "is_abandoned", "packed", "replies")
 
@@ -44,7 +48,7 @@ class _Read:
         self.replies: list[Any] | None = None
         self.error: Exception | None = None
         self.is_abandoned = False
-        # A bare lock: an event is one and a condition more.
+        # A bare lock costs less than an event, which has a condition besides.
         self.answered = threading.Lock()
         self.answered.acquire()
 
@@ -58,7 +62,7 @@ class _Read:
 
 
 class _HeartbeatRead(_Read):
-    """What the heartbeats asks for."""
+    """The commands of the heartbeats, sent at the head of a trip."""
 
     __slots__ = ("_heartbeats",)
 
@@ -79,17 +83,35 @@ def _replies_to(read: _Read, seconds: float) -> list[Any]:
     return read.replies
 
 
+def connected_socket(connection: Any) -> Any:
+    """Return the socket of a connection of redis-py.
+
+    The attribute is private: redis-py has no public way to receive more than one reply at a time.
+    """
+    return connection._sock  # noqa: SLF001
+
+
 class Reader:
-    """Gather the concurrent reads of one process. Opens nothing until it is used."""
+    """The concurrent reads of one process. It opens no connection before the first read."""
 
-    def __init__(self, client: redis.Redis, *, heartbeats: Heartbeats | None = None) -> None:
-        """Take the client from whose pool the one connection comes: by TCP, TLS, Unix socket or Sentinel.
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        heartbeats: Heartbeats | None = None,
+        socket_of: Callable[[Any], Any] = connected_socket,
+    ) -> None:
+        """Create a reader that connects with its first read.
 
-        `heartbeats` rides on its trips.
+        Args:
+            client: its pool makes the connection, by TCP, TLS, Unix socket or Sentinel.
+            heartbeats: their commands are sent with the trips of other reads.
+            socket_of: returns the socket of a connection of redis-py.
         """
         self._heartbeats = heartbeats
         self._pool = client.connection_pool
-        self._connection = _Connection(self._pool)
+        self._socket_of = socket_of
+        self._connection = _Connection(self._pool, socket_of)
         self._waiting: deque[_Read] = deque()
         self._bell = threading.Event()
         #: the process in which the thread runs; a fork does not copy it
@@ -97,20 +119,20 @@ class Reader:
         self._starting = threading.Lock()
 
     def read(self, *commands: Command) -> list[Any]:
-        """Give the replies to one caller's commands, in order; an error that Redis replies is given, not raised.
+        """Return the replies to the commands of one caller, in order.
 
-        The commands may be sent twice.
+        An error among the replies of Redis is returned, not raised. The commands may be sent twice.
 
         Raises:
-            redis.RedisError: no answer, within two of the connection's timeouts.
+            redis.RedisError: Redis did not answer within two timeouts of the connection.
         """
         return self.read_all([commands])[0]
 
     def read_all(self, calls: Sequence[Sequence[Command]]) -> list[list[Any]]:
-        """Give the replies to several reads of one caller, which go together and leave room for others in between.
+        """Return the replies to several reads of one caller; reads of other callers may go in between.
 
         Raises:
-            redis.RedisError: no answer.
+            redis.RedisError: Redis did not answer.
         """
         reads = [_Read(commands) for commands in calls]
         self._waiting.extend(reads)
@@ -127,31 +149,36 @@ class Reader:
             raise
 
     def close(self) -> None:
-        """Close the connection; a read after this opens another."""
+        """Close the connection; the next read opens another one."""
         self._connection.close()
 
     def _start(self) -> None:
         with self._starting:
             if self._process_id != os.getpid():
                 self._process_id = os.getpid()
-                # One that a fork has copied belongs to the other process.
-                self._connection = _Connection(self._pool)
+                # A connection that a fork has copied belongs to the other process.
+                self._connection = _Connection(self._pool, self._socket_of)
                 threading.Thread(target=self._run, name="redis reader", daemon=True).start()
 
     def _run(self) -> None:
         try:
             self._answer_all()
         finally:
-            # Only an error of our own gets here: whoever reads next starts another.
+            # Only the end of the thread itself gets here, such as a killed greenlet: the next read starts another one.
             self._process_id = 0
 
     def _answer_all(self) -> None:
         while True:
             self._bell.wait()
-            # Before looking: what comes after this rings again.
+            # Cleared before the queue is emptied: a later read sets it again.
             self._bell.clear()
             while reads := self._gathered():
-                self._answer(reads)
+                try:
+                    self._answer(reads)
+                except Exception as error:
+                    log.exception("Reads from Redis failed; their callers get an error, and reading continues")
+                    self._connection.close()
+                    self._fail(reads, error)
 
     def _gathered(self) -> list[_Read]:
         reads: list[_Read] = []
@@ -163,7 +190,7 @@ class Reader:
 
     def _answer(self, reads: list[_Read]) -> None:
         if self._heartbeats is not None and (asked := self._heartbeats.commands()):
-            # First, so that it is heard before the reads are answered.
+            # First, so that the heartbeats are current before the reads are answered.
             reads = [_HeartbeatRead(asked, self._heartbeats), *reads]
         for is_last in (False, True):
             try:
@@ -177,24 +204,26 @@ class Reader:
                 return
 
     def _fail(self, reads: list[_Read], error: Exception) -> None:
-        """Tell all who wait: also those who came since, for they would only find out the same, later."""
+        """Fail the unanswered reads, and those that came meanwhile: they would only fail later."""
         while self._waiting:
             reads.append(self._waiting.popleft())
         for read in reads:
-            read.error = error
-            read.answered.release()
+            if read.replies is None and read.error is None:
+                read.error = error
+                read.answered.release()
 
 
 class _Connection:
-    """One connection of redis-py, which knows how to connect and log in; sent and parsed here without its layers."""
+    """One connection of redis-py, which connects and logs in; commands and replies bypass its slower layers."""
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    def __init__(self, pool: redis.ConnectionPool, socket_of: Callable[[Any], Any]) -> None:
         self._pool = pool
+        self._socket_of = socket_of
         self._connection: Any = None
         self._parser: Any = None
 
     def exchange(self, reads: Sequence[_Read]) -> None:
-        """Send all reads in one go and hand each its replies as soon as they are there."""
+        """Send all reads as one, and pass each its replies as soon as they arrive."""
         if self._connection is None:
             self._connection = self._pool.get_connection()
             self._parser = hiredis.Reader(replyError=redis.ResponseError, notEnoughData=_INCOMPLETE)
@@ -211,7 +240,7 @@ class _Connection:
                 return reply
 
     def _receive(self) -> None:
-        sock = self._connection._sock  # noqa: SLF001  # redis-py reads one reply at a time
+        sock = self._socket_of(self._connection)
         try:
             received = sock.recv(_RECEIVE_BYTES)
         except TimeoutError:
@@ -221,7 +250,7 @@ class _Connection:
         self._parser.feed(received)
 
     def close(self) -> None:
-        """Drop the connection, and whatever was still to come on it."""
+        """Close the connection; replies that were still to come are lost."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
@@ -229,7 +258,7 @@ class _Connection:
 
 
 def _received_meanwhile(sock: Any) -> bytes:
-    """Give what has come although the time is over: a busy process looks late. `TimeoutError` if nothing has."""
+    """Return the bytes that came in time although a busy process reads them late; else raise `TimeoutError`."""
     seconds = sock.gettimeout()
     sock.settimeout(0)
     try:

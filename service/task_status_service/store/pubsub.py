@@ -1,9 +1,11 @@
-"""One pub/sub connection to Redis: which channels it listens on, whether Redis has confirmed that, and what is heard.
+"""One pub/sub connection to Redis: its channels, their confirmations and the messages.
 
-Rule: one thread reads and connects; the others only send, and what they could not send is subscribed on reconnecting.
+Rule: one thread reads and connects; the others only send. A subscription that could not be sent is made on
+reconnecting.
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -11,20 +13,22 @@ from typing import Any, Final
 
 import redis
 
-#: after so long without a word the connection is asked for one
-_SILENT_SECONDS: Final = 10.0
-#: between two attempts to connect
+log = logging.getLogger(__name__)
+
+#: seconds without any reply after which a PING is sent
+_IDLE_SECONDS: Final = 10.0
+#: seconds between two attempts to connect
 _RECONNECT_SECONDS: Final = 0.5
-#: subscribed for as long as the feed runs, so that the connection is one for pub/sub from its first command
+#: always subscribed, so that the connection is in pub/sub mode from its first command
 _CONTROL_CHANNEL: Final = "task-status:feed"
 
 
 class _Confirmation:
-    """Wait for some channels to be confirmed. One for each who waits: else each confirmation would wake all of them."""
+    """The unconfirmed channels of one waiting thread. A shared one would wake every thread at each confirmation."""
 
     def __init__(self, missing: set[str]) -> None:
         self.missing = missing
-        # A bare lock: an event is one and a condition more.
+        # A bare lock costs less than an event, which has a condition besides.
         self._complete = threading.Lock()
         if missing:
             self._complete.acquire()
@@ -39,14 +43,18 @@ class _Confirmation:
 
 
 class Listener:
-    """Listen on channels, over one connection that is made again whenever it is lost."""
+    """Channels of one Redis, over one connection that is made again whenever it is lost."""
 
     def __init__(
         self, client: redis.Redis, channels: Callable[[], list[str]], on_message: Callable[[str | None], None]
     ) -> None:
-        """Take what tells the channels to listen on, and what is told the channel of a message.
+        """Create a listener that connects in `run`.
 
-        None instead of one: the connection was lost, and so may be messages of any channel.
+        Args:
+            client: its pool makes the connection.
+            channels: returns the channels to subscribe to.
+            on_message: called with the channel of each message, and with None after the connection was lost, because
+                messages of any channel may be lost with it.
         """
         self._client = client
         self._all_channels = channels
@@ -60,11 +68,11 @@ class Listener:
         self._awaited: dict[str, set[_Confirmation]] = {}
 
     def subscribe(self, channels: list[str]) -> None:
-        """Ask for some channels; what cannot be asked now is asked for on reconnecting."""
+        """Subscribe to some channels; without a connection that happens on reconnecting."""
         self._send("SUBSCRIBE", channels)
 
     def unsubscribe(self, channels: list[str]) -> None:
-        """Ask for some channels no more."""
+        """Unsubscribe from some channels."""
         with self._confirming:
             self._confirmed.difference_update(channels)
         self._send("UNSUBSCRIBE", channels)
@@ -89,11 +97,19 @@ class Listener:
                         del self._awaited[channel]
 
     def run(self) -> None:
-        """Connect, subscribe to what is watched, and pass messages on; again whenever the connection is lost."""
+        """Connect, subscribe and pass messages on, until `close`.
+
+        No error ends this loop: nothing would start it again.
+        """
         has_listened = False
         while not self._closed.is_set():
-            with contextlib.suppress(redis.RedisError, OSError):
+            try:
                 self._listen(has_missed=has_listened)
+            except (redis.RedisError, OSError):
+                # The next turn connects again.
+                pass
+            except Exception:
+                log.exception("Messages from Redis were not passed on; connecting again in %s s", _RECONNECT_SECONDS)
             has_listened = has_listened or self._connection is not None
             with self._sending:
                 self._connection = None
@@ -115,7 +131,7 @@ class Listener:
             connection.send_command("SUBSCRIBE", _CONTROL_CHANNEL, *self._all_channels(), check_health=False)
             with self._sending:
                 self._connection = connection
-            # What was asked for in between.
+            # Channels that were added since the command above.
             self.subscribe(self._all_channels())
             if has_missed:
                 self._on_message(None)
@@ -124,21 +140,21 @@ class Listener:
             connection.disconnect()
 
     def _pass_on(self, connection: Any) -> None:
-        """Pass messages on until the connection is lost: closed, or silent also when it is asked."""
-        asked = False
+        """Pass messages on until the connection is closed, or a PING is not answered."""
+        has_pinged = False
         while True:
             try:
                 message = connection.read_response(
-                    disable_decoding=True, timeout=_SILENT_SECONDS, disconnect_on_error=False, push_request=True
+                    disable_decoding=True, timeout=_IDLE_SECONDS, disconnect_on_error=False, push_request=True
                 )
             except redis.TimeoutError:
-                if asked:
+                if has_pinged:
                     raise
-                asked = True
+                has_pinged = True
                 connection.send_command("PING", check_health=False)
                 continue
-            asked = False
-            # The answer to a PING is a bare text to newer clients.
+            has_pinged = False
+            # In newer versions of redis-py the answer to a PING is a bare text.
             if isinstance(message, list):
                 self._handle(message)
 
@@ -152,6 +168,6 @@ class Listener:
                 for confirmation in self._awaited.pop(channel, ()):
                     confirmation.confirm(channel)
         elif kind == b"unsubscribe":
-            # It may have been confirmed after it was asked for no more.
+            # The subscription may have been confirmed after `unsubscribe` was called.
             with self._confirming:
                 self._confirmed.discard(channel)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,25 @@ def test_converges_from_the_beginning(fed: Fed) -> None:
         fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
         assert watch.changed(CONVERGES_SECONDS) == {"t-1"}
     feed.close()
+
+
+def test_an_unforeseen_error_is_logged_and_rereading_continues(fed: Fed, caplog: pytest.LogCaptureFixture) -> None:
+    """An error while the watched tasks are read again is logged with its traceback; the next attempt follows."""
+    nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
+    failures = iter([ValueError("unforeseen")])
+
+    def read_many(task_ids: list[str]) -> Iterable[Snapshot]:
+        for failure in failures:
+            raise failure
+        return fed.store.read_many(task_ids)
+
+    feed = Feed(lambda: [nowhere], read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
+    with feed.watch(["t-1"], caller="me") as watch:
+        assert watch.changed(2 * CONVERGES_SECONDS) == {"t-1"}
+    feed.close()
+
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "Watched tasks were not read again" in record.getMessage()
 
 
 def test_connections_are_killed_all_the_time(fed: Fed, redis_server: RedisServer) -> None:

@@ -1,12 +1,14 @@
-"""Gathered reads on a real Redis: everyone gets their own answer, soon, whatever happens to Redis."""
+"""Shared reads on a real Redis: each caller gets its own answer, soon, whatever happens to Redis."""
 
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,17 @@ from typing import Any
 import pytest
 import redis
 from support.servers import RedisServer, running_redis, wait_until
-from task_status_service.store.pipelined_reader import Reader
+from task_status_service.store.heartbeats import Command, Heartbeats
+from task_status_service.store.pipelined_reader import Reader, connected_socket
 from task_status_service.store.records import SOCKET_SECONDS, connect_to
+from task_status_worker.record.keys import Keys
 
 CALLERS = 40
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that a test may stop, with forty keys that hold their own number."""
+    """Run a Redis that a test may stop, with forty keys that hold their own numbers."""
     with running_redis(tmp_path) as server, server.client() as client:
         client.mset({f"key-{number}": number for number in range(CALLERS)})
         yield server
@@ -32,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def reader(server: RedisServer) -> Iterator[Reader]:
-    """Read that Redis."""
+    """Return a reader of that Redis."""
     client = connect_to(server.url, sentinel_master="")
     reader = Reader(client)
     yield reader
@@ -41,7 +45,7 @@ def reader(server: RedisServer) -> Iterator[Reader]:
 
 
 def read_all(reader: Reader) -> list[Any]:
-    """Read all keys at once, each twice by a caller of its own; give what each got: replies or an error."""
+    """Read all keys at once, each twice by its own caller; return the replies, or the error, of each."""
 
     def read(number: int) -> Any:
         try:
@@ -54,19 +58,19 @@ def read_all(reader: Reader) -> list[Any]:
 
 
 def own_answers() -> list[Any]:
-    """Give what each caller of `read_all` must get."""
+    """Return the replies that each caller of `read_all` must get."""
     numbers = [str(number).encode() for number in range(CALLERS)]
     return [[number, len(number), number] for number in numbers]
 
 
-def test_everyone_gets_their_own(reader: Reader) -> None:
-    """Many callers, again and again: replies never go to another one, and keep their order."""
+def test_each_caller_gets_its_own_replies(reader: Reader) -> None:
+    """Replies never reach another caller, and keep their order."""
     for _ in range(50):
         assert read_all(reader) == own_answers()
 
 
-def test_errors_are_given_to_whom_they_belong(server: RedisServer, reader: Reader) -> None:
-    """An error that Redis replies is one reply among others."""
+def test_returns_an_error_reply_in_its_place(server: RedisServer, reader: Reader) -> None:
+    """An error that Redis replies is returned as one reply among the others."""
     with server.client() as client:
         client.rpush("list", "a")
 
@@ -77,8 +81,8 @@ def test_errors_are_given_to_whom_they_belong(server: RedisServer, reader: Reade
     assert str(wrong).startswith("WRONGTYPE")
 
 
-def test_what_waits_goes_together(server: RedisServer, reader: Reader) -> None:
-    """What comes while Redis is busy goes to it in one trip."""
+def test_sends_waiting_reads_in_one_trip(server: RedisServer, reader: Reader) -> None:
+    """Reads that come while Redis is busy are sent in one trip."""
     reader.read(("GET", "key-1"))
     with server.client() as client, ThreadPoolExecutor(CALLERS) as pool:
         reads_before = client.info("stats")["total_reads_processed"]
@@ -87,12 +91,12 @@ def test_what_waits_goes_together(server: RedisServer, reader: Reader) -> None:
         time.sleep(0.1)
         server.process.send_signal(signal.SIGCONT)
         assert [one.result() for one in waiting] == [[str(number).encode()] for number in range(CALLERS)]
-        # Two trips, and this client's own question.
+        # Two trips, and the INFO of this client itself.
         assert client.info("stats")["total_reads_processed"] - reads_before <= 4
 
 
-def test_stalled(server: RedisServer, reader: Reader) -> None:
-    """Nobody waits long for a Redis that is stalled, and nobody gets what another one has given up on."""
+def test_a_stalled_redis_fails_reads_soon(server: RedisServer, reader: Reader) -> None:
+    """Reads of a stalled Redis fail within seconds, and their late replies reach no other read."""
     assert read_all(reader) == own_answers()
     server.process.send_signal(signal.SIGSTOP)
     began = time.monotonic()
@@ -105,8 +109,8 @@ def test_stalled(server: RedisServer, reader: Reader) -> None:
     assert read_all(reader) == own_answers()
 
 
-def test_stalled_for_those_who_come_later(server: RedisServer, reader: Reader) -> None:
-    """Whoever comes while others wait in vain learns it with them, and does not wait for as long once more."""
+def test_a_later_read_fails_with_the_waiting_ones(server: RedisServer, reader: Reader) -> None:
+    """A read that comes while others wait for a stalled Redis fails with them, not after a timeout of its own."""
     reader.read(("GET", "key-1"))
     server.process.send_signal(signal.SIGSTOP)
     with ThreadPoolExecutor(2) as pool:
@@ -117,38 +121,95 @@ def test_stalled_for_those_who_come_later(server: RedisServer, reader: Reader) -
         assert isinstance(later.exception(timeout=SOCKET_SECONDS / 2), redis.RedisError)
 
 
-def test_busy_process_is_not_a_silent_redis(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reply that came in time counts, although this process looked for it too late."""
-    reader.read(("GET", "key-1"))
-    connection = reader._connection._connection  # noqa: SLF001
-    late = LateSocket(connection._sock)  # noqa: SLF001
-    monkeypatch.setattr(connection, "_sock", late)
+def test_accepts_a_reply_that_a_busy_process_reads_late(server: RedisServer) -> None:
+    """A reply that came in time is returned, although this process read it after the timeout."""
+    late = LateSocket()
+    connections = set()
+
+    def socket_of(connection: Any) -> LateSocket:
+        connections.add(connection)
+        late.sock = connected_socket(connection)
+        return late
+
+    client = connect_to(server.url, sentinel_master="")
+    reader = Reader(client, socket_of=socket_of)
 
     assert reader.read(("GET", "key-7")) == [b"7"]
     assert late.timeouts == 1
-    assert reader._connection._connection is connection  # noqa: SLF001
+    assert len(connections) == 1
+    reader.close()
+    client.close()
 
 
 class LateSocket:
-    """A socket whose first wait is over before anybody looks at what has come."""
+    """A socket whose first wait ends in a timeout although a reply has come."""
 
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
+    def __init__(self) -> None:
+        self.sock: Any = None
         self.timeouts = 0
 
     def recv(self, size: int) -> bytes:
         if not self.timeouts:
             self.timeouts += 1
-            assert select.select([self._sock], [], [], 5)[0]
+            assert select.select([self.sock], [], [], 5)[0]
             raise TimeoutError
-        return self._sock.recv(size)
+        return self.sock.recv(size)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+        return getattr(self.sock, name)
 
 
-def test_killed_and_started_again(server: RedisServer, reader: Reader) -> None:
-    """A Redis that is gone is told at once; a second after it is back nobody notices."""
+def test_redis_py_still_has_the_private_socket_attribute(server: RedisServer) -> None:
+    """The reader uses a private attribute of redis-py; if this fails, mend `connected_socket` for the new version."""
+    client = connect_to(server.url, sentinel_master="")
+    connection = client.connection_pool.get_connection()
+
+    found = connected_socket(connection)
+
+    assert isinstance(found, socket.socket), f"redis-py {redis.__version__} has renamed `Connection._sock`"
+    assert found.getpeername()
+    client.connection_pool.release(connection)
+    client.close()
+
+
+class BrokenHeartbeats(Heartbeats):
+    """Heartbeats with an error that nobody foresaw, as often as a test asks for it."""
+
+    failures = 0
+
+    def commands(self, *, at_once: bool = False) -> Sequence[Command]:
+        if self.failures:
+            self.failures -= 1
+            raise ValueError("unforeseen")
+        return super().commands(at_once=at_once)
+
+
+def test_an_unforeseen_error_is_logged_and_reading_continues(
+    server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error in the reading thread fails the waiting reads at once, is logged, and does not end the thread."""
+    client = connect_to(server.url, sentinel_master="")
+    heartbeats = BrokenHeartbeats(Keys())
+    reader = Reader(client, heartbeats=heartbeats)
+    assert reader.read(("GET", "key-1")) == [b"1"]
+    threads = {thread.ident for thread in threading.enumerate()}
+    heartbeats.failures = 1
+    began = time.monotonic()
+
+    with pytest.raises(redis.RedisError, match="unforeseen"):
+        reader.read(("GET", "key-2"))
+
+    assert time.monotonic() - began < 1
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "Reads from Redis failed" in record.getMessage()
+    assert reader.read(("GET", "key-3")) == [b"3"]
+    assert {thread.ident for thread in threading.enumerate()} == threads
+    reader.close()
+    client.close()
+
+
+def test_reads_again_after_a_restart(server: RedisServer, reader: Reader) -> None:
+    """Reads of a stopped Redis fail at once; after its restart they succeed."""
     reader.read(("GET", "key-1"))
     server.stop()
     began = time.monotonic()
@@ -159,16 +220,16 @@ def test_killed_and_started_again(server: RedisServer, reader: Reader) -> None:
     assert [answer[0] for answer in read_all(reader)] == [None] * CALLERS
 
 
-def test_connections_that_are_cut(server: RedisServer, reader: Reader) -> None:
-    """A connection that Redis closes is replaced, and no caller learns of it."""
+def test_replaces_a_cut_connection(server: RedisServer, reader: Reader) -> None:
+    """A connection that Redis closes is replaced without an error for any caller."""
     with server.client() as client:
         for _ in range(20):
             client.client_kill_filter(_type="normal", skipme=True)
             assert read_all(reader) == own_answers()
 
 
-def test_closed(reader: Reader) -> None:
-    """After a close a read opens another connection."""
+def test_reads_again_after_a_close(reader: Reader) -> None:
+    """A read after `close` opens another connection."""
     for _ in range(2):
         assert reader.read(("GET", "key-7")) == [b"7"]
         reader.close()
@@ -177,8 +238,8 @@ def test_closed(reader: Reader) -> None:
 GREENLETS_AND_FORK = """
 from gevent import monkey; monkey.patch_all()
 import gevent, os, sys
-from task_status_service.reader import Reader
-from task_status_service.store import SOCKET_SECONDS, connect_to
+from task_status_service.store.pipelined_reader import Reader
+from task_status_service.store.records import connect_to
 
 reader = Reader(connect_to(sys.argv[1], sentinel_master=""))
 def read(number):
@@ -196,6 +257,6 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_greenlets_and_a_fork(server: RedisServer) -> None:
-    """Under gevent everyone gets their own answer too, and after a fork each process reads for itself."""
+    """Under gevent each caller gets its own answer too, and after a fork each process has its own connection."""
     environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
     subprocess.run([sys.executable, "-c", GREENLETS_AND_FORK, server.url], check=True, timeout=60, env=environ)

@@ -1,15 +1,16 @@
-"""One pub/sub connection to a real Redis; what it is good for: test_feed.py."""
+"""One pub/sub connection to a real Redis; test_feed.py tests its use."""
 
 import threading
 import time
 
-from support.servers import RedisServer
+import pytest
+from support.servers import RedisServer, wait_until
 from task_status_service.store.pubsub import Listener
 from task_status_service.store.records import connect_to
 
 
-def test_confirmed_too_late(redis_server: RedisServer) -> None:
-    """What is asked for no more counts as not confirmed, also if Redis confirms that it was asked for only then."""
+def test_a_late_confirmation_does_not_outlive_unsubscribing(redis_server: RedisServer) -> None:
+    """An unsubscribed channel is unconfirmed, also if Redis confirms its subscription only afterwards."""
     listener = Listener(connect_to(redis_server.url, sentinel_master=""), lambda: ["first"], lambda _: None)
     threading.Thread(target=listener.run, daemon=True).start()
     listener.wait_confirmed(["first"], time.monotonic() + 10)
@@ -23,4 +24,30 @@ def test_confirmed_too_late(redis_server: RedisServer) -> None:
     deadline = time.monotonic() + 0.2
     listener.wait_confirmed(["late"], deadline)
     assert time.monotonic() >= deadline
+    listener.close()
+
+
+def test_an_unforeseen_error_is_logged_and_listening_continues(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of a message's handler is logged with its traceback, and the listener connects again."""
+    received: list[str | None] = []
+
+    def on_message(channel: str | None) -> None:
+        received.append(channel)
+        if len(received) == 1:
+            raise ValueError("unforeseen")
+
+    listener = Listener(connect_to(redis_server.url, sentinel_master=""), lambda: ["news"], on_message)
+    threading.Thread(target=listener.run, daemon=True).start()
+    listener.wait_confirmed(["news"], time.monotonic() + 10)
+    with redis_server.client() as client:
+        client.publish("news", "x")
+        # None stands for the messages that may have been lost with the connection.
+        wait_until(lambda: received == ["news", None], what="another connection")
+        client.publish("news", "x")
+        wait_until(lambda: received == ["news", None, "news"], what="a message over it")
+
+    [record] = [record for record in caplog.records if record.exc_info]
+    assert "Messages from Redis were not passed on" in record.getMessage()
     listener.close()

@@ -237,9 +237,7 @@ def test_a_run_ends_by_its_record(word):
     """While its worker is there, what a task stores may be overwritten: no end that is taken back later."""
 
     def told(seconds, record):
-        snapshot = Snapshot(
-            task_id="x", meta=meta_of(word), record=record, seconds_since_heartbeat=seconds_since_heartbeat
-        )
+        snapshot = Snapshot(task_id="x", meta=meta_of(word), record=record, seconds_since_heartbeat=seconds)
         return decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
 
     for seconds_since_heartbeat in (0.0, 30.0):
