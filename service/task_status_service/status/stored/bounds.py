@@ -25,6 +25,8 @@ MAX_DEPTH: Final = 100
 MAX_READ_DEPTH: Final = 200
 #: Python's own reader of JSON, hence Celery, gives up a little below 1,000
 MAX_JSON_DEPTH: Final = 950
+#: containers inside containers of a msgpack value; below the recursion limit of every supported CPython (1,000 in 3.11)
+MAX_MSGPACK_DEPTH: Final = 500
 #: characters of an inline result, a custom meta or a failure's details; numbers and containers count as four
 MAX_INLINE_SIZE: Final = 1024 * 1024
 #: the same where the result is all that is asked for: whatever fits into `MAX_STORED_BYTES`

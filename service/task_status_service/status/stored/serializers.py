@@ -16,6 +16,7 @@ from task_status_service.status.stored.bounds import (
     MAX_DEPTH,
     MAX_INTEGER_DIGITS,
     MAX_MSGPACK_BYTES,
+    MAX_MSGPACK_DEPTH,
     MAX_STORED_BYTES,
     MAX_YAML_BYTES,
 )
@@ -91,11 +92,31 @@ def _read_msgpack(stored: bytes, _codes: set[str]) -> Any:
     if len(stored) > MAX_MSGPACK_BYTES:
         raise Unreadable("too_large")
     try:
-        return msgspec.msgpack.decode(stored, ext_hook=_name_extension)
+        document = msgspec.msgpack.decode(stored, ext_hook=_name_extension)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Unreadable("unsupported_serializer") from error
     except RecursionError as error:
         raise Unreadable("too_deep") from error
+    # The recursion limit differs between versions of CPython: a bound of our own reads a value the same on all of them.
+    if _is_deeper_than(MAX_MSGPACK_DEPTH, document):
+        raise Unreadable("too_deep")
+    return document
+
+
+def _is_deeper_than(levels: int, document: Any) -> bool:
+    """Return whether more than `levels` containers are nested; linear, without recursion."""
+    layer = [document]
+    for _ in range(levels):
+        layer = [
+            child
+            for container in layer
+            if isinstance(container, dict | list | tuple)
+            for child in ([*container, *container.values()] if isinstance(container, dict) else container)
+            if isinstance(child, dict | list | tuple)
+        ]
+        if not layer:
+            return False
+    return True
 
 
 def _name_extension(code: int, _data: memoryview) -> str:

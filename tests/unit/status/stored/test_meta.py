@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import sys
 from datetime import UTC, date, datetime
 
 import msgspec
@@ -11,6 +12,7 @@ from task_status_service.status.stored.bounds import (
     MAX_CHILD_NODES,
     MAX_CHILDREN,
     MAX_MSGPACK_BYTES,
+    MAX_MSGPACK_DEPTH,
     MAX_STORED_BYTES,
     MAX_YAML_BYTES,
 )
@@ -98,6 +100,21 @@ def test_reads_the_state_of_a_pickle_that_is_too_long():
 
     assert (meta.celery_state, meta.result, meta.result_readable) == ("SUCCESS", None, False)
     assert codes == {"pickle", "result_too_large"}
+
+
+@pytest.mark.parametrize("opening", [b"\x91", b"\x81\x01"])
+def test_the_depth_bound_of_msgpack_does_not_depend_on_the_interpreter(opening):
+    """A value above the bound is too deep, also where the interpreter could recurse deeper (CPython 3.13)."""
+    recursion_limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(20_000)
+    try:
+        # The document itself is the first level.
+        allowed = b"\x81\xa6result" + opening * (MAX_MSGPACK_DEPTH - 1) + b"\xc0"
+        deeper = b"\x81\xa6result" + opening * MAX_MSGPACK_DEPTH + b"\xc0"
+        assert "too_deep" not in unreadable(allowed)
+        assert "too_deep" in unreadable(deeper)
+    finally:
+        sys.setrecursionlimit(recursion_limit)
 
 
 def test_names_what_msgpack_and_yaml_have_and_json_has_not():
