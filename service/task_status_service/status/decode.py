@@ -28,7 +28,7 @@ from task_status_service.status.model import (
     TaskStatus,
 )
 from task_status_service.status.precedence import claim_of_meta, claim_of_record
-from task_status_service.status.progress import COMPLETE, decode_progress
+from task_status_service.status.progress import COMPLETE, decode_progress, with_eta
 from task_status_service.status.stored import celery_states as celery
 from task_status_service.status.stored.bounds import MAX_INLINE_SIZE
 from task_status_service.status.stored.diagnostics import FROZEN, diagnose
@@ -112,6 +112,9 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
     has_begun = decided.state is not TaskState.QUEUED or agrees
     # One that has returned and is still `running` by rule 4 has done its work: its progress does not go back.
     is_complete = celery_state == celery.SUCCESS or (has_returned and decided.state is TaskState.RUNNING)
+    progress = _progress(meta, record, codes, is_complete=is_complete) if has_begun else None
+    if progress is not None and state is TaskState.RUNNING and not is_complete:
+        progress = with_eta(progress, record.started_at)
     _note_what_is_missing(state, record, codes, has_meta=stored_meta is not None)
 
     return TaskStatus(
@@ -119,7 +122,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         done=done,
         successful=_SUCCESSFUL.get(state),
         celery_state=celery_state,
-        progress=_progress(meta, record, codes, is_complete=is_complete) if has_begun else None,
+        progress=progress,
         result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
         meta=_custom_meta(meta) if has_begun else None,

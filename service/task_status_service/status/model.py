@@ -91,7 +91,13 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     message: Annotated[str | None, Meta(description="What the task says it is doing.")]
     stage: Annotated[str | None, Meta(description="The step or phase it is in.")]
     updated_at: Annotated[Time | None, Meta(description="When it was reported, if known.")] = None
-    eta_at: Annotated[Time | None, Meta(description="When it will be done at the present rate, if known.")] = None
+    eta_at: Annotated[
+        Time | None,
+        Meta(
+            description="Estimated end of a running task: the last report, continued at the mean rate since the start. "
+            "Null without a total or a recorded report."
+        ),
+    ] = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):

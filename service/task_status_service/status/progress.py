@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from task_status_service.status.stored.celery_states import FAILURE_STATES, PROG
 from task_status_service.status.stored.plain_json import cut
 
 _Number = int | float
+
+_NO_TIME: Final = timedelta(0)
 
 # Keys in lower case, spaces and dashes as `_`; the first one that holds a value counts.
 _PERCENT_KEYS: Final = ("percent", "percentage", "pct", "progress_percent", "process_percent", "percent_complete")
@@ -172,3 +175,20 @@ def _shown_current(current: _Number | None, codes: set[str]) -> _Number | None:
 
 def _shown_total(total: _Number | None) -> _Number | None:
     return None if total is None or not 0 <= total <= MAX_SAFE_INTEGER else total
+
+
+def with_eta(progress: Progress, started_at: datetime | None) -> Progress:
+    """Return the progress of a running attempt with the time of its end, at the mean rate since its start.
+
+    `eta_at` is a function of the recorded facts alone, so it changes only with a report, and is never before it. It is
+    null without a start, the time of the report, a total, or a unit that is done.
+    """
+    updated_at, current, total = progress.updated_at, progress.current, progress.total
+    if started_at is None or updated_at is None or current is None or total is None or not 0 < current <= total:
+        return progress
+    elapsed = max(updated_at - started_at, _NO_TIME)
+    try:
+        return msgspec.structs.replace(progress, eta_at=updated_at + elapsed * float((total - current) / current))
+    except (OverflowError, ValueError):
+        # A rate so low that the end is after the year 9999.
+        return progress

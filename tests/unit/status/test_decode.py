@@ -1,7 +1,7 @@
 """Whose word counts: the precedence of record and meta, row by row, and what follows from it."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -438,6 +438,16 @@ def test_progress(meta, record, expected):
     progress = status_of(meta, recorded).progress
 
     assert (progress and (progress.percent, progress.current, progress.updated_at)) == expected
+
+
+@pytest.mark.parametrize(("fact", "eta_seconds"), [("STARTED", 40), ("FINISHED", None), ("RETRYING", None)])
+def test_only_a_running_task_has_an_estimated_end(fact, eta_seconds):
+    """The end is estimated from the recorded start and report; a task that is not running has no estimate."""
+    times = {"started_at": str(SECOND_MS), "progress_at": str(SECOND_MS + 10_000)}
+
+    progress = status_of(None, record_of(fact, progress={"done": 1, "total": 4}, **times)).progress
+
+    assert progress.eta_at == (eta_seconds and SECOND + timedelta(seconds=eta_seconds))
 
 
 def test_progress_of_a_task_that_waits_for_its_next_run():

@@ -1,8 +1,13 @@
 """The conventions that people use to report progress, rule by rule."""
 
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
-from task_status_service.status.progress import decode_progress
+from hypothesis import given
+from hypothesis import strategies as st
+from task_status_service.status.model import Progress
+from task_status_service.status.progress import decode_progress, with_eta
 
 
 def shown(custom_meta, celery_state="PROGRESS"):
@@ -206,3 +211,46 @@ def test_a_failure_keeps_only_its_numbers(celery_state):
     """Its texts are the failure's."""
     assert shown({"done": 1, "total": 4, "error": "e", "status": "s"}, celery_state)[0] == (25.0, 1, 4, None, None)
     assert shown({"status": "s"}, celery_state)[0] is None
+
+
+STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def progress_of(current, total, after_seconds):
+    """Return a progress that was reported some seconds after the start; None: without a time."""
+    updated_at = None if after_seconds is None else STARTED_AT + timedelta(seconds=after_seconds)
+    return Progress(percent=None, current=current, total=total, message=None, stage=None, updated_at=updated_at)
+
+
+@pytest.mark.parametrize(
+    ("current", "total", "after_seconds", "eta_seconds"),
+    [
+        (1, 4, 10, 40),
+        (2.5, 5.0, 10, 20),
+        (4, 4, 10, 10),
+        (1, 3, -5, -5),
+        (0, 4, 10, None),
+        (5, 4, 10, None),
+        (None, 4, 10, None),
+        (1, None, 10, None),
+        (1, 4, None, None),
+        (1, 2**53, 10**6, None),
+        (5e-324, 1e308, 10, None),
+    ],
+)
+def test_the_estimated_end(current, total, after_seconds, eta_seconds):
+    """The end is estimated at the mean rate since the start; it is null where it cannot be known."""
+    eta_at = with_eta(progress_of(current, total, after_seconds), STARTED_AT).eta_at
+    assert eta_at == (None if eta_seconds is None else STARTED_AT + timedelta(seconds=eta_seconds))
+
+
+def test_no_estimate_without_a_start():
+    """A worker that did not record the start of the task gives no rate."""
+    assert with_eta(progress_of(1, 4, 10), None).eta_at is None
+
+
+@given(st.integers() | st.floats(), st.integers() | st.floats(), st.integers(-(10**9), 10**9))
+def test_the_estimated_end_is_never_before_the_report(current, total, after_seconds):
+    """No report makes the estimate fail, or end before the report itself."""
+    progress = with_eta(progress_of(current, total, after_seconds), STARTED_AT)
+    assert progress.eta_at is None or progress.eta_at >= progress.updated_at
