@@ -9,6 +9,7 @@ result.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -114,7 +115,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
     is_complete = celery_state == celery.SUCCESS or (has_returned and decided.state is TaskState.RUNNING)
     progress = _progress(meta, record, codes, is_complete=is_complete) if has_begun else None
     if progress is not None and state is TaskState.RUNNING and not is_complete:
-        progress = with_eta(progress, record.started_at)
+        progress = msgspec.structs.replace(progress, eta_at=_eta_at(record))
     _note_what_is_missing(state, record, codes, has_meta=stored_meta is not None)
 
     return TaskStatus(
@@ -221,6 +222,12 @@ def _recorded_progress(record: Record, codes: set[str]) -> Progress | None:
         return None
     progress = decode_progress(custom_meta, celery.PROGRESS, codes)
     return progress and msgspec.structs.replace(progress, updated_at=record.progress_at)
+
+
+def _eta_at(record: Record) -> datetime | None:
+    """Estimate the end from the last recorded report: only that one has a time, and the meta may hold a later one."""
+    recorded = None if record.progress is None else _recorded_progress(record, set())
+    return None if recorded is None else with_eta(recorded, record.started_at).eta_at
 
 
 def _note_what_is_missing(state: TaskState, record: Record, codes: set[str], *, has_meta: bool) -> None:
