@@ -22,7 +22,7 @@ def test_an_old_celery_is_refused_with_the_remedy(version: str) -> None:
     assert "pip install 'celery>=" in str(raised.value)
 
 
-@pytest.mark.parametrize("version", ["5.5.0", "5.5.0rc1", "5.10.1", "6.0.0", "6", "unknown", celery.__version__])
+@pytest.mark.parametrize("version", ["5.7.0", "5.7.0rc1", "5.10.1", "6.0.0", "6", "unknown", celery.__version__])
 def test_a_supported_or_unknown_celery_is_accepted(version: str) -> None:
     """A version that cannot be read is accepted, so that a fork of Celery can use the kit."""
     require_celery(version)
