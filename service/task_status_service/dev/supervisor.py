@@ -1,46 +1,44 @@
 """Run Redis, a worker with the demo tasks and the API in one terminal, for development.
 
-Each part starts when the one before it answers. The parts stop in the opposite order, so that none logs errors about
+Each part starts when the previous one answers. The parts stop in the opposite order, so that none logs errors about
 a part that has already stopped.
 """
 
 import asyncio
 import contextlib
-import ctypes
 import fcntl
 import http
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
 
 import click
 
+from task_status_service.dev.code_changes import code_changes
+from task_status_service.dev.part import Part, label
 from task_status_service.dev.redis_server import find_redis_server, redis_command
 from task_status_service.errors import TaskStatusError
 from task_status_service.redaction import redact
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 15.0
 
-_COLOURS: Final = {"redis": "red", "worker": "green", "api": "cyan"}
+#: the parts that run code of this project
 _PARTS: Final = {
     "worker": [
         *(sys.executable, "-m", "celery", "-q", "-A", "task_status_worker.demo", "worker", "--loglevel", "INFO"),
-        # There are no other workers to wait for, one second each.
+        # Each waits one second for other workers, and there are none.
         *("--without-mingle", "--without-gossip"),
     ],
     "api": [sys.executable, "-m", "task_status_service.cli", "serve"],
 }
-#: linux/prctl.h
-_PR_SET_PDEATHSIG: Final = 1
 
-#: `T` keeps the path that the answer's Location names
+#: `T` keeps the path in the Location header of the answer
 _SUBMIT: Final = (
     "T=$(curl -si {url}/tasks -H 'Content-Type: application/json'"
     """ -d '{{"name": "demo.count", "kwargs": {{"total": 50}}}}'"""
@@ -57,7 +55,7 @@ task-status answers on {{url}}. Paste these, one after the other: submit a task,
   {_FOLLOW}
 
 The API to try in a browser: {{url}}/docs
-A Celery app of your own can use the same Redis: {{redis_url}}
+Your own Celery app can use the same Redis: {{redis_url}}
 Ctrl-C stops everything.
 """
 
@@ -66,21 +64,23 @@ class DevError(TaskStatusError):
     """The development servers could not run."""
 
 
-def run(*, port: int, folder: Path) -> None:
-    """Run until Ctrl-C.
+def run(*, port: int, folder: Path, reload: bool = False) -> None:
+    """Run until Ctrl-C; with `reload`, restart the worker and the API after each change of their code.
 
     Raises:
         DevError: A port is in use, or a part did not start or ended by itself.
         RedisServerMissing: No Redis server is installed.
+        ReloadMissing: watchfiles is not installed, and `reload` needs it.
     """
+    changes = code_changes() if reload else None
     _require_free(port)
     folder.mkdir(parents=True, exist_ok=True)
     with _only_one(folder):
-        asyncio.run(_run(port, folder))
+        asyncio.run(_run(port, folder, changes))
 
 
-async def _run(port: int, folder: Path) -> None:
-    await _Session(port, folder).run()
+async def _run(port: int, folder: Path, changes: AsyncIterator[Path] | None) -> None:
+    await _Session(port, folder, changes).run()
 
 
 def _require_free(port: int) -> None:
@@ -108,72 +108,79 @@ def _only_one(folder: Path) -> Iterator[None]:
 class _Session:
     """One run of `task-status dev`: its parts, and the event that ends it."""
 
-    def __init__(self, port: int, folder: Path) -> None:
+    def __init__(self, port: int, folder: Path, changes: AsyncIterator[Path] | None) -> None:
         self._port = port
         self._folder = folder
+        #: the changed files; None if the parts are not restarted
+        self._changes = changes
         self._url = f"http://{HOST}:{port}"
-        #: set once: with None by a signal, with an error by a part that ended
+        self._ready = False
+        #: set once: to None by a signal, to an error by a part that ended
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Start the parts in order, wait for the end, stop them in the opposite order."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
-        async with contextlib.AsyncExitStack() as parts:
-            redis_url = os.environ.get("TASK_STATUS_REDIS_URL") or await self._start_redis(parts)
-            environ = {**os.environ, "TASK_STATUS_REDIS_URL": redis_url, "TASK_STATUS_BIND": f"{HOST}:{self._port}"}
-            for name, command in _PARTS.items():
-                await parts.enter_async_context(self._part(name, command, environ))
+        async with contextlib.AsyncExitStack() as stack:
+            redis_url = os.environ.get("TASK_STATUS_REDIS_URL") or await self._start_redis(stack)
+            environ = {
+                "TASK_STATUS_ACCESS_LOG": "yes",
+                **os.environ,
+                "TASK_STATUS_REDIS_URL": redis_url,
+                "TASK_STATUS_BIND": f"{HOST}:{self._port}",
+            }
+            parts = [Part(name, command, environ, self._part_ended) for name, command in _PARTS.items()]
+            for part in parts:
+                await self._start(part, stack)
             if await self._reaches(self._is_ready, "The worker and the API were not ready"):
+                self._ready = True
                 click.echo(TRY_THIS.format(url=self._url, redis_url=redact(redis_url)))
-                await self._over
+                await self._wait_for_end(parts)
             click.echo("Stopping ...")
 
-    async def _start_redis(self, parts: contextlib.AsyncExitStack) -> str:
-        """Start a Redis of our own on any free port, with its data in the folder."""
+    async def _start(self, part: Part, stack: contextlib.AsyncExitStack) -> None:
+        stack.push_async_callback(part.stop)
+        await part.start()
+
+    async def _start_redis(self, stack: contextlib.AsyncExitStack) -> str:
+        """Start a Redis on any free port, with its data in the folder, and return its URL."""
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
         log = (self._folder / "redis.log").resolve()
         command = redis_command(find_redis_server(), port=port, folder=self._folder.resolve(), durable=True)
-        click.echo(f"{_label('redis')} on port {port}, with its data and its log in {self._folder}")
-        await parts.enter_async_context(self._part("redis", [*command, "--logfile", str(log)], os.environ))
+        click.echo(f"{label('redis')} on port {port}, with its data and its log in {self._folder}")
+        await self._start(Part("redis", [*command, "--logfile", str(log)], os.environ, self._part_ended), stack)
         await self._reaches(lambda: _connects(port), f"Redis (its log is {log}) did not start")
         return f"redis://{HOST}:{port}/0"
 
-    @contextlib.asynccontextmanager
-    async def _part(self, name: str, command: list[str], environ: Mapping[str, str]) -> AsyncIterator[None]:
-        """Run one part for the length of a block, its lines labelled; its own end is the end of all."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**environ, "PYTHONUNBUFFERED": "1"},
-            # Ctrl-C in the terminal is for us, and we stop the parts in their order.
-            start_new_session=True,
-            preexec_fn=_end_with_parent,
-        )
-        relay = asyncio.create_task(self._relay(name, process))
+    async def _wait_for_end(self, parts: list[Part]) -> None:
+        if self._changes is None:
+            await self._over
+            return
+        restarts = asyncio.create_task(self._restart_after_changes(self._changes, parts))
+        # An error of the restarts, such as a failure to watch the folders, ends the session too.
+        restarts.add_done_callback(self._restarts_ended)
         try:
-            yield
+            await self._over
         finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(process.wait(), STOP_SECONDS)
-            # The rest of its process group, such as the children of a killed worker.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            relay.cancel()
+            restarts.cancel()
+            await asyncio.wait([restarts])
 
-    async def _relay(self, name: str, process: asyncio.subprocess.Process) -> None:
-        """Print what a part prints, labelled, until it ends."""
-        label = _label(name)
-        output = process.stdout
-        assert output is not None  # noqa: S101 - it was asked for
-        async for line in _lines(output):
-            click.echo(f"{label} {line.decode(errors='replace').rstrip()}")
-        code = await process.wait()
+    async def _restart_after_changes(self, changes: AsyncIterator[Path], parts: list[Part]) -> None:
+        async for changed in changes:
+            click.echo(f"{changed} changed: the worker and the API restart, the worker after its running tasks.")
+            await asyncio.gather(*(part.restart() for part in parts))
+
+    def _restarts_ended(self, restarts: asyncio.Task[None]) -> None:
+        if not restarts.cancelled() and (error := restarts.exception()):
+            self._end(DevError(f"The code is no longer watched for changes: {error}"))
+
+    def _part_ended(self, name: str, code: int) -> None:
+        if self._changes is not None and self._ready and name in _PARTS:
+            click.echo(f"{label(name)} ended by itself, with exit code {code}; it starts again after a change.")
+            return
         where = f"{self._folder / 'redis.log'} says" if name == "redis" else "its last lines above say"
         self._end(DevError(f"{name} ended by itself, with exit code {code}; {where} why."))
 
@@ -186,7 +193,7 @@ class _Session:
             self._over.set_exception(error)
 
     async def _reaches(self, holds: Callable[[], bool], failure: str) -> bool:
-        """Wait until a condition holds; False if it is over before, by a signal."""
+        """Wait until a condition holds; return False if a signal ends the session first."""
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not await asyncio.to_thread(holds):
             if self._over.done():
@@ -205,29 +212,7 @@ class _Session:
             return False
 
 
-async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield each line; a line above the reader's limit comes in pieces, so that the part never blocks on its output."""
-    while not output.at_eof():
-        try:
-            yield await output.readuntil()
-        except asyncio.LimitOverrunError as error:
-            yield await output.readexactly(error.consumed)
-        except asyncio.IncompleteReadError as error:
-            if error.partial:
-                yield error.partial
-
-
-def _label(name: str) -> str:
-    return click.style(f"{name:<6} |", fg=_COLOURS[name])
-
-
 def _connects(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
         return True
     return False
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end this process when ours is killed and cannot (Linux; elsewhere Ctrl-C has to do)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

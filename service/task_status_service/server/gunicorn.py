@@ -33,6 +33,8 @@ _CONFIG: Final[dict[str, Any]] = {
 
 #: connections beside those that wait or stream
 _PLAIN_CONNECTIONS: Final = 2_000
+#: method, path without the query, status, milliseconds; https://docs.gunicorn.org/en/stable/settings.html
+_ACCESS_LOG_FORMAT: Final = "%(m)s %(U)s %(s)s %(M)s ms"
 #: pause between two checks of whether a worker process is told to stop
 _CHECK_SECONDS: Final = 0.5
 
@@ -45,6 +47,8 @@ class LineLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
         super().setup(cfg)
         for handler in self.error_log.handlers:
             handler.setFormatter(log_format.LineFormatter(self.error_fmt, self.datefmt))
+        for handler in self.access_log.handlers:
+            handler.setFormatter(log_format.LineFormatter(self.access_fmt))
         log_format.handle_all()
 
 
@@ -67,6 +71,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self.cfg.set("post_worker_init", _begin)
         self.cfg.set("worker_exit", close_service)
         self.cfg.set("logger_class", LineLogger)
+        if self.settings.access_log:
+            self.cfg.set("accesslog", "-")
+            self.cfg.set("access_log_format", _ACCESS_LOG_FORMAT)
 
     def load(self) -> Any:
         """Build the service, in each worker process."""
