@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.stored_values import ROWS, ROWS_BY_ID, snapshot_of
 from task_status_service.status import MAX_INLINE_SIZE, Snapshot, Visibility, cache
-from task_status_service.status.cache import MAX_REMEMBERED_BYTES, StatusCache
+from task_status_service.status.cache import MAX_CACHED_BYTES, StatusCache
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE
 
 
@@ -38,13 +38,13 @@ def test_once(decoded_ids):
 
 def test_no_more_than_it_may(decoded_ids, monkeypatch):
     """Neither too many statuses nor long ones; what is forgotten is decoded again."""
-    monkeypatch.setattr(cache, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(cache, "MAX_CACHED", 2)
     its = StatusCache({}, Visibility.OPERATOR)
 
     for task_id in ("a", "b", "c", "c", "b", "a"):
         its.decoded(snapshot(task_id))
     for _ in range(2):
-        its.decoded(snapshot("long", result="x" * MAX_REMEMBERED_BYTES))
+        its.decoded(snapshot("long", result="x" * MAX_CACHED_BYTES))
 
     assert decoded_ids == ["a", "b", "c", "a", "long", "long"]
 
