@@ -126,7 +126,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
         meta=_custom_meta(meta) if has_begun else None,
-        # A task can be done with a record that is STARTED: its worker was lost after it had written the meta.
+        # A task can be done with a record that is STARTED: its worker was lost, or is unknown, after it wrote the meta.
         liveness=Liveness.UNKNOWN if done or record.fact is not Fact.STARTED else snapshot.liveness,
         next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
         children=meta.children,

@@ -24,7 +24,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 class TaskState(enum.StrEnum):
     """The state of a task, as a closed list for clients to switch on. A new value would break generated clients."""
 
-    #: submitted; no worker has started it, or its start time has not come
+    #: submitted, and not started by a worker
     QUEUED = "queued"
     #: a worker executes it
     RUNNING = "running"
@@ -38,9 +38,9 @@ class TaskState(enum.StrEnum):
     FAILED = "failed"
     #: the task was canceled
     CANCELED = "canceled"
-    #: its `expires` passed before it started
+    #: the task expired before it started
     EXPIRED = "expired"
-    #: the task ended in a custom Celery state
+    #: the task ended in a custom or unknown Celery state
     FINISHED = "finished"
     #: the stored value has no readable state
     UNKNOWN = "unknown"

@@ -37,7 +37,7 @@ def _redacted_failure(failure: Failure, *, is_operator: bool) -> Failure:
     details = redact_value(failure.details)
     return msgspec.structs.replace(
         failure,
-        # A class name cannot hold a secret; a type that is not an identifier can.
+        # An identifier is kept as a class name; any other type may contain a secret.
         type=failure.type if failure.type is None or failure.type.isidentifier() else redact(failure.type),
         message=message if is_operator else hide_paths(message),
         details=details if is_operator else hide_paths_in(details),
