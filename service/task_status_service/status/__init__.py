@@ -1,4 +1,4 @@
-"""The pure core: what is stored about a task, as bytes -> `TaskStatus`. No Flask, Celery, Redis, clock."""
+"""The pure core: decodes the stored bytes of a task to a `TaskStatus`. No Flask, Celery, Redis or clock."""
 
 from task_status_service.status.decode import decode, is_ending
 from task_status_service.status.model import (

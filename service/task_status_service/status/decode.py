@@ -1,11 +1,10 @@
-"""Celery's meta and our record -> `TaskStatus`. Total over any stored value and any record; never raises.
+"""Decode Celery's meta and our record to a `TaskStatus`. Accepts any stored bytes; never raises.
 
-Rule 1: `PRECEDENCE` says whose word decides the state.
-Rule 2: a cancel that is requested makes whatever has not ended `canceling`.
-Rule 3: the meta gives result and failure only where it agrees with the state; else the record does.
-Rule 4: while the worker that runs a task is there, the end of the task is what its record says. The record follows the
-meta within milliseconds, and until then the task may overwrite what it stored: `update_state("FAILURE", …)`, then a
-result.
+Rule 1: `PRECEDENCE` decides whether the meta or the record determines the state.
+Rule 2: a requested cancel makes an unfinished task `canceling`.
+Rule 3: result and failure come from the meta if it agrees with the state, else from the record.
+Rule 4: while the worker that runs a task is alive or stalled, only the record can end the task. The record follows the
+meta within milliseconds. Until then the task may overwrite its meta: `update_state("FAILURE", …)`, then a result.
 """
 
 from collections.abc import Mapping
@@ -37,7 +36,7 @@ from task_status_service.status.stored.meta import UNREADABLE, Meta, decode_meta
 from task_status_service.status.stored.plain_json import PlainCopy, TooLarge
 from task_status_service.status.visibility import Visibility, redact_for
 
-#: the states that a task does not leave, and whether it did what it was asked to; null is its own business
+#: final state -> `successful`; null for custom Celery states, whose meaning is unknown
 _SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {
     TaskState.SUCCEEDED: True,
     TaskState.FAILED: False,
@@ -46,8 +45,8 @@ _SUCCESSFUL: Final[Mapping[TaskState, bool | None]] = {
     TaskState.FINISHED: None,
 }
 
-#: fact -> Celery's word for it; FINISHED and IGNORED have one of their own
-_WORDS: Final[Mapping[Fact | None, str]] = {
+#: fact -> Celery state; the state of FINISHED and IGNORED is their outcome
+_CELERY_STATES: Final[Mapping[Fact | None, str]] = {
     Fact.SUBMITTED: celery.PENDING,
     Fact.REQUEUED: celery.PENDING,
     Fact.RECEIVED: celery.RECEIVED,
@@ -58,9 +57,9 @@ _WORDS: Final[Mapping[Fact | None, str]] = {
 }
 
 _FAILURE_STATES: Final = frozenset({TaskState.FAILED, TaskState.RETRYING, TaskState.CANCELED})
-#: what the failure of a task says whose `expires` had passed; source: celery/worker/request.py, maybe_expire
+#: message of the failure of an expired task; source: celery/worker/request.py, maybe_expire
 _EXPIRED_MESSAGE: Final = "expired"
-#: outcome that the worker kit records with REVOKED for the same
+#: outcome that the worker kit records with REVOKED for an expired task
 _EXPIRED_OUTCOME: Final = "EXPIRED"
 
 _NO_FINAL_STATES: Final[FinalStates] = MappingProxyType({})
@@ -73,10 +72,10 @@ def decode(
     inline_size: int = MAX_INLINE_SIZE,
     view: Visibility = Visibility.PUBLIC,
 ) -> TaskStatus | None:
-    """Tell the status of a task from one read of the store; None if nothing is stored about it.
+    """Return the status of a task from one read of the store; None if nothing is stored about it.
 
-    `final_states` says what custom Celery states mean that end a task. A result of more than `inline_size`
-    characters is left out. Never raises, and what it gives can always be encoded.
+    `final_states` maps the custom Celery states that end a task. A result of more than `inline_size` characters is
+    omitted. Never raises, and the status can always be encoded as JSON.
     """
     status = _decode(snapshot, final_states, inline_size)
     return status and redact_for(status, view)
@@ -90,16 +89,16 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         return None
     record, meta = stored_record or Record(), stored_meta or UNREADABLE
 
-    says_meta = claim_of_meta(meta, final_states)
+    meta_claim = claim_of_meta(meta, final_states)
     has_returned = meta.celery_state == celery.SUCCESS
-    if says_meta is not None and says_meta.state in _SUCCESSFUL and _is_run_now(record, snapshot):
-        meta, says_meta = UNREADABLE, None
-    claims = [claim for claim in (claim_of_record(record, final_states), says_meta) if claim is not None]
+    if meta_claim is not None and meta_claim.state in _SUCCESSFUL and _has_live_worker(record, snapshot):
+        meta, meta_claim = UNREADABLE, None
+    claims = [claim for claim in (claim_of_record(record, final_states), meta_claim) if claim is not None]
     decided = min(claims, default=None)
     if decided is None:
         return _unknown(snapshot, record, codes, has_meta=stored_meta is not None)
 
-    agrees = says_meta is not None and says_meta.state is decided.state
+    agrees = meta_claim is not None and meta_claim.state is decided.state
     celery_state = _celery_state(meta, record, agrees=agrees)
     state, failure = decided.state, None
     done = state in _SUCCESSFUL
@@ -109,14 +108,14 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         failure = _failure(state, meta if agrees else UNREADABLE, record, codes)
     if state is TaskState.CANCELED and _is_expired(record, failure):
         state = TaskState.EXPIRED
-    # What an earlier run left says nothing about a task that waits for its next one.
+    # The meta of an earlier execution does not describe a task that waits for its next one.
     has_begun = decided.state is not TaskState.QUEUED or agrees
-    # One that has returned and is still `running` by rule 4 has done its work: its progress does not go back.
+    # A task that has returned is still `running` by rule 4: its progress stays at 100 percent.
     is_complete = celery_state == celery.SUCCESS or (has_returned and decided.state is TaskState.RUNNING)
     progress = _progress(meta, record, codes, is_complete=is_complete) if has_begun else None
     if progress is not None and state is TaskState.RUNNING and not is_complete:
         progress = msgspec.structs.replace(progress, eta_at=_eta_at(record))
-    _note_what_is_missing(state, record, codes, has_meta=stored_meta is not None)
+    _add_record_codes(state, record, codes, has_meta=stored_meta is not None)
 
     return TaskStatus(
         state=state,
@@ -127,53 +126,53 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         result=meta.result if agrees and celery_state == celery.SUCCESS else None,
         failure=failure,
         meta=_custom_meta(meta) if has_begun else None,
-        # Both done and STARTED: its worker was lost, or is not known, between Celery's last write and its own.
+        # A task can be done with a record that is STARTED: its worker was lost, or is unknown, after it wrote the meta.
         liveness=Liveness.UNKNOWN if done or record.fact is not Fact.STARTED else snapshot.liveness,
         next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
         children=meta.children,
-        # The record's first: all its times come from one clock, so no task ends before it starts.
+        # The record's time first: all its times come from one clock, so no task ends before it starts.
         finished_at=(record.finished_at or (meta.date_done if agrees else None)) if done else None,
         diagnostics=diagnose(codes),
-        **_described(snapshot, record, meta),
+        **_common_fields(snapshot, record, meta),
     )
 
 
-def _is_run_now(record: Record, snapshot: Snapshot) -> bool:
+def _has_live_worker(record: Record, snapshot: Snapshot) -> bool:
     return record.fact is Fact.STARTED and snapshot.liveness in (Liveness.ALIVE, Liveness.STALLED)
 
 
 def is_ending(snapshot: Snapshot, *, final_states: FinalStates = _NO_FINAL_STATES) -> bool:
-    """Tell whether an end is stored that does not count yet: the record is about to say so, or it was another run's."""
+    """Return whether the meta is final but ignored by rule 4: the record follows, or an earlier execution wrote it."""
     record = unpack(snapshot.record)
-    if record is None or not _is_run_now(record, snapshot):
+    if record is None or not _has_live_worker(record, snapshot):
         return False
     meta = _decode_meta(snapshot, set(), MAX_INLINE_SIZE)
-    says_meta = claim_of_meta(meta, final_states) if meta is not None else None
-    return says_meta is not None and says_meta.state in _SUCCESSFUL
+    meta_claim = claim_of_meta(meta, final_states) if meta is not None else None
+    return meta_claim is not None and meta_claim.state in _SUCCESSFUL
 
 
 def _decode_meta(snapshot: Snapshot, codes: set[str], inline_size: int) -> Meta | None:
     if snapshot.wrong_type:
         codes.add("wrong_redis_type")
         return UNREADABLE
-    # Celery takes an empty value for none.
+    # As in Celery, an empty value is no meta.
     return decode_meta(snapshot.meta, snapshot.task_id, codes, inline_size=inline_size) if snapshot.meta else None
 
 
 def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
-    """Give Celery's own word, unless the task has ended since it was written."""
+    """Return the state in the meta, unless the task has ended since; then the state of the record."""
     if meta.celery_state is not None and (agrees or record.fact not in FINAL_FACTS):
         return meta.celery_state
     if record.fact is Fact.FINISHED:
         return record.outcome
     if record.fact is Fact.IGNORED:
-        words = (record.outcome, meta.celery_state)
-        return next((word for word in words if word and word not in celery.UNFINISHED_STATES), celery.IGNORED)
-    return _WORDS.get(record.fact)
+        states = (record.outcome, meta.celery_state)
+        return next((state for state in states if state and state not in celery.UNFINISHED_STATES), celery.IGNORED)
+    return _CELERY_STATES.get(record.fact)
 
 
 def _failure(state: TaskState, meta: Meta, record: Record, codes: set[str]) -> Failure | None:
-    """Give what the meta says about the failure, else what was recorded; a failed task always has one."""
+    """Return the failure in the meta, else the recorded one. A failed task always has a failure."""
     kind = _known_kind(state, meta, record)
     if meta.celery_state is not None:
         failure = decode_failure(meta, codes, kind=kind)
@@ -202,7 +201,7 @@ def _custom_meta(meta: Meta) -> Any:
 
 
 def _progress(meta: Meta, record: Record, codes: set[str], *, is_complete: bool) -> Progress | None:
-    """Read progress from the custom meta, or from the last one recorded where a final meta has erased it."""
+    """Read progress from the custom meta, or from the record if a final meta has replaced the custom one."""
     returned = meta.celery_state == celery.SUCCESS
     progress = None if returned else decode_progress(meta.result, meta.celery_state, codes)
     if record.progress is not None:
@@ -225,12 +224,12 @@ def _recorded_progress(record: Record, codes: set[str]) -> Progress | None:
 
 
 def _eta_at(record: Record) -> datetime | None:
-    """Estimate the end from the last recorded report: only that one has a time, and the meta may hold a later one."""
+    """Estimate the end from the last recorded report; a report in the meta has no time."""
     recorded = None if record.progress is None else _recorded_progress(record, set())
     return None if recorded is None else with_eta(recorded, record.started_at).eta_at
 
 
-def _note_what_is_missing(state: TaskState, record: Record, codes: set[str], *, has_meta: bool) -> None:
+def _add_record_codes(state: TaskState, record: Record, codes: set[str], *, has_meta: bool) -> None:
     if state is TaskState.SUCCEEDED and record.result_stored and not has_meta:
         codes.add("result_expired")
     if state is TaskState.FINISHED and record.fact is Fact.FINISHED and record.outcome is None:
@@ -240,7 +239,7 @@ def _note_what_is_missing(state: TaskState, record: Record, codes: set[str], *, 
 
 
 def _unknown(snapshot: Snapshot, record: Record, codes: set[str], *, has_meta: bool) -> TaskStatus:
-    """Tell the status of a task of which something is stored and no state can be read."""
+    """Return the status of a task whose stored data has no readable state."""
     if not has_meta:
         codes.add("no_fact")
     done = not codes.isdisjoint(FROZEN)
@@ -249,12 +248,12 @@ def _unknown(snapshot: Snapshot, record: Record, codes: set[str], *, has_meta: b
         state=TaskState.CANCELING if canceling else TaskState.UNKNOWN,
         done=done,
         diagnostics=diagnose(codes),
-        **_described(snapshot, record, UNREADABLE),
+        **_common_fields(snapshot, record, UNREADABLE),
     )
 
 
-def _described(snapshot: Snapshot, record: Record, meta: Meta) -> dict[str, Any]:
-    """Give the fields that do not depend on the state; the record knows them better than the meta."""
+def _common_fields(snapshot: Snapshot, record: Record, meta: Meta) -> dict[str, Any]:
+    """Return the fields that do not depend on the state; the record takes precedence over the meta."""
     return {
         "id": snapshot.task_id,
         "name": record.name or meta.name,

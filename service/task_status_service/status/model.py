@@ -1,7 +1,7 @@
-"""The nouns of a status: what the service answers, and the raw reading it is decoded from.
+"""The data types of a status: `TaskStatus`, and the raw `Snapshot` from which it is decoded.
 
-`TaskStatus` is the one definition of the wire shape: it is encoded straight from here, and its JSON Schema is the
-component of the OpenAPI document. Every key is always present; what is absent is null.
+`TaskStatus` alone defines the JSON of a status: it is encoded without conversion, and its JSON Schema is part of the
+OpenAPI document. Every key is always present; a missing value is null.
 """
 
 import enum
@@ -13,109 +13,109 @@ import msgspec
 from msgspec import Meta
 from task_status_worker.record.codec import unpack_seconds
 
-#: silence from which on a worker instance is stalled, and lost: three heartbeats missed, and a dozen
+#: time since the last heartbeat after which a worker instance is stalled (three missed) or lost (twelve missed)
 STALLED_SECONDS: Final = 15.0
 LOST_SECONDS: Final = 60.0
 
-#: aware, UTC
+#: timezone-aware, UTC
 Time = Annotated[datetime, Meta(tz=True)]
 
 
 class TaskState(enum.StrEnum):
-    """Ours, closed: what a client switches on. Adding a value breaks generated clients."""
+    """The state of a task, as a closed list for clients to switch on. A new value would break generated clients."""
 
-    #: submitted, no word from a worker yet, or waiting for its time
+    #: submitted, and not started by a worker
     QUEUED = "queued"
-    #: a worker runs it
+    #: a worker executes it
     RUNNING = "running"
-    #: an attempt failed and another will follow
+    #: an attempt failed, and another one will follow
     RETRYING = "retrying"
-    #: a cancel is requested and not confirmed
+    #: a cancel is requested but not confirmed
     CANCELING = "canceling"
-    #: it returned
+    #: the task returned
     SUCCEEDED = "succeeded"
-    #: it failed; `failure.kind` says how
+    #: the task failed; `failure.kind` contains the reason
     FAILED = "failed"
-    #: it was canceled
+    #: the task was canceled
     CANCELED = "canceled"
-    #: its `expires` passed before it started
+    #: the task expired before it started
     EXPIRED = "expired"
-    #: it ended in a state of its own
+    #: the task ended in a custom or unknown Celery state
     FINISHED = "finished"
-    #: something is stored and no state can be read from it
+    #: the stored value has no readable state
     UNKNOWN = "unknown"
 
 
 class FailureKind(enum.StrEnum):
-    """Say how a task failed."""
+    """The reason why a task failed."""
 
-    #: the task raised, or said that it failed
+    #: the task raised an exception, or stored a failure
     EXCEPTION = "exception"
-    #: a soft or hard time limit passed
+    #: the task exceeded its soft or hard time limit
     TIMEOUT = "timeout"
-    #: the process that ran it died
+    #: the worker process died
     WORKER_LOST = "worker_lost"
-    #: it was rejected and not put back into the queue
+    #: the task was rejected without requeue
     REJECTED = "rejected"
-    #: no worker knows a task of this name
+    #: the worker has no task of this name
     NOT_REGISTERED = "not_registered"
-    #: its return value could not be stored
+    #: the return value could not be serialized
     NOT_SERIALIZABLE = "not_serializable"
-    #: Redis or the broker failed, not the task; whether it did its work is not known
+    #: Redis or the broker failed; the task may have done its work
     INFRASTRUCTURE = "infrastructure"
-    #: it was canceled or expired
+    #: the task was canceled or expired
     CANCELED = "canceled"
-    #: it failed, and what is stored about it cannot be read
+    #: the task failed, and its stored failure cannot be read
     UNREADABLE = "unreadable"
 
 
 class Liveness(enum.StrEnum):
-    """Say whether the worker that runs the task is still there."""
+    """The condition of the worker of a running task."""
 
-    #: it was heard a moment ago
+    #: the last heartbeat is less than 15 seconds old
     ALIVE = "alive"
-    #: it is silent for longer than a heartbeat
+    #: the last heartbeat is 15 to 60 seconds old
     STALLED = "stalled"
-    #: it is silent for so long that it will not come back
+    #: no heartbeat for 60 seconds or more
     LOST = "lost"
-    #: nothing is known about it, or the task is not running
+    #: no heartbeat is known, or the task is not running
     UNKNOWN = "unknown"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a task is, as far as it said so."""
+    """The part of its work that a running task has reported as done."""
 
-    percent: Annotated[float | None, Meta(description="0 to 100; null when the task gave nothing to compute it from.")]
-    current: Annotated[float | int | None, Meta(description="Units done.")]
-    total: Annotated[float | int | None, Meta(description="Units in all.")]
-    message: Annotated[str | None, Meta(description="What the task says it is doing.")]
-    stage: Annotated[str | None, Meta(description="The step or phase it is in.")]
-    updated_at: Annotated[Time | None, Meta(description="When it was reported, if known.")] = None
+    percent: Annotated[float | None, Meta(description="0 to 100; null if it cannot be computed from the report.")]
+    current: Annotated[float | int | None, Meta(description="Units of work done.")]
+    total: Annotated[float | int | None, Meta(description="Total units of work.")]
+    message: Annotated[str | None, Meta(description="The message that the task reported.")]
+    stage: Annotated[str | None, Meta(description="The current step or phase.")]
+    updated_at: Annotated[Time | None, Meta(description="Time of the report, if known.")] = None
     eta_at: Annotated[
         Time | None,
         Meta(
-            description="Estimated end of a running task: the last report, continued at the mean rate since the start. "
+            description="Estimated end of a running task, from the last report and the mean rate since the start. "
             "Null without a total or a recorded report."
         ),
     ] = None
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """What the task, or its last attempt, died of."""
+    """The reason why the task, or its last attempt, failed."""
 
-    kind: Annotated[FailureKind, Meta(description="How it failed.")]
+    kind: Annotated[FailureKind, Meta(description="The kind of failure.")]
     type: Annotated[str | None, Meta(description="Name of the exception class.")]
     module: Annotated[str | None, Meta(description="Module of the exception class.")]
-    message: Annotated[str, Meta(description="The message of the exception; empty if there is none.")]
-    details: Annotated[Any, Meta(description="What the author stored beside Celery's own keys; null if nothing.")]
-    traceback: Annotated[str | None, Meta(description="The traceback, where it is stored and may be seen.")]
+    message: Annotated[str, Meta(description="The message of the exception; empty without one.")]
+    details: Annotated[Any, Meta(description="Other values stored with the failure; null without any.")]
+    traceback: Annotated[str | None, Meta(description="The traceback, if it is stored and the caller may see it.")]
 
 
 class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that could not be read as it should be."""
+    """A note about a stored value that is invalid, cut or contradictory."""
 
-    code: Annotated[str, Meta(description="A stable word, such as `invalid_json`; new ones may come.")]
-    detail: Annotated[str, Meta(description="The same for a person.")]
+    code: Annotated[str, Meta(description="A stable code, such as `invalid_json`; releases may add codes.")]
+    detail: Annotated[str, Meta(description="The explanation of the code.")]
 
 
 class PollTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,48 +129,50 @@ class PollTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The status of one task: the whole answer, in one shape everywhere."""
+    """The status of one task; the same schema in every response."""
 
     id: Annotated[str, Meta(description="The task id; opaque.")]
-    name: Annotated[str | None, Meta(description="The registered task name, when known.")] = None
-    state: Annotated[TaskState, Meta(description="What a client switches on.")]
-    done: Annotated[bool, Meta(description="The status will not change any more: stop polling.")]
+    name: Annotated[str | None, Meta(description="The task type, if known.")] = None
+    state: Annotated[TaskState, Meta(description="The state of the task; a closed list.")]
+    done: Annotated[bool, Meta(description="Whether the status is final: stop polling if true.")]
     successful: Annotated[
         bool | None, Meta(description="True if it succeeded; false if it failed, was canceled or expired; else null.")
     ] = None
-    celery_state: Annotated[str | None, Meta(description="Celery's word, verbatim; null when unreadable.")] = None
-    progress: Annotated[Progress | None, Meta(description="How far it is.")] = None
-    result: Annotated[Any, Meta(description="The return value when `succeeded`, else null.")] = None
-    failure: Annotated[Failure | None, Meta(description="What it, or its last attempt, died of.")] = None
-    meta: Annotated[Any, Meta(description="The task's own custom meta, as it wrote it.")] = None
-    retries: Annotated[int, Meta(description="Retries so far.")] = 0
-    next_retry_at: Annotated[Time | None, Meta(description="When it runs again, while `retrying`.")] = None
-    liveness: Annotated[Liveness, Meta(description="Is the worker that runs it still there?")] = Liveness.UNKNOWN
-    cancel_requested: Annotated[bool, Meta(description="A cancel is recorded, whatever became of it.")] = False
-    executions: Annotated[int, Meta(description="How many times a worker has started it; 0 if unknown.")] = 0
-    worker: Annotated[str | None, Meta(description="Where it runs, when known.")] = None
-    queue: Annotated[str | None, Meta(description="Where it was sent, when known.")] = None
-    parent_id: Annotated[str | None, Meta(description="The task that started it.")] = None
-    root_id: Annotated[str | None, Meta(description="The first task of its workflow.")] = None
-    group_id: Annotated[str | None, Meta(description="The group it belongs to.")] = None
-    children: Annotated[list[str], Meta(description="Ids of the tasks it started.")] = msgspec.field(
+    celery_state: Annotated[str | None, Meta(description="Celery's own state, unchanged; null if unreadable.")] = None
+    progress: Annotated[Progress | None, Meta(description="The last reported progress.")] = None
+    result: Annotated[Any, Meta(description="The return value if `succeeded`, else null.")] = None
+    failure: Annotated[Failure | None, Meta(description="Why the task, or its last attempt, failed.")] = None
+    meta: Annotated[Any, Meta(description="The custom meta of the task, as stored.")] = None
+    retries: Annotated[int, Meta(description="Number of retries so far.")] = 0
+    next_retry_at: Annotated[Time | None, Meta(description="Start of the next attempt, while `retrying`.")] = None
+    liveness: Annotated[Liveness, Meta(description="The condition of the worker of a running task.")] = Liveness.UNKNOWN
+    cancel_requested: Annotated[bool, Meta(description="Whether a cancel is recorded, effective or not.")] = False
+    executions: Annotated[int, Meta(description="Number of starts by workers; 0 if unknown.")] = 0
+    worker: Annotated[str | None, Meta(description="The worker, if known and the caller may see it.")] = None
+    queue: Annotated[str | None, Meta(description="The queue of the task, if known.")] = None
+    parent_id: Annotated[str | None, Meta(description="Id of the task that started this one.")] = None
+    root_id: Annotated[str | None, Meta(description="Id of the first task of the workflow.")] = None
+    group_id: Annotated[str | None, Meta(description="Id of the group of the task.")] = None
+    children: Annotated[list[str], Meta(description="Ids of the tasks that this one started.")] = msgspec.field(
         default_factory=list
     )
-    labels: Annotated[dict[str, str], Meta(description="Set at submission.")] = msgspec.field(default_factory=dict)
-    submitted_at: Annotated[Time | None, Meta(description="When it was submitted.")] = None
-    scheduled_for: Annotated[Time | None, Meta(description="When it may start, if that was asked for.")] = None
-    received_at: Annotated[Time | None, Meta(description="When a worker took its message.")] = None
-    started_at: Annotated[Time | None, Meta(description="When a worker last started it.")] = None
-    updated_at: Annotated[Time | None, Meta(description="When the last thing happened to it.")] = None
-    finished_at: Annotated[Time | None, Meta(description="When it ended.")] = None
-    expires_at: Annotated[Time | None, Meta(description="When it is dropped if not started.")] = None
-    diagnostics: Annotated[list[Diagnostic], Meta(description="What could not be read as it should be.")] = (
-        msgspec.field(default_factory=list)
+    labels: Annotated[dict[str, str], Meta(description="The labels set at submission.")] = msgspec.field(
+        default_factory=dict
     )
+    submitted_at: Annotated[Time | None, Meta(description="Time of the submission.")] = None
+    scheduled_for: Annotated[Time | None, Meta(description="Earliest start, if one was requested.")] = None
+    received_at: Annotated[Time | None, Meta(description="Time at which a worker received the message.")] = None
+    started_at: Annotated[Time | None, Meta(description="Time of the last start.")] = None
+    updated_at: Annotated[Time | None, Meta(description="Time of the last recorded change.")] = None
+    finished_at: Annotated[Time | None, Meta(description="Time of the end.")] = None
+    expires_at: Annotated[Time | None, Meta(description="Time after which the task is no longer started.")] = None
+    diagnostics: Annotated[
+        list[Diagnostic], Meta(description="Notes about invalid, cut or contradictory stored values.")
+    ] = msgspec.field(default_factory=list)
 
     @property
     def poll_times(self) -> PollTimes:
-        """The times that decide when to poll again."""
+        """Return the times that decide when to poll again."""
         return PollTimes(
             submitted_at=_seconds(self.submitted_at),
             started_at=_seconds(self.started_at),
@@ -185,46 +187,46 @@ def _seconds(moment: datetime | None) -> float:
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What one read of the store found about a task: raw, not decoded."""
+    """All stored bytes about one task, as read in one round trip and not yet decoded."""
 
     task_id: str
-    #: the record's hash; empty if there is none
+    #: the hash of the record; empty without a record
     record: Mapping[bytes, bytes] = {}
-    #: the bytes under Celery's meta key, cut after `limits.MAX_STORED_BYTES` + 1; None if there is no key
+    #: the bytes under Celery's meta key, cut after `bounds.MAX_STORED_BYTES` + 1; None if there is no key
     meta: bytes | None = None
-    #: Celery's meta key holds a list, a set or the like
+    #: Celery's meta key holds another Redis type, such as a list
     wrong_type: bool = False
-    #: a record was written for this id once
+    #: a marker exists: a record was written for this id
     known: bool = False
-    #: whose record that was; empty if nobody's, or if there is a record
+    #: the owner in the marker; empty without an owner, or if the record exists
     known_owner: bytes = b""
-    #: seconds since the last heartbeat of the worker instance that runs it; None if none runs it, or if unknown
+    #: seconds since the last heartbeat of the worker instance that runs the task; None if not running, or unknown
     seconds_since_heartbeat: float | None = None
 
     @property
     def owner(self) -> str | None:
-        """Name the key that has submitted it; None if nobody did here."""
+        """Return the name of the API key that submitted the task; None if it was not submitted with one."""
         packed = self.record.get(b"owner") or self.known_owner
         return packed.decode("utf-8", "replace") if packed else None
 
     @property
     def is_final(self) -> bool:
-        """Whether the record says that the task is done; a task without a record may be done by its meta."""
+        """Return whether the record is final. A task without a record may be done by its meta."""
         return self.record.get(b"final") == b"1"
 
     @property
     def seq(self) -> bytes:
-        """The packed number of changes of the record; empty without a record."""
+        """Return the packed number of changes of the record; empty without a record."""
         return self.record.get(b"seq", b"")
 
     @property
     def instance(self) -> bytes:
-        """The worker instance that runs, or last ran, the task; empty if unknown."""
+        """Return the worker instance that runs, or last ran, the task; empty if unknown."""
         return self.record.get(b"instance", b"")
 
     @property
     def poll_times(self) -> PollTimes:
-        """The recorded times that decide when to poll again; read without decoding the rest."""
+        """Return the recorded times that decide when to poll again, without decoding the rest."""
         record = self.record
         return PollTimes(
             submitted_at=unpack_seconds(record.get(b"submitted_at")) or 0.0,
@@ -236,7 +238,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def liveness(self) -> Liveness:
-        """Say whether the instance that runs the task is still there; a status of a task that is done says no more."""
+        """Return the condition of the worker instance by its last heartbeat, even if the task is done."""
         if self.seconds_since_heartbeat is None:
             return Liveness.UNKNOWN
         if self.seconds_since_heartbeat < STALLED_SECONDS:
@@ -245,9 +247,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing is stored: neither a record nor a meta. Celery takes an empty value for none."""
+        """Return whether neither a record nor a meta is stored. As in Celery, an empty value is no meta."""
         return not self.record and not self.meta and not self.wrong_type
 
 
-#: custom Celery states that end a task, and what each means: `TASK_STATUS_FINAL_STATES`
+#: custom Celery states that end a task, and the `TaskState` of each: `TASK_STATUS_FINAL_STATES`
 FinalStates = Mapping[str, TaskState]

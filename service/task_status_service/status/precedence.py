@@ -1,4 +1,4 @@
-"""Whose word counts: every claim that a meta or a record can make about a state, the strongest first."""
+"""Every claim that a meta or a record can make about the state of a task, strongest first."""
 
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
@@ -11,16 +11,16 @@ from task_status_service.status.stored.meta import Meta
 
 Source = Literal["record", "meta"]
 
-# What a source says that is neither a word of Celery's nor the name of a fact.
+# Claims that are neither a Celery state nor the name of a fact.
 _AGAIN_AFTER_RETRY: Final = "RECEIVED after RETRYING"
 _AGAIN_AFTER_REQUEUE: Final = "RECEIVED after REQUEUED"
 _ONLY_PROGRESS: Final = "only progress"
-_FINAL_STATE_OF_ITS_OWN: Final = "a word of final_states"
-_STATE_OF_ITS_OWN: Final = "any other word"
+_CUSTOM_FINAL_STATE: Final = "a state in final_states"
+_CUSTOM_STATE: Final = "any other state"
 
-#: strongest first: who says what, and the state that follows. What `final_states` names has the state it maps to
+#: source, claim and resulting state, strongest first; a state in `final_states` results in the state it maps to
 PRECEDENCE: Final[tuple[tuple[Source, str, TaskState], ...]] = (
-    # A final fact; FINISHED and IGNORED say the outcome they carry if it is one of these.
+    # A final fact. FINISHED and IGNORED claim their outcome, if it is SUCCESS, FAILURE or REVOKED.
     ("record", celery.REVOKED, TaskState.CANCELED),
     ("record", celery.REJECTED, TaskState.FAILED),
     ("record", celery.SUCCESS, TaskState.SUCCEEDED),
@@ -31,11 +31,11 @@ PRECEDENCE: Final[tuple[tuple[Source, str, TaskState], ...]] = (
     ("meta", celery.REVOKED, TaskState.CANCELED),
     ("meta", celery.REJECTED, TaskState.FAILED),
     ("meta", celery.IGNORED, TaskState.FINISHED),
-    ("meta", _FINAL_STATE_OF_ITS_OWN, TaskState.FINISHED),
-    # It ended in a state of its own, or nobody knows in which.
+    ("meta", _CUSTOM_FINAL_STATE, TaskState.FINISHED),
+    # The task ended in a custom or unknown state.
     ("record", Fact.IGNORED, TaskState.FINISHED),
     ("record", Fact.FINISHED, TaskState.FINISHED),
-    # It has not ended. These facts are newer than a meta that is not final.
+    # The task has not ended. These facts are newer than a meta that is not final.
     ("record", Fact.REQUEUED, TaskState.QUEUED),
     ("record", _AGAIN_AFTER_REQUEUE, TaskState.QUEUED),
     ("record", Fact.RETRYING, TaskState.RETRYING),
@@ -44,9 +44,9 @@ PRECEDENCE: Final[tuple[tuple[Source, str, TaskState], ...]] = (
     ("meta", celery.RETRY, TaskState.RETRYING),
     ("meta", celery.ABORTED, TaskState.CANCELING),
     ("meta", celery.STARTED, TaskState.RUNNING),
-    ("meta", _STATE_OF_ITS_OWN, TaskState.RUNNING),
+    ("meta", _CUSTOM_STATE, TaskState.RUNNING),
     ("record", _ONLY_PROGRESS, TaskState.RUNNING),
-    # No worker has started it.
+    # No worker has started the task.
     ("record", Fact.RECEIVED, TaskState.QUEUED),
     ("record", Fact.SUBMITTED, TaskState.QUEUED),
     ("meta", celery.RECEIVED, TaskState.QUEUED),
@@ -64,16 +64,16 @@ class Claim(NamedTuple):
 
 
 _CLAIMS: Final[Mapping[tuple[Source, str], Claim]] = {
-    (source, said): Claim(rank, state) for rank, (source, said, state) in enumerate(PRECEDENCE)
+    (source, claim): Claim(rank, state) for rank, (source, claim, state) in enumerate(PRECEDENCE)
 }
-_CELERY_WORDS: Final = frozenset(said for source, said, _ in PRECEDENCE if source == "meta") - {
-    _FINAL_STATE_OF_ITS_OWN,
-    _STATE_OF_ITS_OWN,
+_CELERY_STATES: Final = frozenset(claim for source, claim, _ in PRECEDENCE if source == "meta") - {
+    _CUSTOM_FINAL_STATE,
+    _CUSTOM_STATE,
 }
 
 
 def claim_of_record(record: Record, final_states: FinalStates) -> Claim | None:
-    """Give what the last fact claims, an end in a custom state as `final_states` maps it; None without a fact."""
+    """Return the claim of the last fact; None without one. `final_states` maps a custom outcome."""
     match record.fact:
         case None:
             return None if record.progress is None else _CLAIMS["record", _ONLY_PROGRESS]
@@ -91,12 +91,12 @@ def claim_of_record(record: Record, final_states: FinalStates) -> Claim | None:
 
 
 def claim_of_meta(meta: Meta, final_states: FinalStates) -> Claim | None:
-    """Give what the meta claims, a custom state as `final_states` maps it; None if it is unreadable."""
-    word = meta.celery_state
-    if word is None:
+    """Return the claim of the meta; None if it is unreadable. `final_states` maps a custom state."""
+    stated = meta.celery_state
+    if stated is None:
         return None
-    if word in _CELERY_WORDS:
-        return _CLAIMS["meta", word]
-    if word in final_states:
-        return _CLAIMS["meta", _FINAL_STATE_OF_ITS_OWN]._replace(state=final_states[word])
-    return _CLAIMS["meta", _STATE_OF_ITS_OWN]
+    if stated in _CELERY_STATES:
+        return _CLAIMS["meta", stated]
+    if stated in final_states:
+        return _CLAIMS["meta", _CUSTOM_FINAL_STATE]._replace(state=final_states[stated])
+    return _CLAIMS["meta", _CUSTOM_STATE]

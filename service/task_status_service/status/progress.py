@@ -1,4 +1,4 @@
-"""The conventions that people use in custom meta -> `Progress`. Never a guess: what is not said stays null."""
+"""Decode the usual conventions of custom meta to a `Progress`. Values are not guessed: a missing one is null."""
 
 import math
 import re
@@ -18,7 +18,7 @@ _Number = int | float
 
 _NO_TIME: Final = timedelta(0)
 
-# Keys in lower case, spaces and dashes as `_`; the first one that holds a value counts.
+# Keys in lower case, with `_` for spaces and dashes; the first one that holds a value is used.
 _PERCENT_KEYS: Final = ("percent", "percentage", "pct", "progress_percent", "process_percent", "percent_complete")
 _TOTAL_KEYS: Final = ("total", "total_steps", "steps", "count", "pages", "epochs", "size")
 _CURRENT_KEYS: Final = (
@@ -38,21 +38,21 @@ _CURRENT_KEYS: Final = (
 _MESSAGE_KEYS: Final = ("message", "description", "desc", "status", "detail", "text", "msg", "info", "title")
 _STAGE_KEYS: Final = ("stage", "step", "current_step", "phase")
 
-# Beside `i`, `n` is the total; else it is the count.
+# With `i`, `n` is the total; without, `n` is the current unit.
 _TOTAL_KEYS_WITH_I: Final = ("total", "total_steps", "steps", "count", "n", "pages", "epochs", "size")
 _CURRENT_KEYS_WITH_I: Final = tuple(key for key in _CURRENT_KEYS if key != "n")
 
-#: at most 15 digits a side, so that a float holds them; the exponent is how Python writes a large Decimal
+#: at most 15 digits on each side, so that a float holds them; Python writes a large Decimal with an exponent
 _NUMBER_TEXT: Final = re.compile(r"[+-]?\d{1,15}(?P<fraction>\.\d{1,15})?(?P<exponent>E[+-]\d{1,2})?")
 _MAX_NUMBER_TEXT_CHARS: Final = 60
 
 NOTHING: Final = Progress(percent=None, current=None, total=None, message=None, stage=None)
-#: what a task that returned has made
+#: the progress of a task that returned
 COMPLETE: Final = msgspec.structs.replace(NOTHING, percent=100.0)
 
 
 def decode_progress(custom_meta: Any, celery_state: str | None, codes: set[str]) -> Progress | None:
-    """Read how far a task is from the custom meta, plain JSON, that it stored with `celery_state`; None if not said.
+    """Return the progress in the custom meta that a task stored with `celery_state`; None without one.
 
     `codes` collects `progress_clamped` and `truncated_text`.
     """
@@ -67,7 +67,7 @@ def decode_progress(custom_meta: Any, celery_state: str | None, codes: set[str])
     else:
         return None
     if celery_state in FAILURE_STATES:
-        # Its texts are the failure's.
+        # The texts of a failed task belong to its failure.
         progress = msgspec.structs.replace(progress, message=None, stage=None)
     return None if progress == NOTHING else progress
 
@@ -107,7 +107,7 @@ def _first(value: Any, otherwise: Any) -> Any:
 
 
 def _number(value: Any) -> _Number | None:
-    """Read a number, or a text that is one; never a bool, nor what is not finite."""
+    """Return a finite number, also from a text; None for any other value, also a bool."""
     if type(value) is int:
         return value
     if isinstance(value, float):
@@ -121,7 +121,7 @@ def _number(value: Any) -> _Number | None:
 
 
 def _percent(value: Any) -> _Number | None:
-    """Read a number that may have a percent sign."""
+    """Return a number, also from a text with a percent sign."""
     return _number(value.strip().removesuffix("%") if isinstance(value, str) else value)
 
 
@@ -149,7 +149,7 @@ def _first_text(texts: Iterable[Any], longest: int, codes: set[str]) -> str | No
 
 
 def _ratio(current: _Number | None, total: _Number | None) -> Fraction | None:
-    """Divide exactly, also what no float can hold; None if the total says nothing."""
+    """Return the exact percentage, also of numbers that no float can hold; None without a positive total."""
     if current is None or total is None or total <= 0:
         return None
     return 100 * Fraction(current) / Fraction(total)
@@ -178,10 +178,10 @@ def _shown_total(total: _Number | None) -> _Number | None:
 
 
 def with_eta(progress: Progress, started_at: datetime | None) -> Progress:
-    """Return the progress of a running attempt with the time of its end, at the mean rate since its start.
+    """Return the progress of a running attempt with its estimated end, at the mean rate since its start.
 
-    `eta_at` is a function of the recorded facts alone, so it changes only with a report, and is never before it. It is
-    null without a start, the time of the report, a total, or a unit that is done.
+    `eta_at` depends on the recorded facts alone, so it changes only with a report, and is never before it. It is null
+    without a start, a time of the report, a total, or a unit that is done.
     """
     updated_at, current, total = progress.updated_at, progress.current, progress.total
     if started_at is None or updated_at is None or current is None or total is None or not 0 < current <= total:
@@ -190,5 +190,5 @@ def with_eta(progress: Progress, started_at: datetime | None) -> Progress:
     try:
         return msgspec.structs.replace(progress, eta_at=updated_at + elapsed * float((total - current) / current))
     except (OverflowError, ValueError):
-        # A rate so low that the end is after the year 9999.
+        # The rate is so low that the end is after the year 9999.
         return progress

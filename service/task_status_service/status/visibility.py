@@ -1,6 +1,6 @@
-"""What a caller may see of a status: no credentials, and from outside nothing of where and how tasks run.
+"""Remove from a status the values that its reader may not see: credentials, and for the public also internals.
 
-Only what was raised is changed. A result, a progress and a custom meta are what an author chose to show.
+Only the failure and the worker are changed. The task author chose to show results, progress and custom meta.
 """
 
 import enum
@@ -12,34 +12,34 @@ from task_status_service.status.model import Failure, TaskStatus
 
 
 class Visibility(enum.Enum):
-    """Say from where a status is looked at."""
+    """The kind of reader of a status."""
 
-    #: no traceback, no worker name, no paths of files in what an exception says
+    #: sees no traceback, no worker name and no file path in a failure
     PUBLIC = "outside"
-    #: all but credentials
+    #: sees everything except credentials
     OPERATOR = "inside"
 
 
 def redact_for(status: TaskStatus, view: Visibility) -> TaskStatus:
-    """Give what is seen of a status."""
-    is_inside = view is Visibility.OPERATOR
-    if status.failure is None and (is_inside or status.worker is None):
+    """Return the status as readers of this visibility see it."""
+    is_operator = view is Visibility.OPERATOR
+    if status.failure is None and (is_operator or status.worker is None):
         return status
     return msgspec.structs.replace(
         status,
-        worker=status.worker if is_inside else None,
-        failure=None if status.failure is None else _seen_failure(status.failure, is_inside=is_inside),
+        worker=status.worker if is_operator else None,
+        failure=None if status.failure is None else _redacted_failure(status.failure, is_operator=is_operator),
     )
 
 
-def _seen_failure(failure: Failure, *, is_inside: bool) -> Failure:
+def _redacted_failure(failure: Failure, *, is_operator: bool) -> Failure:
     message = redact(failure.message)
     details = redact_value(failure.details)
     return msgspec.structs.replace(
         failure,
-        # A class has a name, which needs no look; what an author makes up may be any text.
+        # An identifier is kept as a class name; any other type may contain a secret.
         type=failure.type if failure.type is None or failure.type.isidentifier() else redact(failure.type),
-        message=message if is_inside else hide_paths(message),
-        details=details if is_inside else hide_paths_in(details),
-        traceback=redact(failure.traceback) if is_inside and failure.traceback is not None else None,
+        message=message if is_operator else hide_paths(message),
+        details=details if is_operator else hide_paths_in(details),
+        traceback=redact(failure.traceback) if is_operator and failure.traceback is not None else None,
     )

@@ -1,4 +1,4 @@
-"""Each version is decoded once, and what was remembered is what would be decoded."""
+"""Each version is decoded once, and a cached status equals a newly decoded one."""
 
 import json
 
@@ -7,13 +7,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.stored_values import ROWS, ROWS_BY_ID, snapshot_of
 from task_status_service.status import MAX_INLINE_SIZE, Snapshot, Visibility, cache
-from task_status_service.status.cache import MAX_REMEMBERED_BYTES, StatusCache
+from task_status_service.status.cache import MAX_CACHED_BYTES, StatusCache
 from task_status_service.use_cases.listing import MAX_LISTED_SIZE
 
 
 @pytest.fixture
 def decoded_ids(monkeypatch):
-    """Give the list of ids that are really decoded, as it grows."""
+    """The ids of the decoded tasks, appended with each decoding."""
     ids = []
     decode = cache.decode
     monkeypatch.setattr(
@@ -23,47 +23,47 @@ def decoded_ids(monkeypatch):
 
 
 def snapshot(task_id, **meta):
-    """Give what is read of a running task."""
+    """Return the snapshot of a running task."""
     return Snapshot(task_id=task_id, meta=json.dumps({"status": "PROGRESS", "result": {}, **meta}).encode())
 
 
-def test_once(decoded_ids):
-    """What was said once is said again without decoding, until it changes."""
-    its = StatusCache({}, Visibility.OPERATOR)
+def test_an_unchanged_status_is_decoded_once(decoded_ids):
+    """A cached status is returned without decoding, until the snapshot changes."""
+    statuses = StatusCache({}, Visibility.OPERATOR)
 
-    assert its.decoded(snapshot("a")) is its.decoded(snapshot("a"))
-    assert its.decoded(snapshot("a", status="SUCCESS")).status.done
+    assert statuses.decoded(snapshot("a")) is statuses.decoded(snapshot("a"))
+    assert statuses.decoded(snapshot("a", status="SUCCESS")).status.done
     assert decoded_ids == ["a", "a"]
 
 
-def test_no_more_than_it_may(decoded_ids, monkeypatch):
-    """Neither too many statuses nor long ones; what is forgotten is decoded again."""
-    monkeypatch.setattr(cache, "MAX_REMEMBERED", 2)
-    its = StatusCache({}, Visibility.OPERATOR)
+def test_the_cache_is_limited(decoded_ids, monkeypatch):
+    """The oldest status is removed when the cache is full, and a long one is not cached; both are decoded again."""
+    monkeypatch.setattr(cache, "MAX_CACHED", 2)
+    statuses = StatusCache({}, Visibility.OPERATOR)
 
     for task_id in ("a", "b", "c", "c", "b", "a"):
-        its.decoded(snapshot(task_id))
+        statuses.decoded(snapshot(task_id))
     for _ in range(2):
-        its.decoded(snapshot("long", result="x" * MAX_REMEMBERED_BYTES))
+        statuses.decoded(snapshot("long", result="x" * MAX_CACHED_BYTES))
 
     assert decoded_ids == ["a", "b", "c", "a", "long", "long"]
 
 
-def test_what_a_list_leaves_out_is_not_left_out_elsewhere():
-    """A list cuts long results; whoever reads the task alone afterwards gets the whole."""
-    its = StatusCache({}, Visibility.OPERATOR)
+def test_a_result_that_a_list_omits_is_in_the_status_of_the_task():
+    """A list omits long results; a later read of the task alone contains them."""
+    statuses = StatusCache({}, Visibility.OPERATOR)
     large = snapshot("a", status="SUCCESS", result="x" * (MAX_LISTED_SIZE + 1))
 
-    assert its.decoded(large, inline_size=MAX_LISTED_SIZE).status.result is None
-    assert its.decoded(large).status.result is not None
+    assert statuses.decoded(large, inline_size=MAX_LISTED_SIZE).status.result is None
+    assert statuses.decoded(large).status.result is not None
 
 
-def test_versions_tell_tasks_and_settings_apart():
-    """The same bytes of another task, or under other settings, or seen from elsewhere, are another version."""
+def test_versions_differ_by_task_and_settings():
+    """The same bytes have another version for another task, another setting or another visibility."""
     custom = [Snapshot(task_id=task_id, meta=b'{"status": "PARTIAL"}') for task_id in "ab"]
     versions = {
-        StatusCache(states, view).version(one)
-        for one in custom
+        StatusCache(states, view).version(snapshot)
+        for snapshot in custom
         for states in ({}, {"PARTIAL": "succeeded"})
         for view in Visibility
     }
@@ -71,17 +71,17 @@ def test_versions_tell_tasks_and_settings_apart():
     assert len(versions) == 8
 
 
-#: a name that is cut: it hides how long the whole is, which counts in a list
+#: a name that is cut; its status is short, but its full length exceeds the limit of a list
 CUT = ROWS_BY_ID["h-big-exctype"]
 
 
 @settings(deadline=None)
 @example([(CUT, MAX_INLINE_SIZE), (CUT, MAX_LISTED_SIZE)])
 @given(st.lists(st.tuples(st.sampled_from(ROWS), st.sampled_from([MAX_LISTED_SIZE, MAX_INLINE_SIZE])), max_size=30))
-def test_as_if_nothing_were_remembered(asked):
-    """Real stored values, alone or in a list, in any order, some of them twice."""
-    remembering = StatusCache({}, Visibility.OPERATOR)
+def test_cached_statuses_equal_decoded_ones(reads):
+    """Stored values of the corpus, read alone or in a list, in any order and repeatedly."""
+    caching = StatusCache({}, Visibility.OPERATOR)
 
-    for row, inline_size in asked:
+    for row, inline_size in reads:
         fresh = StatusCache({}, Visibility.OPERATOR).decoded(snapshot_of(row), inline_size=inline_size)
-        assert remembering.decoded(snapshot_of(row), inline_size=inline_size) == fresh
+        assert caching.decoded(snapshot_of(row), inline_size=inline_size) == fresh

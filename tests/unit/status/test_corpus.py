@@ -1,4 +1,4 @@
-"""Every value of the corpus reads as the corpus says, field by field."""
+"""Every value of the corpus is decoded to the status that the corpus expects, field by field."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ CUT_LIST = "... cut here"
 
 
 def is_as_expected(expected, actual):
-    """Compare; where the corpus cuts a value, compare what is left of it."""
+    """Return whether the values are equal; of a value that the corpus cuts, compare the beginning."""
     match expected:
         case str() if expected == OMITTED:
             return True
@@ -29,7 +29,7 @@ def is_as_expected(expected, actual):
 
 
 def shown(status):
-    """Give the fields of a status that the corpus speaks of, as a client sees them."""
+    """Return the JSON of a status, without the fields that the corpus does not contain."""
     wire = json.loads(msgspec.json.encode(status), parse_constant=pytest.fail)
     for name in ("updated_at", "eta_at"):
         wire["progress"] and wire["progress"].pop(name)
@@ -39,8 +39,8 @@ def shown(status):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
-def test_reads_as_expected(row):
-    """A status that is decoded from nothing but the stored value is the expected one."""
+def test_a_stored_value_decodes_to_the_expected_status(row):
+    """The status of a stored value, decoded without a record, is the expected one."""
     expected = row["expected"]
 
     status = decode(snapshot_of(row), view=Visibility.OPERATOR)
@@ -52,21 +52,21 @@ def test_reads_as_expected(row):
     expected = {**expected, "diagnostics": sorted(expected["diagnostics"])}
     if expected["failure"] and expected["failure"]["message"] is None:
         expected["failure"] = {**expected["failure"], "message": ""}
-    different = {
+    differences = {
         name: (value, actual[name])
         for name, value in expected.items()
         if name != "http_status" and not is_as_expected(value, actual[name])
     }
-    assert not different
+    assert not differences
 
 
-def test_every_row_says_why_its_expectation_differs():
-    """A row that was changed gives its reason beside it."""
+def test_every_changed_expectation_has_a_reason():
+    """Each row with a changed expectation contains the reason."""
     assert all(row["expected_changed"] for row in ROWS if "expected_changed" in row)
 
 
-def test_nothing_stored_was_executed():
-    """The hostile rows name a file that they touch when anything executes them."""
+def test_no_stored_value_is_executed():
+    """The hostile rows would create a file if they were executed."""
     bombs = [row for row in ROWS if b"poisoned" in (stored_bytes(row) or b"")]
 
     assert [decode(snapshot_of(row)).state for row in bombs]

@@ -1,4 +1,4 @@
-"""Whose word counts: the precedence of record and meta, row by row, and what follows from it."""
+"""The precedence of record and meta, and the fields of a status."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,12 @@ FINAL_STATES = {"PARTIAL": TaskState.SUCCEEDED, "INVALID": TaskState.FAILED, "ST
 
 
 def meta_of(celery_state, result=None, **others):
-    """Give what Celery stores."""
+    """Return the bytes that Celery stores."""
     return json.dumps({"status": celery_state, "result": result, "task_id": "x", **others}).encode()
 
 
 def record_of(fact=None, **fields):
-    """Give the hash of a record, packed as the worker kit packs it."""
+    """Return the hash of a record, packed as by the worker kit."""
     named = {"fact": fact, **fields}
     return {
         name.encode(): value.encode() if isinstance(value, str) else json.dumps(value).encode()
@@ -33,17 +33,17 @@ def record_of(fact=None, **fields):
 
 
 def status_of(meta=None, record=None, **arguments):
-    """Decode a meta and a record."""
+    """Return the status of a meta and a record."""
     return decode(Snapshot(task_id="x", meta=meta, record=record or {}), view=Visibility.OPERATOR, **arguments)
 
 
 def codes_of(status):
-    """Give the codes of the diagnostics."""
+    """Return the codes of the diagnostics."""
     return {diagnostic.code for diagnostic in status.diagnostics}
 
 
-def test_nothing_stored():
-    """Neither a record nor a meta: the caller decides between 404 and 410. Celery takes an empty value for none."""
+def test_a_task_of_which_nothing_is_stored_has_no_status():
+    """Without record and meta the status is None. As in Celery, an empty value is no meta."""
     assert status_of() is None
     assert status_of(meta=b"") is None
 
@@ -84,15 +84,15 @@ def test_nothing_stored():
         (record_of(progress={"done": 1}), "running", None),
     ],
 )
-def test_a_record_alone(record, state, celery_state):
-    """Tells the state of a task of which Celery stores nothing."""
+def test_the_state_of_a_record_without_a_meta(record, state, celery_state):
+    """A record determines the state of a task of which Celery stores nothing."""
     status = status_of(record=record, final_states=FINAL_STATES)
 
     assert (status.state, status.celery_state) == (state, celery_state)
 
 
-def test_a_record_without_a_fact():
-    """Something is known, but not the state."""
+def test_a_record_without_a_fact_is_unknown():
+    """A record without a fact has a name, but its state is unknown."""
     status = status_of(record=record_of(name="demo.add"))
 
     assert (status.state, status.done, status.name) == ("unknown", False, "demo.add")
@@ -100,11 +100,11 @@ def test_a_record_without_a_fact():
 
 
 @pytest.mark.parametrize(
-    ("silence", "liveness"),
+    ("seconds", "liveness"),
     [(None, "unknown"), (0.0, "alive"), (14.9, "alive"), (15.0, "stalled"), (59.9, "stalled"), (60.0, "lost")],
 )
 @pytest.mark.parametrize(
-    ("fact", "meta", "is_told"),
+    ("fact", "meta", "is_running"),
     [
         ("STARTED", None, True),
         ("STARTED", meta_of("PROGRESS", {"done": 1}), True),
@@ -114,11 +114,11 @@ def test_a_record_without_a_fact():
         (None, meta_of("STARTED"), False),
     ],
 )
-def test_liveness(silence, liveness, fact, meta, is_told):
-    """Of a task that runs, and of no other, the silence of its worker tells whether that is still there."""
-    status = decode(Snapshot(task_id="x", meta=meta, record=record_of(fact), seconds_since_heartbeat=silence))
+def test_only_a_running_task_has_a_liveness(seconds, liveness, fact, meta, is_running):
+    """The age of the last heartbeat determines the liveness of a running task; for others it is unknown."""
+    status = decode(Snapshot(task_id="x", meta=meta, record=record_of(fact), seconds_since_heartbeat=seconds))
 
-    assert status.liveness == (liveness if is_told else "unknown")
+    assert status.liveness == (liveness if is_running else "unknown")
 
 
 # A meta alone.
@@ -133,8 +133,8 @@ def test_liveness(silence, liveness, fact, meta, is_told):
         ("PROGRESS", "running"),
         ("UPLOADED", "running"),
         ("success", "running"),
-        ("any other word", "running"),
-        ("a word of final_states", "running"),
+        ("any other state", "running"),
+        ("a state in final_states", "running"),
         ("RETRY", "retrying"),
         ("ABORTED", "canceling"),
         ("SUCCESS", "succeeded"),
@@ -147,8 +147,8 @@ def test_liveness(silence, liveness, fact, meta, is_told):
         ("STOPPED", "canceled"),
     ],
 )
-def test_a_meta_alone(celery_state, state):
-    """Celery's words are exact; a setting names the custom ones that are final."""
+def test_the_state_of_a_meta_without_a_record(celery_state, state):
+    """Celery's states are case-sensitive; a setting maps the custom states that are final."""
     status = status_of(meta_of(celery_state), final_states=FINAL_STATES)
 
     assert (status.state, status.celery_state) == (state, celery_state)
@@ -168,25 +168,25 @@ def test_a_meta_alone(celery_state, state):
     ],
 )
 def test_done_and_successful(state, done, successful):
-    """What ends a task, and how."""
+    """Final states are done; `successful` is null for unfinished tasks and custom states."""
     status = status_of(meta_of(state))
 
     assert (status.done, status.successful) == (done, successful)
 
 
-def test_every_celery_word_is_in_the_table():
-    """A state that Celery adds would have to be added here."""
-    assert {word for source, word, _ in PRECEDENCE if source == "meta"} >= states.ALL_STATES
+def test_every_celery_state_is_in_the_table():
+    """`PRECEDENCE` contains all of `celery.states.ALL_STATES`."""
+    assert {claim for source, claim, _ in PRECEDENCE if source == "meta"} >= states.ALL_STATES
 
 
 def test_every_fact_is_in_the_table():
-    """Also one that is added to the record."""
-    said = {word for source, word, _ in PRECEDENCE if source == "record"}
+    """`PRECEDENCE` contains every value of `Fact`."""
+    claims = {claim for source, claim, _ in PRECEDENCE if source == "record"}
 
-    assert said >= set(Fact)
+    assert claims >= set(Fact)
 
 
-# Both.
+# A record and a meta.
 
 FACTS = {
     "SUBMITTED": record_of("SUBMITTED"),
@@ -223,42 +223,43 @@ FAILURE             failed     failed     failed     failed     failed     faile
 
 
 @pytest.mark.parametrize("line", TABLE.splitlines()[2:])
-def test_record_and_meta(line):
-    """Every fact meets every word."""
+def test_the_state_of_a_record_and_a_meta(line):
+    """The state of every fact with every Celery state is as in the table."""
     fact, states = line[:20].strip(), line[20:].split()
 
-    metas = [b"{not json" if word == "{not json" else meta_of(word) for word in METAS]
+    metas = [b"{not json" if state == "{not json" else meta_of(state) for state in METAS]
 
     assert [status_of(meta, FACTS[fact]).state for meta in metas] == states
 
 
-@pytest.mark.parametrize("word", ["SUCCESS", "FAILURE", "REVOKED", "REJECTED", "PARTIAL"])
-def test_a_run_ends_by_its_record(word):
-    """While its worker is there, what a task stores may be overwritten: no end that is taken back later."""
+@pytest.mark.parametrize("celery_state", ["SUCCESS", "FAILURE", "REVOKED", "REJECTED", "PARTIAL"])
+def test_only_the_record_ends_a_task_of_a_live_worker(celery_state):
+    """The task may still overwrite a final meta; after the loss of its worker, the meta ends it."""
 
-    def told(seconds, record):
-        snapshot = Snapshot(task_id="x", meta=meta_of(word), record=record, seconds_since_heartbeat=seconds)
+    def status_after(seconds, record):
+        meta = meta_of(celery_state)
+        snapshot = Snapshot(task_id="x", meta=meta, record=record, seconds_since_heartbeat=seconds)
         return decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
 
     for seconds_since_heartbeat in (0.0, 30.0):
-        status = told(seconds_since_heartbeat, record_of("STARTED"))
+        status = status_after(seconds_since_heartbeat, record_of("STARTED"))
         assert (status.state, status.done, status.celery_state, status.failure) == ("running", False, "STARTED", None)
-        assert told(seconds_since_heartbeat, record_of("STARTED", cancel_requested="1")).state == "canceling"
+        assert status_after(seconds_since_heartbeat, record_of("STARTED", cancel_requested="1")).state == "canceling"
     for seconds_since_heartbeat in (90.0, None):
-        status = told(seconds_since_heartbeat, record_of("STARTED"))
+        status = status_after(seconds_since_heartbeat, record_of("STARTED"))
         assert (status.done, status.liveness) == (True, "unknown")
-    assert told(0.0, record_of("FINISHED", outcome="SUCCESS")).state == "succeeded"
+    assert status_after(0.0, record_of("FINISHED", outcome="SUCCESS")).state == "succeeded"
 
 
 @pytest.mark.parametrize(
-    ("word", "percent"), [("PROGRESS", 40.0), ("SUCCESS", 100.0), ("FAILURE", None), ("PARTIAL", None)]
+    ("celery_state", "percent"), [("PROGRESS", 40.0), ("SUCCESS", 100.0), ("FAILURE", None), ("PARTIAL", None)]
 )
-def test_progress_does_not_go_back_at_the_end(word, percent):
-    """Between Celery's last write and the record's a task that has returned is complete: no bar that is empty again."""
-    result = {"done": 4, "total": 10} if word == "PROGRESS" else 10
+def test_progress_does_not_decrease_at_the_end(celery_state, percent):
+    """A task that has returned has 100 percent, even before its record is final."""
+    result = {"done": 4, "total": 10} if celery_state == "PROGRESS" else 10
 
     def progress_of(record):
-        snapshot = Snapshot(task_id="x", meta=meta_of(word, result), record=record, seconds_since_heartbeat=0.0)
+        snapshot = Snapshot(task_id="x", meta=meta_of(celery_state, result), record=record, seconds_since_heartbeat=0.0)
         status = decode(snapshot, final_states={"PARTIAL": TaskState.SUCCEEDED})
         return status.state, status.progress and status.progress.percent
 
@@ -283,24 +284,24 @@ def test_progress_does_not_go_back_at_the_end(word, percent):
         (record_of("FINISHED", outcome="SUCCESS"), b"{not json", "SUCCESS"),
     ],
 )
-def test_celery_state(record, meta, celery_state):
-    """Celery's own word, unless the task has ended since it was written."""
+def test_celery_state_is_the_one_in_the_meta_or_the_later_end(record, meta, celery_state):
+    """`celery_state` is the state in the meta, unless the task has ended since."""
     assert status_of(meta, record).celery_state == celery_state
 
 
-# What follows from the state.
+# The fields that depend on the state.
 
 
 @pytest.mark.parametrize("fact", ["SUBMITTED", "RECEIVED", "REQUEUED", "STARTED", "RETRYING"])
-def test_a_requested_cancel(fact):
-    """Makes whatever has not ended `canceling`."""
+def test_a_requested_cancel_makes_an_unfinished_task_canceling(fact):
+    """A task with a requested cancel is `canceling`, whatever its last fact."""
     status = status_of(record=record_of(fact, cancel_requested=1))
 
     assert (status.state, status.done, status.cancel_requested) == ("canceling", False, True)
 
 
-def test_a_cancel_that_came_too_late():
-    """The end stands, and the request is still told."""
+def test_a_late_cancel_does_not_change_the_state():
+    """A task that has ended keeps its state and result, and `cancel_requested` is true."""
     status = status_of(meta_of("SUCCESS", 42), record_of("FINISHED", outcome="SUCCESS", cancel_requested=1))
 
     assert (status.state, status.done, status.cancel_requested, status.result) == ("succeeded", True, True, 42)
@@ -315,29 +316,29 @@ def test_a_cancel_that_came_too_late():
         (b"{not json", record_of(cancel_requested=1), "unknown", True),
     ],
 )
-def test_an_unreadable_meta(meta, record, state, done):
-    """It is done when nobody can read or overwrite it."""
+def test_an_unreadable_meta_is_unknown(meta, record, state, done):
+    """The status is final if Celery can neither read nor overwrite the meta."""
     status = status_of(meta, record)
 
     assert (status.state, status.done, status.celery_state, status.successful) == (state, done, None, None)
 
 
-def test_an_unreadable_meta_beside_a_fact():
-    """The fact decides; what is wrong with the meta is still said."""
+def test_a_fact_decides_beside_an_unreadable_meta():
+    """The fact determines the state, and a diagnostic reports the unreadable meta."""
     status = status_of(b"{not json", record_of("STARTED"))
 
     assert (status.state, codes_of(status)) == ("running", {"invalid_json"})
 
 
-def test_a_key_of_another_redis_type():
-    """Nobody can read it."""
+def test_a_key_of_another_redis_type_is_final():
+    """Celery cannot overwrite a key of another type, so the unknown status is final."""
     status = decode(Snapshot(task_id="x", wrong_type=True))
 
     assert (status.state, status.done, codes_of(status)) == ("unknown", True, {"wrong_redis_type"})
 
 
-def test_result_of_a_task_that_succeeded():
-    """The meta's where it agrees; otherwise it is gone, or was never to be stored."""
+def test_the_result_comes_from_a_meta_that_agrees():
+    """If the meta is missing, a diagnostic reports the expired result, unless it was not to be stored."""
     success = record_of("FINISHED", outcome="SUCCESS")
 
     assert status_of(meta_of("SUCCESS", 42), success).result == 42
@@ -348,15 +349,15 @@ def test_result_of_a_task_that_succeeded():
     assert codes_of(status_of(b"{not json", success)) == {"invalid_json"}
 
 
-def test_a_result_that_a_final_fact_contradicts():
-    """A task that is canceled returned nothing, whatever Celery still stores."""
+def test_a_final_fact_hides_a_contradicting_result():
+    """A canceled task has no result, even if Celery stores one."""
     status = status_of(meta_of("SUCCESS", 42), record_of("REVOKED"))
 
     assert (status.result, status.progress, status.meta) == (None, None, None)
 
 
-def test_a_custom_final_state():
-    """Its custom meta is not a result, and it keeps its own progress."""
+def test_a_custom_final_state_keeps_custom_meta_and_progress():
+    """The custom meta of a custom final state is not a result, and its progress is not set to 100 percent."""
     status = status_of(meta_of("PARTIAL", {"done": 3, "total": 4}), final_states=FINAL_STATES)
 
     assert (status.state, status.result, status.meta) == ("succeeded", None, {"done": 3, "total": 4})
@@ -390,8 +391,8 @@ def test_a_custom_final_state():
         (meta_of("FAILURE", {"long": ["x" * 90_000] * 20}), {}, FailureKind.UNREADABLE, ""),
     ],
 )
-def test_failure(meta, record, kind, message):
-    """What the meta says where it agrees, else what was recorded."""
+def test_the_failure_of_a_meta_or_a_record(meta, record, kind, message):
+    """The failure comes from the meta if it agrees with the state, else from the record."""
     failure = status_of(meta, record, final_states=FINAL_STATES).failure
 
     assert (failure.kind, failure.message) == (kind, message)
@@ -407,11 +408,11 @@ def test_failure(meta, record, kind, message):
         (meta_of("RETRY", EXCEPTION), record_of("STARTED")),
         (meta_of("RETRY", EXCEPTION), record_of("RETRYING", cancel_requested=1)),
         (meta_of("FAILURE", EXCEPTION), record_of("FINISHED", outcome="SUCCESS")),
-        (None, record_of("STARTED", failure={"message": "of an attempt before"})),
+        (None, record_of("STARTED", failure={"message": "of an earlier attempt"})),
     ],
 )
-def test_no_failure(meta, record):
-    """Only what failed, retries, or was canceled with a word about it has one."""
+def test_tasks_without_a_failure(meta, record):
+    """Only failed tasks, and retrying or canceled ones with a stored failure, have a failure."""
     assert status_of(meta, record).failure is None
 
 
@@ -431,8 +432,8 @@ def test_no_failure(meta, record):
         (meta_of("FAILURE", EXCEPTION), {"text": "x" * 2_000_000}, None),
     ],
 )
-def test_progress(meta, record, expected):
-    """The meta's, and where it has none the last one recorded, with its time."""
+def test_progress_comes_from_the_meta_or_the_record(meta, record, expected):
+    """A meta without progress is replaced by the last recorded progress, with its time."""
     recorded = record_of("STARTED", progress=record, progress_at=str(SECOND_MS)) if record else {}
 
     progress = status_of(meta, recorded).progress
@@ -450,8 +451,8 @@ def test_only_a_running_task_has_an_estimated_end(fact, eta_seconds):
     assert progress.eta_at == (eta_seconds and SECOND + timedelta(seconds=eta_seconds))
 
 
-def test_progress_of_a_task_that_waits_for_its_next_run():
-    """What an earlier run left says nothing about the next one."""
+def test_a_task_that_waits_for_its_next_execution_has_no_progress():
+    """Progress and custom meta of an earlier execution are not shown."""
     record = record_of("REQUEUED", requeues=1, progress={"done": 3, "total": 4})
 
     status = status_of(meta_of("PROGRESS", {"done": 3, "total": 4}), record)
@@ -459,8 +460,8 @@ def test_progress_of_a_task_that_waits_for_its_next_run():
     assert (status.progress, status.meta) == (None, None)
 
 
-def test_progress_of_a_task_that_is_complete_without_a_meta():
-    """What returned is complete."""
+def test_a_task_that_succeeded_without_a_meta_is_complete():
+    """The progress of a task that succeeded is 100 percent."""
     assert status_of(record=record_of("FINISHED", outcome="SUCCESS")).progress.percent == 100.0
 
 
@@ -468,13 +469,13 @@ def test_progress_of_a_task_that_is_complete_without_a_meta():
     ("celery_state", "shown"),
     [("PROGRESS", True), ("STARTED", True), ("PENDING", True), ("IGNORED", True), ("SUCCESS", False), ("RETRY", False)],
 )
-def test_custom_meta(celery_state, shown):
-    """The result of a task and what a failure left are no custom meta."""
+def test_results_and_failures_are_not_custom_meta(celery_state, shown):
+    """The stored value is custom meta only in a state that is neither success nor a failure."""
     assert status_of(meta_of(celery_state, {"a": 1})).meta == ({"a": 1} if shown else None)
 
 
-def test_finished_at():
-    """By the record's clock; Celery's is taken where the record has none and the meta agrees."""
+def test_finished_at_comes_from_the_record_or_the_meta():
+    """The time of the record is used, else Celery's `date_done` if the meta agrees with the state."""
     meta = meta_of("SUCCESS", date_done=DATE_DONE.isoformat())
 
     assert status_of(meta).finished_at == DATE_DONE
@@ -484,30 +485,30 @@ def test_finished_at():
     assert status_of(meta_of("PROGRESS", date_done=DATE_DONE.isoformat())).finished_at is None
 
 
-def test_next_retry_at():
-    """Only while it is retrying."""
+def test_only_a_retrying_task_has_a_next_retry():
+    """`next_retry_at` is null once the next attempt has started."""
     at = str(SECOND_MS)
 
     assert status_of(record=record_of("RETRYING", next_retry_at=at)).next_retry_at == SECOND
     assert status_of(record=record_of("STARTED", next_retry_at=at)).next_retry_at is None
 
 
-def test_an_end_of_which_the_outcome_is_not_known():
-    """It is finished, and nobody can say how."""
+def test_an_unknown_outcome_is_finished():
+    """A task without an outcome is done, and a diagnostic reports it unless the meta has the outcome."""
     status = status_of(record=record_of("FINISHED"))
 
     assert (status.done, status.successful, codes_of(status)) == (True, None, {"outcome_unknown"})
     assert codes_of(status_of(meta_of("SUCCESS"), record_of("FINISHED"))) == set()
 
 
-def test_a_send_that_is_not_confirmed():
-    """It matters until a worker has the message."""
+def test_an_unconfirmed_send_is_reported_until_a_worker_has_the_message():
+    """The diagnostic disappears when a worker receives the message."""
     assert codes_of(status_of(record=record_of("SUBMITTED", send_unconfirmed=1))) == {"send_unconfirmed"}
     assert codes_of(status_of(record=record_of("RECEIVED", send_unconfirmed=1))) == set()
 
 
-def test_everything_a_record_describes():
-    """Each field lands where its name says; the record goes before the meta."""
+def test_descriptive_fields_come_from_the_record():
+    """Each field of the record is in the field of the same name, in preference to the meta."""
     text = ("name", "queue", "worker", "parent_id", "root_id", "group_id")
     times = ("submitted_at", "scheduled_for", "expires_at", "received_at", "started_at", "updated_at")
     record = record_of(
@@ -527,8 +528,8 @@ def test_everything_a_record_describes():
     assert (status.labels, status.retries, status.executions) == ({"a": "b"}, 2, 3)
 
 
-def test_everything_an_extended_meta_describes():
-    """Where there is no record."""
+def test_descriptive_fields_come_from_an_extended_meta():
+    """Without a record the fields of `result_extended` are used."""
     extended = {"name": "n", "queue": "q", "worker": "w", "parent_id": "p", "group_id": "g", "retries": 1}
     children = [[["c", "x"], None]]
 
@@ -538,16 +539,16 @@ def test_everything_an_extended_meta_describes():
     assert status.children == ["c"]
 
 
-def test_inline_size():
-    """Who asks for more of a result gets more."""
+def test_a_larger_inline_size_permits_a_larger_result():
+    """A result above the default `inline_size` is null, and complete with a larger one."""
     meta = meta_of("SUCCESS", "x" * 2_000_000)
 
     assert status_of(meta).result is None
     assert status_of(meta, inline_size=3_000_000).result == "x" * 2_000_000
 
 
-def test_a_status_has_these_fields():
-    """A field cannot slip in or out unnoticed."""
+def test_a_status_has_30_fields():
+    """The JSON of a status contains every field, even of null values."""
     wire = json.loads(msgspec.json.encode(status_of(meta_of("SUCCESS"))))
 
     assert len(wire) == 30

@@ -1,4 +1,4 @@
-"""The conventions that people use to report progress, rule by rule."""
+"""The rules by which custom meta is decoded to a progress."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,14 +11,14 @@ from task_status_service.status.progress import decode_progress, with_eta
 
 
 def shown(custom_meta, celery_state="PROGRESS"):
-    """Give (percent, current, total, message, stage) and the codes of the diagnostics."""
+    """Return (percent, current, total, message, stage) and the codes of the diagnostics."""
     codes = set()
     progress = decode_progress(custom_meta, celery_state, codes)
     return (None if progress is None else msgspec.structs.astuple(progress)[:5]), codes
 
 
 def numbers(custom_meta):
-    """Give (percent, current, total)."""
+    """Return (percent, current, total)."""
     progress, _ = shown(custom_meta)
     return progress and progress[:3]
 
@@ -38,8 +38,8 @@ def numbers(custom_meta):
         ({"current": "three", "done": 9, "total": 10}, (90.0, 9, 10)),
     ],
 )
-def test_reads_the_names_that_people_use(custom_meta, expected):
-    """Keys are compared without case, spaces and dashes; the first that holds a number counts."""
+def test_the_usual_keys_are_read(custom_meta, expected):
+    """Keys are compared without case, spaces and dashes; the first one with a number is used."""
     assert numbers(custom_meta) == expected
 
 
@@ -54,7 +54,7 @@ def test_reads_the_names_that_people_use(custom_meta, expected):
     ],
 )
 def test_n_is_the_total_only_beside_i(custom_meta, expected):
-    """`n` alone is a count."""
+    """`n` alone is the current unit."""
     assert numbers(custom_meta) == expected
 
 
@@ -84,8 +84,8 @@ def test_n_is_the_total_only_beside_i(custom_meta, expected):
         (float("nan"), None),
     ],
 )
-def test_takes_only_numbers_for_numbers(value, number):
-    """A number is an int, a finite float or a short decimal text; never a bool."""
+def test_only_numbers_are_numbers(value, number):
+    """A number is an int, a finite float or a short decimal text, but not a bool."""
     progress, _ = shown({"current": value, "message": "m"})
 
     assert progress[1] == number
@@ -107,8 +107,8 @@ def test_takes_only_numbers_for_numbers(value, number):
         ({"percent": 10, "progress": "50%"}, 10.0),
     ],
 )
-def test_an_explicit_percent_wins(custom_meta, percent):
-    """It is taken literally, and beats what can be computed."""
+def test_an_explicit_percent_takes_precedence(custom_meta, percent):
+    """An explicit percent is not scaled, and takes precedence over a computed one."""
     assert numbers(custom_meta)[0] == pytest.approx(percent, abs=0.006)
 
 
@@ -126,7 +126,7 @@ def test_an_explicit_percent_wins(custom_meta, percent):
     ],
 )
 def test_progress_is_a_percent_or_a_fraction(progress, percent):
-    """A float from 0 to 1 is a fraction, an int and a text are percent."""
+    """A float from 0 to 1 is a fraction; an int or a text is a percent."""
     assert numbers({"progress": progress}) == (percent, None, None)
 
 
@@ -142,8 +142,8 @@ def test_progress_is_a_percent_or_a_fraction(progress, percent):
         ({"progress": None, "meta": {"current": 1}}, (None, set())),
     ],
 )
-def test_progress_may_also_be_a_count_a_text_or_an_object(custom_meta, expected):
-    """A count beside a total, a message, or one more object, but not one inside that."""
+def test_progress_may_be_a_number_of_units_a_text_or_an_object(custom_meta, expected):
+    """`progress` is the current unit if a total is present, a message, or an object at most one level deep."""
     assert shown(custom_meta) == expected
 
 
@@ -164,23 +164,23 @@ def test_progress_may_also_be_a_count_a_text_or_an_object(custom_meta, expected)
         ({"percent": 10**400}, (100.0, None, None), True),
     ],
 )
-def test_keeps_percent_between_0_and_100(custom_meta, expected, is_clamped):
-    """What lies outside is brought back and said; what JavaScript cannot hold is left out."""
+def test_percent_is_between_0_and_100(custom_meta, expected, is_clamped):
+    """Other values are clamped, with a diagnostic; units beyond JavaScript's integers are omitted."""
     progress, codes = shown(custom_meta)
 
     assert progress[:3] == expected
     assert codes == ({"progress_clamped"} if is_clamped else set())
 
 
-def test_takes_the_first_text_for_message_and_stage():
-    """Blank texts and other values are passed over."""
+def test_message_and_stage_are_the_first_texts():
+    """Blank texts and other values are ignored."""
     progress, _ = shown({"message": " ", "description": 5, "status": "s", "title": "t", "step": 2, "phase": "p"})
 
     assert progress == (None, 2, None, "s", "p")
 
 
-def test_cuts_long_texts():
-    """A message has 500 characters, a stage 200."""
+def test_long_texts_are_cut():
+    """The limits are 500 characters for a message and 200 for a stage."""
     progress, codes = shown({"message": "m" * 501, "stage": "s" * 201})
 
     assert progress[3:] == ("m" * 500 + "…", "s" * 200 + "…")
@@ -201,14 +201,14 @@ def test_cuts_long_texts():
         ({"custom": "..."}, "PROGRESS", None),
     ],
 )
-def test_a_meta_that_is_no_object(custom_meta, celery_state, expected):
-    """A text is a message; a bare number counts only in a state that says progress."""
+def test_a_meta_that_is_not_an_object(custom_meta, celery_state, expected):
+    """A text is a message; a number is a percent only if the state contains PROGRESS."""
     assert shown(custom_meta, celery_state) == (expected, set())
 
 
 @pytest.mark.parametrize("celery_state", ["FAILURE", "RETRY", "REVOKED", "REJECTED"])
-def test_a_failure_keeps_only_its_numbers(celery_state):
-    """Its texts are the failure's."""
+def test_the_progress_of_a_failure_has_only_numbers(celery_state):
+    """The texts of a failed task belong to its failure."""
     assert shown({"done": 1, "total": 4, "error": "e", "status": "s"}, celery_state)[0] == (25.0, 1, 4, None, None)
     assert shown({"status": "s"}, celery_state)[0] is None
 
@@ -217,7 +217,7 @@ STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def progress_of(current, total, after_seconds):
-    """Return a progress that was reported some seconds after the start; None: without a time."""
+    """Return a progress reported some seconds after the start; None makes one without a time."""
     updated_at = None if after_seconds is None else STARTED_AT + timedelta(seconds=after_seconds)
     return Progress(percent=None, current=current, total=total, message=None, stage=None, updated_at=updated_at)
 
@@ -238,19 +238,19 @@ def progress_of(current, total, after_seconds):
         (5e-324, 1e308, 10, None),
     ],
 )
-def test_the_estimated_end(current, total, after_seconds, eta_seconds):
-    """The end is estimated at the mean rate since the start; it is null where it cannot be known."""
+def test_the_end_is_estimated_at_the_mean_rate(current, total, after_seconds, eta_seconds):
+    """The end is estimated at the mean rate since the start; it is null without one."""
     eta_at = with_eta(progress_of(current, total, after_seconds), STARTED_AT).eta_at
     assert eta_at == (None if eta_seconds is None else STARTED_AT + timedelta(seconds=eta_seconds))
 
 
-def test_no_estimate_without_a_start():
-    """A worker that did not record the start of the task gives no rate."""
+def test_without_a_start_no_end_is_estimated():
+    """Without a recorded start the rate is unknown."""
     assert with_eta(progress_of(1, 4, 10), None).eta_at is None
 
 
 @given(st.integers() | st.floats(), st.integers() | st.floats(), st.integers(-(10**9), 10**9))
 def test_the_estimated_end_is_never_before_the_report(current, total, after_seconds):
-    """No report makes the estimate fail, or end before the report itself."""
+    """For any report, the estimate does not raise and is not before the report."""
     progress = with_eta(progress_of(current, total, after_seconds), STARTED_AT)
     assert progress.eta_at is None or progress.eta_at >= progress.updated_at

@@ -1,4 +1,4 @@
-"""Whatever is stored gives a status or None: never an exception, never more than its share of memory."""
+"""Any stored value decodes to a status or None, without an exception and within a memory limit."""
 
 import base64
 import io
@@ -17,9 +17,9 @@ from task_status_service.status import Snapshot, TaskState, TaskStatus, Visibili
 from task_status_service.status.stored.bounds import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
 from task_status_worker.record.model import Fact, Record
 
-#: values that are quick to mutate; the others are decoded in test_corpus.py
+#: short values, which are quick to mutate; test_corpus.py decodes the others
 VALUES = [value for row in ROWS if (value := stored_bytes(row)) is not None and len(value) < 3_000]
-#: more than any stored value of this size may take while it is decoded; the bombs would take gigabytes
+#: limit of memory while a value is decoded; without limits the bombs would take gigabytes
 MEMORY_BYTES = 160 * 1024 * 1024
 
 CELERY_STATES = st.sampled_from(
@@ -67,7 +67,7 @@ FINAL_STATES = {"PARTIAL": TaskState.SUCCEEDED, "INVALID": TaskState.FAILED}
 
 
 def check(meta, record):
-    """Decode, and hold what every status holds."""
+    """Decode, and assert the invariants of every status."""
     snapshot = Snapshot(task_id="x", meta=meta, record=record)
 
     status = decode(snapshot, final_states=FINAL_STATES, view=Visibility.OPERATOR)
@@ -87,7 +87,7 @@ def check(meta, record):
 
 
 def pack_yaml(document):
-    """Give YAML as Celery writes it; what YAML cannot hold, as JSON."""
+    """Return YAML as Celery writes it; JSON if YAML cannot represent the document."""
     try:
         return yaml.safe_dump(document).encode()
     except (yaml.YAMLError, UnicodeEncodeError):
@@ -95,69 +95,69 @@ def pack_yaml(document):
 
 
 def pack_msgpack(document):
-    """Give msgpack as Celery writes it; what msgpack cannot hold, as JSON."""
+    """Return msgpack as Celery writes it; JSON if msgpack cannot represent the document."""
     try:
         return msgspec.msgpack.encode(document)
     except (OverflowError, UnicodeEncodeError):
         return json.dumps(document).encode()
 
 
-unhurried = settings(deadline=None)
+no_deadline = settings(deadline=None)
 
 
-@unhurried
+@no_deadline
 @given(st.binary(max_size=200), RECORDS)
-def test_any_bytes_and_any_record(meta, record):
-    """Total: property number one."""
+def test_any_bytes_and_any_record_can_be_decoded(meta, record):
+    """Any bytes with any record decode to a valid status or None."""
     check(meta, record)
 
 
-@unhurried
+@no_deadline
 @given(DOCUMENTS, RECORDS)
-def test_any_json_and_any_record(document, record):
-    """Also where the shape is nearly right."""
+def test_any_json_and_any_record_can_be_decoded(document, record):
+    """Any JSON with the keys of a meta decodes to a valid status."""
     check(json.dumps(document).encode(), record)
 
 
-@unhurried
+@no_deadline
 @given(DOCUMENTS, st.integers(0, pickle.HIGHEST_PROTOCOL))
-def test_any_pickle(document, protocol):
-    """By every protocol, also with halves of surrogate pairs."""
+def test_any_pickle_can_be_decoded(document, protocol):
+    """A pickle of any protocol decodes to a valid status, even with halves of surrogate pairs."""
     check(pickle.dumps(document, protocol), {})
 
 
-@unhurried
+@no_deadline
 @given(DOCUMENTS)
-def test_any_yaml(document):
-    """As Celery's yaml serializer writes it."""
+def test_any_yaml_can_be_decoded(document):
+    """Output of Celery's yaml serializer decodes to a valid status."""
     check(pack_yaml(document), {})
 
 
-@unhurried
+@no_deadline
 @given(DOCUMENTS)
-def test_any_msgpack(document):
-    """As Celery's msgpack serializer writes it."""
+def test_any_msgpack_can_be_decoded(document):
+    """Output of Celery's msgpack serializer decodes to a valid status."""
     check(pack_msgpack(document), {})
 
 
-@unhurried
+@no_deadline
 @given(st.sampled_from([b"\x80\x04", b"(dp0\n", b"}q\x00(", b"status: ", b"--- ", b"\x86\xa6status"]), st.binary())
-def test_any_continuation(beginning, rest):
-    """Each reader meets garbage that it is made to take."""
+def test_any_bytes_after_a_known_beginning_can_be_decoded(beginning, rest):
+    """Random bytes that begin like a pickle, YAML or msgpack decode to a valid status."""
     check(beginning + rest, {})
 
 
-@unhurried
+@no_deadline
 @given(st.text(alphabet="!&*?:-[]{}<>=|#,'\"0aszint \n", max_size=60))
-def test_any_yaml_text(text):
-    """Tags, anchors, aliases, merges and scalars that no constructor takes."""
+def test_any_yaml_syntax_can_be_decoded(text):
+    """Tags, anchors, aliases, merges and invalid scalars decode to a valid status."""
     check(b"status: S\nresult: " + text.encode(), {})
 
 
 @settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data(), RECORDS)
-def test_mutations_of_stored_values(data, record):
-    """Bytes that are changed, dropped and put in, in values of the corpus."""
+def test_mutated_stored_values_can_be_decoded(data, record):
+    """Values of the corpus with changed, deleted and inserted bytes decode to a valid status."""
     value = bytearray(data.draw(st.sampled_from(VALUES)))
     for _ in range(data.draw(st.integers(1, 4))):
         position = data.draw(st.integers(0, len(value)))
@@ -167,18 +167,18 @@ def test_mutations_of_stored_values(data, record):
 
 
 def text_bomb():
-    """Refer to one long text many times by a YAML alias."""
+    """Return YAML that repeats a long text by an alias."""
     return b"status: SUCCESS\na: &a " + b"x" * 100_000 + b"\nresult: [" + b"*a, " * 30_000 + b"]\n"
 
 
 def alias_bomb():
-    """Refer nine times to nine times nine."""
+    """Return YAML with 19 levels of nine aliases each."""
     levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 20))
     return f"status: PROGRESS\nl0: &l0 [lol]\n{levels}\nresult: *l19\nchildren: *l19\ntraceback: *l19\n".encode()
 
 
 def memo_bomb():
-    """Refer ten times to ten times ten, by a pickle's memo."""
+    """Return a pickle with 20 levels of ten references each."""
     value = ["lol"]
     for _ in range(20):
         value = [value] * 10
@@ -186,14 +186,14 @@ def memo_bomb():
 
 
 def memo_text_bomb():
-    """Refer to one long text many times, by a pickle's memo."""
+    """Return a pickle that repeats a long text by references."""
     return pickle.dumps(
         {"status": "FAILURE", "result": ["x" * 1_000_000] * 10_000, "traceback": ["x" * 1_000] * 10_000}
     )
 
 
 def key_bomb():
-    """Ask for the hash of a tuple that is 2 to the power of 60 tuples."""
+    """Return a pickle with a dict key of 2 to the power of 60 nested tuples, which would be hashed."""
     opcodes = io.BytesIO()
     opcodes.write(b"\x80\x04})")
     opcodes.write(b"2\x86" * 60)
@@ -222,7 +222,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_memory_is_bounded(name):
-    """What would grow beyond all bounds stays within a stated one."""
+    """Values that expand to gigabytes are decoded within the memory limit."""
     record = {b"fact": b"STARTED", b"progress": b"[" * 10_000_000} if name == "record" else {}
     snapshot = Snapshot(task_id="x", meta=BOMBS[name], record=record)
 
@@ -237,8 +237,8 @@ def test_memory_is_bounded(name):
     assert len(msgspec.json.encode(status)) < 7_000_000
 
 
-def test_the_corpus_survives_every_cut():
-    """A value that is cut anywhere is read or named."""
+def test_truncated_stored_values_can_be_decoded():
+    """Values of the corpus that are cut at any position decode to a valid status."""
     for value in VALUES[::10]:
         for end in range(0, len(value), 7):
             check(value[:end], {})

@@ -1,4 +1,4 @@
-"""What is seen of a status from outside and from inside."""
+"""The public and the operator see different parts of a status."""
 
 import json
 
@@ -9,7 +9,7 @@ URL = "postgres://bob:kanarienvogel@db/prod"
 
 
 def status_of(view, *, state="FAILURE", exc_type="OperationalError", traceback=None, record=None, **details):
-    """Decode a failure with a secret and a path wherever there may be one."""
+    """Return the status of a failure that contains a secret and a path in every text."""
     result = {"exc_type": exc_type, "exc_message": [f"no {URL} in /srv/shop/db.ini"], "exc_module": "db", **details}
     meta = {"status": state, "result": result, "traceback": traceback or f'File "/srv/shop/db.py"\n{URL}'}
     record = {b"worker": b"celery@build-7", **(record or {})}
@@ -18,16 +18,16 @@ def status_of(view, *, state="FAILURE", exc_type="OperationalError", traceback=N
 
 @pytest.mark.parametrize("view", Visibility)
 @pytest.mark.parametrize("state", ["FAILURE", "RETRY", "REVOKED"])
-def test_no_credentials(view, state):
-    """From nowhere: neither in the message, nor in details, nor in a traceback, nor in a made-up type."""
+def test_no_reader_sees_credentials(view, state):
+    """Credentials are removed from message, details, traceback, and a type that is not an identifier."""
     status = status_of(view, state=state, dsn=[URL], password="kanarienvogel", exc_type=f"it is {URL}")
 
     assert "kanarienvogel" not in repr(status)
     assert status.failure.details["dsn"] == ["postgres://[redacted]@db/prod"]
 
 
-def test_from_outside():
-    """No traceback, no worker, no path."""
+def test_the_public_sees_no_internals():
+    """The public status contains no traceback, no worker and no path."""
     status = status_of(Visibility.PUBLIC, file="/srv/shop/in.csv")
 
     assert status.worker is None
@@ -37,8 +37,8 @@ def test_from_outside():
     assert (status.failure.type, status.failure.module) == ("OperationalError", "db")
 
 
-def test_from_inside():
-    """All of them."""
+def test_an_operator_sees_internals():
+    """The status of an operator contains traceback, worker and paths."""
     status = status_of(Visibility.OPERATOR, file="/srv/shop/in.csv")
 
     assert status.worker == "celery@build-7"
@@ -47,8 +47,8 @@ def test_from_inside():
     assert status.failure.details == {"file": "/srv/shop/in.csv"}
 
 
-def test_without_a_message():
-    """Nothing to say is nothing to hide."""
+def test_a_failure_without_texts_stays_empty():
+    """The public sees an empty message and no traceback of a failure that has neither."""
     record = {b"fact": b"FINISHED", b"outcome": b"FAILURE", b"final": b"1"}
     status = decode(Snapshot(task_id="a", record=record), view=Visibility.PUBLIC)
 
@@ -56,16 +56,16 @@ def test_without_a_message():
     assert status.failure.traceback is None
 
 
-def test_what_an_author_shows_stays():
-    """A result and a custom meta are what the task says on purpose."""
+def test_result_and_custom_meta_are_not_changed():
+    """The public sees secrets and paths that a task stores as its result or custom meta."""
     for state, shown in (("SUCCESS", "result"), ("PROGRESS", "meta")):
         meta = {"status": state, "result": {"token": URL, "file": "/srv/x/y"}}
         status = decode(Snapshot(task_id="a", meta=json.dumps(meta).encode()), view=Visibility.PUBLIC)
         assert getattr(status, shown) == meta["result"]
 
 
-def test_hides_by_default():
-    """A caller of `decode` that names no visibility gets the public one."""
+def test_the_default_visibility_is_public():
+    """A status that is decoded without a visibility has no worker."""
     record = {b"fact": b"STARTED", b"worker": b"celery@host"}
 
     assert decode(Snapshot(task_id="a", record=record)).worker is None

@@ -1,1 +1,1 @@
-"""Failures: what a failed or retrying task died of."""
+"""Failures: why a task, or its last attempt, failed."""

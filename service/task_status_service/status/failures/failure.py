@@ -1,4 +1,4 @@
-"""What a FAILURE, RETRY, REVOKED or REJECTED left behind -> `Failure`. No class is ever looked up or built."""
+"""Decode the stored result of a FAILURE, RETRY, REVOKED or REJECTED to a `Failure`. No class is looked up or built."""
 
 import builtins
 import re
@@ -13,7 +13,7 @@ from task_status_service.status.failures.messages import (
     TRACEBACK_START,
     is_lines,
     last_line,
-    said_in,
+    message_in,
     text_of,
     traceback_of,
 )
@@ -28,18 +28,18 @@ from task_status_service.status.stored.celery_states import EXCEPTION_STATES, RE
 from task_status_service.status.stored.meta import Meta
 from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut
 
-#: `OSError` and its kind: their arguments are a number and a text
+#: `OSError` and its subclasses: their arguments are a number and a text
 _OS_ERRORS: Final = frozenset(
     name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, OSError)
 )
-#: `str` of a class, which celery-progress stores for its name
+#: `str` of a class, which celery-progress stores instead of the name
 _CLASS_TEXT: Final = re.compile(r"<class '(.+)'>")
-#: states that may have nothing to say about a failure
-_MAY_BE_SILENT: Final = frozenset({RETRY, REVOKED})
+#: states that may have no failure
+_FAILURE_OPTIONAL: Final = frozenset({RETRY, REVOKED})
 
 
 class _Draft(msgspec.Struct, kw_only=True):
-    """A failure while it is read: each rule fills in what is still missing."""
+    """A failure that is not yet complete: each rule fills in missing fields."""
 
     type: str | None = None
     module: str | None = None
@@ -53,9 +53,9 @@ class _Draft(msgspec.Struct, kw_only=True):
 
 
 def decode_failure(meta: Meta, codes: set[str], *, kind: FailureKind | None = None) -> Failure | None:
-    """Read the failure that a meta holds for its result, and the traceback beside it.
+    """Return the failure in the result and traceback of a meta; None for a retry or cancel without one.
 
-    None where a retry or a cancel says nothing. `kind` is given where the state tells more than the exception.
+    `kind` overrides the kind of the exception, where the state is more specific.
     """
     draft = _Draft(traceback=meta.traceback)
     fields = _fields(meta.result)
@@ -69,7 +69,7 @@ def decode_failure(meta: Meta, codes: set[str], *, kind: FailureKind | None = No
         draft.message = KNOWN_TEXTS.get(draft.name)
     if not draft.message and draft.traceback is not None:
         _fill_from_traceback(draft, draft.traceback)
-    if meta.celery_state in _MAY_BE_SILENT and draft == _Draft():
+    if meta.celery_state in _FAILURE_OPTIONAL and draft == _Draft():
         return None
     if not meta.result_readable and draft.type is None:
         kind = kind or FailureKind.UNREADABLE
@@ -77,7 +77,7 @@ def decode_failure(meta: Meta, codes: set[str], *, kind: FailureKind | None = No
 
 
 def failure_of_record(recorded: RecordedFailure, codes: set[str], *, kind: FailureKind | None = None) -> Failure:
-    """Give the failure that a worker recorded; `kind` where the state tells more than the exception."""
+    """Return the failure that a worker recorded; `kind` overrides the kind of the exception."""
     try:
         details = PlainCopy(codes, budget=MAX_INLINE_SIZE).copy(recorded.details)
     except TooLarge:
@@ -108,7 +108,7 @@ def _finish(draft: _Draft, codes: set[str], kind: FailureKind | None) -> Failure
 
 
 def _fields(stored: Any) -> dict[str, Any] | None:
-    """Give the fields of an object; Celery also takes a list of pairs for one."""
+    """Return the fields of an object; as in Celery, a list of pairs is also an object."""
     match stored:
         case dict():
             return stored
@@ -127,7 +127,7 @@ def _is_pair(item: Any) -> bool:
 
 
 def _celery_can_read(fields: Mapping[str, Any] | None) -> bool:
-    """Tell whether Celery's own readers get over it. Source: celery/backends/base.py, exception_to_python."""
+    """Return whether Celery can read the failure. Source: celery/backends/base.py, exception_to_python."""
     return (
         fields is not None
         and isinstance(fields.get("exc_type"), str)
@@ -136,7 +136,7 @@ def _celery_can_read(fields: Mapping[str, Any] | None) -> bool:
 
 
 def _fill_from_value(draft: _Draft, stored: Any) -> None:
-    """Read what is stored in place of an object; what is empty or false says nothing."""
+    """Read a stored value that is not an object; an empty or false one is ignored."""
     if not stored:
         return
     if isinstance(stored, list) and not is_lines(stored):
@@ -173,12 +173,12 @@ def _fill_from_fields(draft: _Draft, fields: Mapping[str, Any], codes: set[str])
     _tidy_type(draft)
     _fill_from_arguments(draft, _arguments(draft, details.pop("exc_message", None), codes))
     if not draft.message and draft.name not in KNOWN_TEXTS:
-        draft.message = said_in(details)
+        draft.message = message_in(details)
     draft.details = {**(draft.details or {}), **details} or None
 
 
 def _tidy_type(draft: _Draft) -> None:
-    """Take the name out of `<class 'module.Type'>`, and the module out of a dotted name that has none beside it."""
+    """Extract the name from `<class 'module.Type'>`; split a dotted name if no module is stored."""
     class_text = _CLASS_TEXT.fullmatch(draft.type or "")
     if class_text:
         draft.type = class_text[1]
@@ -189,7 +189,7 @@ def _tidy_type(draft: _Draft) -> None:
 
 
 def _arguments(draft: _Draft, stored: Any, codes: set[str]) -> Any:
-    """Give the arguments of an exception, out of what Celery wraps them in.
+    """Return the arguments of an exception, without the wrapper that Celery may add.
 
     Source: celery/utils/serialization.py, UnpickleableExceptionWrapper; celery/worker/request.py, on_retry.
     """
@@ -199,7 +199,7 @@ def _arguments(draft: _Draft, stored: Any, codes: set[str]) -> Any:
             draft.module, draft.type = module, name
             return inner if is_lines(inner) and len(inner) == 1 else text
         case ("celery", "Retry"), [str(text), *_] if text.startswith("Retry(Retry("):
-            # A worker that was told to stop at once: the text is lost, only the repr of the Retry itself is left.
+            # After a cold shutdown of the worker only the repr of the Retry is stored, not its text.
             codes.add("cancelled_by_worker")
             return "the worker was stopped while the task ran"
         case ("celery", "Reject"), [reason, *_]:
@@ -209,12 +209,12 @@ def _arguments(draft: _Draft, stored: Any, codes: set[str]) -> Any:
 
 
 def _fill_from_arguments(draft: _Draft, arguments: Any) -> None:
-    """Read `exc_message`: the arguments of the exception, or whatever an author put there."""
+    """Read `exc_message`: the arguments of the exception, or any value that the task author stored."""
     match arguments:
         case None | [] | [None]:
             return
         case dict(fields) | [dict(fields)]:
-            draft.message = said_in(fields)
+            draft.message = message_in(fields)
             if draft.message is None:
                 draft.message = text_of(fields)
             else:
@@ -226,18 +226,18 @@ def _fill_from_arguments(draft: _Draft, arguments: Any) -> None:
         case [int(seconds) | float(seconds)] if draft.name in KNOWN_TEXTS:
             draft.message = f"{KNOWN_TEXTS[draft.name]} ({seconds} s)"
         case [int(number), str(text)] if draft.module == "builtins" and draft.type in _OS_ERRORS:
-            draft.message = _traceback_says(draft) or f"[Errno {number}] {text}"
+            draft.message = _message_of_traceback(draft) or f"[Errno {number}] {text}"
         case [_, _, *_]:
-            said = ", ".join(text_of(argument) for argument in arguments if argument is not None)
-            draft.message = _traceback_says(draft) or said or None
+            joined = ", ".join(text_of(argument) for argument in arguments if argument is not None)
+            draft.message = _message_of_traceback(draft) or joined or None
         case [only]:
             draft.message = text_of(only)
         case _:
             draft.message = text_of(arguments)
 
 
-def _traceback_says(draft: _Draft) -> str | None:
-    """Give what the last line of the traceback says, if it is about the same type: it is what Python printed."""
+def _message_of_traceback(draft: _Draft) -> str | None:
+    """Return the message in the last line of the traceback, as Python printed it, if the type is the same."""
     if draft.traceback is None or draft.type is None:
         return None
     line = last_line(draft.traceback)

@@ -1,4 +1,4 @@
-"""Which kind of failure an exception is, by its name alone."""
+"""Classify failures by the name of the exception alone."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -14,7 +14,7 @@ _KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
     ("billiard", "WorkerLostError"): FailureKind.WORKER_LOST,
     ("celery", "WorkerLostError"): FailureKind.WORKER_LOST,
     ("task_status_worker", "DeliveryLimitReached"): FailureKind.WORKER_LOST,
-    # Settled by this service (lost.py): nothing was raised.
+    # Recorded by this service (use_cases/lost_workers.py): no exception was raised.
     ("", "WorkerLost"): FailureKind.WORKER_LOST,
     ("celery", "Reject"): FailureKind.REJECTED,
     ("celery", "NotRegistered"): FailureKind.NOT_REGISTERED,
@@ -23,10 +23,10 @@ _KINDS: Final[Mapping[tuple[str, str], FailureKind]] = {
     ("kombu", "EncodeError"): FailureKind.NOT_SERIALIZABLE,
 }
 
-#: packages whose other exceptions say that Redis or the broker failed
+#: packages whose other exceptions mean that Redis or the broker failed
 _INFRASTRUCTURE: Final = frozenset({"redis", "kombu"})
 
-#: what these say when they say nothing that a person understands
+#: messages for exceptions that have no readable message
 KNOWN_TEXTS: Final[Mapping[tuple[str, str], str]] = {
     ("billiard", "SoftTimeLimitExceeded"): "soft time limit exceeded",
     ("celery", "SoftTimeLimitExceeded"): "soft time limit exceeded",
@@ -36,12 +36,12 @@ KNOWN_TEXTS: Final[Mapping[tuple[str, str], str]] = {
 
 
 def name_of(module: str | None, type_: str | None) -> tuple[str, str]:
-    """Name an exception the way the tables do: package and class."""
+    """Return the package and class of an exception, as in the tables of this module."""
     return ((module or "").partition(".")[0], type_ or "")
 
 
 def classify(module: str | None, type_: str | None) -> FailureKind:
-    """Say how a task failed that died of an exception of this module and class."""
+    """Return the kind of failure for an exception of this module and class."""
     package, name = name_of(module, type_)
     otherwise = FailureKind.INFRASTRUCTURE if package in _INFRASTRUCTURE else FailureKind.EXCEPTION
     return _KINDS.get((package, name), otherwise)

@@ -1,4 +1,4 @@
-"""Where people put the text of a failure: keys of an object, lists of lines, the last line of a traceback."""
+"""Find the message of a failure: in an object, a list of lines, or the last line of a traceback."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 TRACEBACK_START: Final = "Traceback (most recent call last)"
 
-#: the first that holds a text counts
+#: the first key that holds a text is used
 _MESSAGE_KEYS: Final = (
     "message",
     "error",
@@ -24,7 +24,7 @@ _MESSAGE_KEYS: Final = (
 
 
 class LastLine(NamedTuple):
-    """What the last line of a traceback says."""
+    """The exception in the last line of a traceback."""
 
     module: str | None
     type: str | None
@@ -32,17 +32,17 @@ class LastLine(NamedTuple):
 
 
 def text_of(value: Any) -> str:
-    """Give a text as it is, and any other plain JSON as compact JSON."""
+    """Return a text unchanged, and any other plain JSON as JSON text."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def is_lines(value: Any) -> bool:
-    """Tell whether this is a list of texts, and not an empty one."""
+    """Return whether this is a non-empty list of texts."""
     return isinstance(value, list) and bool(value) and all(isinstance(line, str) for line in value)
 
 
-def said_in(fields: Mapping[str, Any]) -> str | None:
-    """Find the message in an object that an author made up, at most one object down."""
+def message_in(fields: Mapping[str, Any]) -> str | None:
+    """Return the message in an object of any shape, at most one object deep."""
     for key in _MESSAGE_KEYS:
         value = fields.get(key)
         if isinstance(value, dict):
@@ -58,14 +58,14 @@ def _is_message(value: Any) -> bool:
 
 
 def traceback_of(value: Any) -> str | None:
-    """Give a traceback that is stored as a text or as lines."""
+    """Return a traceback that is stored as a text or as lines."""
     if is_lines(value):
         return "\n".join(value)
     return value if _is_message(value) else None
 
 
 def last_line(traceback: str) -> LastLine:
-    """Read the last line of a traceback: `module.Type: message`, only the type, or any text."""
+    """Parse the last line of a traceback: `module.Type: message`, only the type, or any text."""
     line = traceback.rstrip().rpartition("\n")[2].strip()
     path, colon, message = line.partition(":")
     module, _, name = path.rpartition(".")

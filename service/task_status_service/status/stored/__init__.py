@@ -1,1 +1,1 @@
-"""Stored values: bytes that Celery or a task stored, read within bounds."""
+"""Stored values: decodes the bytes that Celery or a task stored, within bounds."""

@@ -1,4 +1,4 @@
-"""Celery's words for a state, as `celery.states` spells them: exact and case-sensitive."""
+"""Celery's states, as in `celery.states`; case-sensitive."""
 
 from typing import Final
 
@@ -12,12 +12,12 @@ FAILURE: Final = "FAILURE"
 REVOKED: Final = "REVOKED"
 REJECTED: Final = "REJECTED"
 IGNORED: Final = "IGNORED"
-#: `celery.contrib.abortable`: asked to stop; the task may still end in any state
+#: `celery.contrib.abortable`: a stop is requested; the task may still end in any state
 ABORTED: Final = "ABORTED"
 
-#: Celery rebuilds an exception from the result of these: `celery.states.EXCEPTION_STATES`
+#: states whose result Celery converts back to an exception: `celery.states.EXCEPTION_STATES`
 EXCEPTION_STATES: Final = frozenset({FAILURE, RETRY, REVOKED})
-#: the result of these is a failure, not a custom meta
+#: states whose result is a failure, not a custom meta
 FAILURE_STATES: Final = EXCEPTION_STATES | {REJECTED}
-#: a task that stored one of these and then ended with `Ignore` has not named a state of its own
+#: states that are not the outcome of a task that ended with `Ignore`
 UNFINISHED_STATES: Final = frozenset({PENDING, RECEIVED, STARTED, PROGRESS, RETRY})

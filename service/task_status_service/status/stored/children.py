@@ -1,4 +1,4 @@
-"""Read the tree of tasks that a task started, as Celery stores it, to a flat list of ids.
+"""Decode the tree of tasks that a task started to a flat list of ids.
 
 A task is `[[id, parent], null]`, a group `[[id, parent], [members…]]`. Source: celery/result.py, result_from_tuple.
 """
@@ -10,10 +10,10 @@ from task_status_service.status.stored.plain_json import cut, whole
 
 
 def decode_children(stored: Any, codes: set[str]) -> list[str]:
-    """Give the ids of tasks, in their order; a group stands for its members. Bad nodes are left out."""
+    """Return the ids of the started tasks, in order; a group is replaced by its members, an invalid node omitted."""
     ids: list[str] = []
     left = MAX_CHILD_NODES
-    # What a task started has the shape of one more group.
+    # The stored list is wrapped, so that it has the shape of a group.
     waiting: list[Any] = [[["", None], stored or []]]
     while waiting and len(ids) < MAX_CHILDREN:
         match waiting.pop():

@@ -1,6 +1,7 @@
-"""Inflate what `result_compression` writes; never more than `MAX_INFLATED_BYTES` and one block.
+"""Inflate values compressed by `result_compression`, to at most `MAX_INFLATED_BYTES` and one block.
 
-Celery stores NUL `celery-compressed` NUL content type NUL body. Source: celery/backends/base.py, kombu/compression.py.
+Celery stores NUL, `celery-compressed`, NUL, content type, NUL, body.
+Source: celery/backends/base.py, kombu/compression.py.
 """
 
 import bz2
@@ -17,27 +18,27 @@ from task_status_service.status.stored.diagnostics import Unreadable
 
 PREFIX: Final = b"\x00celery-compressed\x00"
 
-#: bytes of output asked of brotli at a time; it may give up to twice that
+#: bytes of output requested from brotli at a time; it may return up to twice as many
 _BROTLI_BLOCK_BYTES: Final = 64 * 1024
-#: bytes of input given to zstd at a time, because its output cannot be limited: 4 bytes can make 128 KiB
+#: bytes of input passed to zstd at a time: its output cannot be limited, and 4 bytes can make 128 KiB
 _ZSTD_INPUT_BYTES: Final = 16
 
 
 class Decompressor(Protocol):
-    """Inflate one stream, as `bz2.BZ2Decompressor` does."""
+    """A decompressor of one stream, as `bz2.BZ2Decompressor`."""
 
     @property
     def eof(self) -> bool:
-        """Tell whether the end of the stream was reached."""
+        """Return whether the end of the stream was reached."""
         ...
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Inflate at least `max_length` bytes and at most one block more, unless the stream ends before."""
+        """Return at least `max_length` bytes, and at most one block more, unless the stream ends before."""
         ...
 
 
 class Compression(msgspec.Struct, frozen=True):
-    """Say how to open one kind of stream, and what it raises when the stream is damaged."""
+    """A kind of stream: a function that opens one, and the errors of a damaged one."""
 
     open: Callable[[], Decompressor]
     errors: tuple[type[Exception], ...]
@@ -79,7 +80,7 @@ class _Zstd:
 
 
 def optional_module(name: str) -> Any | None:
-    """Import a module of the `compression` extra; None where it is not installed."""
+    """Import a module of the `compression` extra; return None if it is not installed."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -100,9 +101,9 @@ def _xz() -> Decompressor:
     return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY_BYTES)
 
 
-#: content type -> how to inflate it; None where the library is not installed
+#: content type -> compression; None if the library is not installed
 COMPRESSIONS: Final[Mapping[bytes, Compression | None]] = {
-    # kombu calls zlib's format x-gzip
+    # kombu names the zlib format x-gzip
     b"application/x-gzip": Compression(zlib.decompressobj, (zlib.error,)),
     b"application/x-bz2": Compression(bz2.BZ2Decompressor, (OSError,)),
     b"application/x-lzma": Compression(_xz, (lzma.LZMAError,)),
@@ -112,7 +113,7 @@ COMPRESSIONS: Final[Mapping[bytes, Compression | None]] = {
 
 
 def inflate(stored: bytes, compressions: Mapping[bytes, Compression | None] = COMPRESSIONS) -> bytes:
-    """Give the body of a value that starts with `PREFIX`. What follows the end of its stream is ignored.
+    """Return the body of a value that starts with `PREFIX`. Bytes after the end of the stream are ignored.
 
     Raises:
         Unreadable: `compressed_unknown`, `compressed_unsupported`, `compressed_corrupt` or `too_large`.

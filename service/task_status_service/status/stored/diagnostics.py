@@ -1,57 +1,57 @@
-"""What can be wrong with a stored value: a stable code, and a sentence for a person."""
+"""The diagnostics of stored values: a stable code and an explanation of each."""
 
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from task_status_service.status.model import Diagnostic
 
-#: code -> detail; the codes are part of the contract, the sentences are not
+#: code -> detail; the codes are part of the contract, the details are not
 DETAILS: Final = {
     # No state can be read.
-    "wrong_redis_type": "Celery's key does not hold a string, so nobody can read or overwrite it.",
-    "too_large": "The stored value is larger than this service reads.",
-    "compressed_corrupt": "The stored value is compressed and the compressed data is damaged.",
-    "compressed_unknown": "The stored value says that it is compressed, in a way that Celery does not know.",
-    "compressed_unsupported": "The stored value is compressed in a way that this server has no library for.",
-    "unsupported_serializer": "The stored value looks like YAML or msgpack and cannot be read as that.",
+    "wrong_redis_type": "Celery's key does not hold a string, so Celery can neither read nor overwrite it.",
+    "too_large": "The stored value exceeds the size limit of this service.",
+    "compressed_corrupt": "The stored value is compressed, and the compressed data is damaged.",
+    "compressed_unknown": "The stored value names a compression that Celery does not support.",
+    "compressed_unsupported": "This server has no library for the compression of the stored value.",
+    "unsupported_serializer": "The stored value begins like YAML or msgpack but cannot be decoded.",
     "not_utf8": "The stored value is neither text nor a serialization that Celery writes.",
     "invalid_json": "The stored value is text but not JSON.",
-    "not_an_object": "The stored value is not an object, so it has no status.",
+    "not_an_object": "The stored value is not an object.",
     "no_status": "The stored object has no `status`.",
-    "bad_status": "The `status` of the stored object is not a text, or is empty.",
-    "no_fact": "Something was recorded about the task, but not what happened to it.",
-    # A state can be read, but not everything as it should be.
-    "pickle": "The stored value is a pickle: its plain data is read, nothing in it is ever built or run.",
+    "bad_status": "The `status` of the stored object is empty or not a text.",
+    "no_fact": "The record of the task contains no fact.",
+    # The state is readable; other values are invalid or were changed.
+    "pickle": "The stored value is a pickle: only its plain data is read; no object is constructed.",
     "was_compressed": "The stored value was compressed.",
     "bom": "The stored value starts with a byte order mark.",
-    "too_deep": "The stored value is nested too deep; what lies deeper is left out.",
-    "duplicate_keys": "An object in the stored value has a key twice; the last one counts.",
-    "unknown_typed_value": "A value says that it is of a type that is not known; it is shown as it is stored.",
+    "too_deep": "The stored value is nested too deeply; deeper levels are omitted.",
+    "duplicate_keys": "An object in the stored value has a duplicate key; the last value is used.",
+    "unknown_typed_value": "A value has an unknown `__type__`; it is shown as stored.",
     "non_finite_number": "A number is not finite (NaN or Infinity); it is shown as null.",
-    "integer_beyond_2_53": "An integer is larger than 2 to the power of 53: JavaScript loses its last digits.",
-    "number_too_long": "A number has so many digits that it is shown as text.",
-    "invalid_unicode": "A text holds half a surrogate pair, which is shown as U+FFFD.",
-    "truncated_text": "A text is too long and is cut.",
-    "result_too_large": "What the task stored is too large to be shown here.",
-    "result_expired": "The task succeeded, and its result has expired since or was never stored.",
+    "integer_beyond_2_53": "An integer is beyond 2 to the power of 53: JavaScript loses its last digits.",
+    "number_too_long": "A number has too many digits; it is shown as text.",
+    "invalid_unicode": "A text contains half a surrogate pair; it is shown as U+FFFD.",
+    "truncated_text": "A text is too long; it is cut.",
+    "result_too_large": "The value that the task stored is too large; it is omitted.",
+    "result_expired": "The task succeeded, but its result has expired or was not stored.",
     "no_result": "The stored value has no `result`.",
     "no_task_id": "The stored value has no `task_id`: Celery's own `get()` fails on it.",
-    "task_id_mismatch": "The stored value carries the id of another task.",
+    "task_id_mismatch": "The stored value contains the id of another task.",
     "bad_date_done": "The `date_done` of the stored value is not a time.",
-    "bad_children": "The `children` of the stored value, or some of them, are not what Celery writes.",
-    "children_truncated": "The task started more tasks than are listed.",
-    "nonstandard_failure": "The failure was not written the way Celery writes it: Celery's own readers raise on it.",
+    "bad_children": "Some `children` of the stored value are not in Celery's format; they are omitted.",
+    "children_truncated": "The task started more tasks than `children` lists.",
+    "nonstandard_failure": "The failure is not in Celery's format: Celery raises when it reads it.",
     "exc_type_not_text": "The `exc_type` of the failure is not a text.",
     "traceback_not_text": "The `traceback` of the failure is not a text.",
-    "unwrapped_exception": "The exception could not be pickled, so Celery stored a wrapper; it is unwrapped.",
-    "cancelled_by_worker": "The worker was stopped while the task ran. Nothing may ever retry it.",
-    "progress_clamped": "The progress lies outside of 0 to 100 percent and is brought back into it.",
+    "unwrapped_exception": "Celery stored a wrapper, because the exception could not be pickled; it is unwrapped.",
+    "cancelled_by_worker": "The worker was stopped while the task ran; possibly no worker retries the task.",
+    "progress_clamped": "The progress is outside 0 to 100 percent; the nearest bound is shown.",
     # The record.
-    "outcome_unknown": "The task has ended; how is not known.",
-    "send_unconfirmed": "Whether the message of the task reached the broker is not known.",
+    "outcome_unknown": "The task has ended with an unknown outcome.",
+    "send_unconfirmed": "The broker did not confirm the message of the task; it may have been sent.",
 }
 
-#: nobody can read a state from these, nor can Celery's workers overwrite them: waiting for a change is pointless
+#: codes of values that have no readable state and that Celery's workers cannot overwrite: the status is final
 FROZEN: Final = frozenset(
     {
         "wrong_redis_type",
@@ -69,7 +69,7 @@ _DIAGNOSTICS: Final = {code: Diagnostic(code=code, detail=detail) for code, deta
 
 
 class Unreadable(Exception):
-    """No state can be read from a stored value; `code` says why."""
+    """A stored value has no readable state; `code` contains the reason."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -77,5 +77,5 @@ class Unreadable(Exception):
 
 
 def diagnose(codes: AbstractSet[str]) -> list[Diagnostic]:
-    """Give the diagnostics of some codes, in the order of their codes."""
+    """Return the diagnostics of some codes, in the order of the codes."""
     return [_DIAGNOSTICS[code] for code in sorted(codes)]

@@ -1,6 +1,6 @@
-"""Cut JSON text where it is nested too deep, so that no reader recurses further than `MAX_READ_DEPTH`.
+"""Cut JSON text that is nested too deeply, so that the parser recurses at most `MAX_READ_DEPTH` levels.
 
-How deep Python's reader gets depends on the version and on how deep its caller's stack is; this does not.
+The limit of Python's parser depends on its version and on the depth of the caller's stack; this one does not.
 """
 
 import re
@@ -9,16 +9,16 @@ from typing import Final
 from task_status_service.status.stored.bounds import MAX_JSON_DEPTH, MAX_READ_DEPTH
 from task_status_service.status.stored.diagnostics import Unreadable
 
-#: a string, also one that never ends, so that nothing is tried twice; or what opens or closes a container
+#: a string, even unterminated, which avoids backtracking; or the bracket of a container
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
-_LEFT_OUT: Final = "null"
+_OMITTED: Final = "null"
 
 
 def cut_nesting(text: str) -> str:
-    """Put null in place of every container that is nested deeper than `MAX_READ_DEPTH`.
+    """Replace every container that is nested deeper than `MAX_READ_DEPTH` with null.
 
     Raises:
-        Unreadable: `too_deep`, beyond `MAX_JSON_DEPTH`.
+        Unreadable: `too_deep`, if the text is nested deeper than `MAX_JSON_DEPTH`.
     """
     if text.count("[") + text.count("{") <= MAX_READ_DEPTH:
         return text
@@ -31,10 +31,10 @@ def cut_nesting(text: str) -> str:
                 if depth > MAX_JSON_DEPTH:
                     raise Unreadable("too_deep")
                 if depth == MAX_READ_DEPTH + 1:
-                    kept += (text[end : token.start()], _LEFT_OUT)
+                    kept += (text[end : token.start()], _OMITTED)
             case "]" | "}":
                 if depth == MAX_READ_DEPTH + 1:
                     end = token.end()
                 depth -= 1
-    # A container that is never closed is left as it is: the reader refuses it.
+    # An unclosed container remains in the text: the parser rejects it.
     return "".join((*kept, text[end:])) if kept else text

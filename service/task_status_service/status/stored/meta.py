@@ -1,4 +1,4 @@
-"""Decode Celery's stored bytes to a `Meta`: every serializer, compression and shape, bounded."""
+"""Decode Celery's stored bytes to a `Meta`, for every serializer and compression, within bounds."""
 
 import re
 from collections.abc import Mapping
@@ -17,29 +17,29 @@ from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cu
 from task_status_service.status.stored.serializers import deserialize
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
-#: what Celery itself stores with STARTED: no custom meta, and nobody's business
+#: keys that Celery itself stores with STARTED: internal, and not a custom meta
 _STARTED_KEYS: Final = frozenset({"pid", "hostname"})
-#: the arguments inside `exc_message` may be as deep as a result: they lie two containers deep
+#: the arguments in `exc_message` may be as deep as a result, but are inside two more containers
 _FAILURE_DEPTH: Final = -2
-#: the longest text that is a time: date, time, six digits, offset with seconds
+#: longest text of a time: date, time, six digits, offset with seconds
 _MAX_TIME_CHARS: Final = 40
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what Celery stores about one task, as plain JSON."""
+    """The document that Celery stores about one task, as plain JSON."""
 
-    #: Celery's word for the state; None when unreadable
+    #: Celery's own state; None if unreadable
     celery_state: str | None = None
-    #: the return value, the custom meta, or what the failure left: depends on the state
+    #: by state: the return value, the custom meta, or the failure
     result: Any = None
-    #: false when there is a result and it is too large or cannot be read
+    #: false if the result is too large or cannot be read
     result_readable: bool = True
     traceback: str | None = None
     children: list[str] = []
-    #: aware, UTC
+    #: timezone-aware, UTC
     date_done: datetime | None = None
 
-    # Only with `result_extended`.
+    # Stored only with `result_extended`.
     name: str | None = None
     worker: str | None = None
     queue: str | None = None
@@ -52,9 +52,9 @@ UNREADABLE: Final = Meta()
 
 
 def decode_meta(stored: bytes, task_id: str, codes: set[str], *, inline_size: int = MAX_INLINE_SIZE) -> Meta:
-    """Decode the bytes under the meta key of `task_id`; `UNREADABLE` if they give no state. Total.
+    """Decode the bytes under the meta key of `task_id`; return `UNREADABLE` without a readable state. Never raises.
 
-    `codes` collects the diagnostics; a result of more than `inline_size` characters is left out.
+    `codes` collects the diagnostics; a result of more than `inline_size` characters is omitted.
     """
     try:
         document = deserialize(stored, codes)
@@ -85,14 +85,14 @@ def _celery_state(document: Any, codes: set[str]) -> str:
         raise Unreadable("not_an_object")
     if "status" not in document:
         raise Unreadable("no_status")
-    word = document["status"]
-    if not isinstance(word, str) or not word:
+    state = document["status"]
+    if not isinstance(state, str) or not state:
         raise Unreadable("bad_status")
-    return _CONTROL.sub("\ufffd", whole(cut(word, MAX_NAME_CHARS, codes), codes))
+    return _CONTROL.sub("\ufffd", whole(cut(state, MAX_NAME_CHARS, codes), codes))
 
 
 def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], inline_size: int) -> tuple[Any, bool]:
-    """Copy the result, and tell whether what there is could be read."""
+    """Return a copy of the result, and whether it is readable; a missing result is."""
     if "result" not in document:
         codes.add("no_result")
         return None, True
@@ -133,7 +133,7 @@ def _traceback(stored: Any, codes: set[str]) -> str | None:
 
 
 def _time(stored: Any, codes: set[str]) -> datetime | None:
-    """Read a time as any version of Celery wrote it: naive ones are UTC."""
+    """Read a time in the format of any Celery version; a time without an offset is UTC."""
     if stored is None:
         return None
     if isinstance(stored, dict) and stored.keys() == {"__type__", "__value__"}:
@@ -150,7 +150,7 @@ def _time(stored: Any, codes: set[str]) -> datetime | None:
 
 
 def _time_of_text(text: str) -> datetime:
-    # Python 3.13 and later take 24:00 for the next day; Celery never writes it.
+    # Python 3.13 and later accept 24:00 as the next day; Celery does not write it.
     if len(text) > _MAX_TIME_CHARS or text[11:13] == "24":
         raise ValueError(text)
     return datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
 """Read the plain data of a pickle, opcode by opcode. Nothing is unpickled, imported, looked up or called.
 
-Plain are dict, list, tuple, set, text, bytes, numbers, booleans and None. Whatever any other opcode would make is
-`OPAQUE`: the opcode only moves the stack the way `pickletools` documents it.
+Plain data is dict, list, tuple, set, text, bytes, numbers, booleans and None. The result of any other opcode is
+`OPAQUE`: the opcode only moves the stack as documented by `pickletools`.
 """
 
 import itertools
@@ -18,7 +18,7 @@ class _Sentinel(msgspec.Struct, frozen=True):
     name: str
 
 
-#: what stands for an object that would have to be built
+#: placeholder for an object that is not constructed
 OPAQUE: Final = _Sentinel("opaque")
 _MARK: Final = _Sentinel("mark")
 
@@ -28,7 +28,7 @@ class NotReadable(Exception):
 
 
 class _Machine:
-    """The stack and the memo of a pickle that is read."""
+    """The stack and the memo of the pickle that is read."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -43,7 +43,7 @@ class _Machine:
         raise NotReadable
 
     def finished_items(self) -> dict[Any, Any]:
-        """Give the items that are complete of a dict that is still being filled; they may wait behind a mark."""
+        """Return the complete items of the unfinished dict at the bottom of the stack, also those after a mark."""
         unfinished, *waiting = self.stack
         if waiting and waiting[0] is _MARK:
             items = list(itertools.takewhile(lambda value: value is not _MARK, waiting[1:]))
@@ -52,7 +52,7 @@ class _Machine:
 
 
 def _set_items(container: Any, items: list[Any]) -> None:
-    """Put keys and values into a dict. Only scalar keys count: hashing a tuple of tuples can take for ever."""
+    """Add keys and values to a dict. Only scalar keys are added: hashing nested tuples can take exponential time."""
     if isinstance(container, dict):
         for key, value in zip(items[::2], items[1::2], strict=False):
             if isinstance(key, str | bytes | int | float | None):
@@ -138,13 +138,13 @@ def _get(machine: _Machine, position: int) -> None:
     machine.stack.append(machine.memo[position])
 
 
-def _nothing(_machine: _Machine, _: Any) -> None:
+def _no_effect(_machine: _Machine, _: Any) -> None:
     pass
 
 
-#: opcode -> what it does to the machine; tuples are read as lists, as JSON will show them
+#: opcode -> its effect on the machine; tuples and sets become lists, as in JSON
 _OPCODES: Final[dict[str, Callable[[_Machine, Any], None]]] = {
-    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _nothing),
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _no_effect),
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"), _push_argument),
     **dict.fromkeys(("FLOAT", "BINFLOAT"), _push_argument),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _push_argument),
@@ -175,7 +175,7 @@ _OPCODES: Final[dict[str, Callable[[_Machine, Any], None]]] = {
 
 
 def _step_over(machine: _Machine, opcode: pickletools.OpcodeInfo) -> None:
-    """Move the stack as an opcode would that builds something, and leave `OPAQUE` for what it builds."""
+    """Move the stack as an opcode would that constructs an object, and push `OPAQUE` instead of the object."""
     before = opcode.stack_before
     if pickletools.markobject in before:
         machine.pop_to_mark()
@@ -186,7 +186,7 @@ def _step_over(machine: _Machine, opcode: pickletools.OpcodeInfo) -> None:
 
 
 class TooManyOpcodes(Exception):
-    """A pickle has more than `MAX_PICKLE_OPCODES`; `beginning` holds the items of its dict that were read."""
+    """A pickle has more than `MAX_PICKLE_OPCODES`; `beginning` contains the items read from its dict."""
 
     def __init__(self, beginning: dict[Any, Any]) -> None:
         super().__init__()
@@ -194,11 +194,11 @@ class TooManyOpcodes(Exception):
 
 
 def read_plain(data: bytes) -> Any:
-    """Give the object of a pickle as plain data.
+    """Return the object of a pickle as plain data.
 
     Raises:
         NotReadable: the bytes are not a pickle.
-        TooManyOpcodes: it is too long to be read to its end.
+        TooManyOpcodes: the pickle is too long.
     """
     machine = _Machine()
     try:

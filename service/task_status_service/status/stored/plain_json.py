@@ -1,4 +1,4 @@
-"""Copy what was deserialized to plain JSON: bounded in depth and size, and always encodable."""
+"""Copy deserialized values to plain JSON that is bounded in depth and size, and always encodable."""
 
 import base64
 import json
@@ -11,19 +11,19 @@ from typing import Any, ClassVar, Final
 
 from task_status_service.status.stored.bounds import MAX_DEPTH, MAX_INTEGER_DIGITS, MAX_SAFE_INTEGER
 
-#: stands for what lies deeper than `MAX_DEPTH`
+#: placeholder for containers deeper than `MAX_DEPTH`
 DEEPER: Final = "..."
-#: stands for an object that is neither plain data nor ever built
+#: placeholder for an object that is not plain data
 OBJECT: Final = "<object>"
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-#: bits that `MAX_INTEGER_DIGITS` decimal digits take at most
+#: maximum bits of an integer of `MAX_INTEGER_DIGITS` decimal digits
 _MAX_INTEGER_BITS: Final = math.ceil(MAX_INTEGER_DIGITS * math.log2(10))
-#: kombu's typed values whose `__value__` is a text that says it all; source: kombu/utils/json.py
+#: kombu's typed values whose `__value__` is a complete text; source: kombu/utils/json.py
 _TEXT_TYPES: Final = frozenset({"datetime", "date", "time", "decimal", "bytes", "base64"})
 
 
-#: characters that a node is worth: about what it takes in JSON with what separates it from the next
+#: size of a node in characters: about its length in JSON, with the separator
 _NODE_SIZE: Final = 4
 
 
@@ -32,10 +32,10 @@ class TooLarge(Exception):
 
 
 class PlainCopy:
-    """Copy values to plain JSON; all copies of one instance share one budget.
+    """A copier of values to plain JSON; all copies of one instance share one budget.
 
-    `codes` collects what was changed on the way. `budget` is in characters, also of what a YAML alias or the memo of a
-    pickle repeats. Texts of more than `longest_text` characters are cut.
+    `codes` collects the diagnostics of changed values. `budget` is in characters; a value that a YAML alias or a pickle
+    repeats is counted each time. Texts of more than `longest_text` characters are cut.
     """
 
     def __init__(self, codes: set[str], *, budget: int, longest_text: int | None = None) -> None:
@@ -44,7 +44,7 @@ class PlainCopy:
         self._longest_text = longest_text
 
     def copy(self, value: Any, depth: int = 0) -> Any:
-        """Copy a value that lies `depth` containers deep.
+        """Copy a value that is nested in `depth` containers.
 
         Raises:
             TooLarge: the budget is used up.
@@ -69,7 +69,7 @@ class PlainCopy:
         if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
             return value
         if value.bit_length() > _MAX_INTEGER_BITS:
-            # Hexadecimal takes linear time; such an integer comes from a pickle, JSON keeps its decimal digits.
+            # Hexadecimal takes linear time. Such an integer comes from a pickle: JSON keeps its decimal digits as text.
             self._codes.add("number_too_long")
             return self._text(hex(value), 0)
         self._codes.add("integer_beyond_2_53")
@@ -89,7 +89,7 @@ class PlainCopy:
         return whole(value, self._codes)
 
     def _bytes(self, value: bytes, depth: int) -> str:
-        """Give text if it is UTF-8, else base64: what kombu's JSON does with bytes."""
+        """Return text if the bytes are UTF-8, else base64, as kombu's JSON does."""
         self._spend(len(value))
         try:
             text = value.decode()
@@ -141,7 +141,7 @@ class PlainCopy:
 
 
 def typed_text(value: Mapping[Any, Any]) -> str | None:
-    """Read one of kombu's typed values, `{"__type__": …, "__value__": …}`, as text; None if it is not one."""
+    """Return kombu's typed value `{"__type__": …, "__value__": …}` as text; None if the type is unknown."""
     kind, content = value["__type__"], value["__value__"]
     if not isinstance(kind, str):
         return None
@@ -156,7 +156,7 @@ def typed_text(value: Mapping[Any, Any]) -> str | None:
 
 
 def cut(text: str, longest: int, codes: set[str]) -> str:
-    """Cut a text to `longest` characters and an ellipsis."""
+    """Return a text cut to `longest` characters and an ellipsis."""
     if len(text) <= longest:
         return text
     codes.add("truncated_text")
@@ -164,7 +164,7 @@ def cut(text: str, longest: int, codes: set[str]) -> str:
 
 
 def whole(text: str, codes: set[str]) -> str:
-    """Replace halves of surrogate pairs, which UTF-8 cannot hold."""
+    """Return a text without halves of surrogate pairs, which UTF-8 cannot encode."""
     if text.isascii():
         return text
     encodable = _SURROGATE.sub("\ufffd", text)

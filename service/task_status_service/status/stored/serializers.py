@@ -1,6 +1,6 @@
-"""Deserialize what is stored under Celery's meta key: JSON, YAML, msgpack or pickle, compressed or not.
+"""Deserialize the value under Celery's meta key: JSON, YAML, msgpack or pickle, compressed or not.
 
-Which one it is depends on its first bytes alone. Nothing is executed, imported or built by a name found in data.
+The first bytes decide the format. Nothing is executed, imported or constructed by a name found in data.
 """
 
 import json
@@ -27,10 +27,10 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def deserialize(stored: bytes, codes: set[str]) -> Any:
-    """Give the object that is stored; `codes` collects what was odd about it.
+    """Return the stored object; `codes` collects the diagnostics.
 
     Raises:
-        Unreadable: with any code of which no state can be read.
+        Unreadable: no state can be read.
     """
     if len(stored) > MAX_STORED_BYTES:
         raise Unreadable("too_large")
@@ -97,7 +97,7 @@ def _read_msgpack(stored: bytes, _codes: set[str]) -> Any:
         raise Unreadable("unsupported_serializer") from error
     except RecursionError as error:
         raise Unreadable("too_deep") from error
-    # The recursion limit differs between versions of CPython: a bound of our own reads a value the same on all of them.
+    # CPython's recursion limit depends on its version; with this limit all versions read a value the same way.
     if _is_deeper_than(MAX_MSGPACK_DEPTH, document):
         raise Unreadable("too_deep")
     return document
@@ -124,14 +124,14 @@ def _name_extension(code: int, _data: memoryview) -> str:
 
 
 class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
-    """Load plain data only, as `yaml.safe_load`; and without merge keys, which can repeat each other endlessly."""
+    """A loader of plain data, as `yaml.safe_load`, but without merge keys, which can repeat each other endlessly."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Leave `<<` where it is: nothing constructs it, so it is refused."""
+        """Keep `<<` in the node: it has no constructor, so it raises an error."""
 
 
 def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
-    """Leave very long integers as text: `1:1:1:…` counts in sixties, in quadratic time."""
+    """Return very long integers as text: `1:1:1:…` is in base 60, and its conversion takes quadratic time."""
     digits = loader.construct_scalar(node)
     return digits if len(digits) > MAX_INTEGER_DIGITS else loader.construct_yaml_int(node)
 
@@ -147,12 +147,12 @@ def _read_yaml(stored: bytes, codes: set[str]) -> Any:
         _check_yaml_depth(text)
         return yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-        # What PyYAML's constructors raise on scalars such as `!!int ""` or `!!timestamp x` is whatever happens there.
+        # PyYAML's constructors do not catch errors of invalid scalars such as `!!int ""` or `!!timestamp x`.
         raise Unreadable("unsupported_serializer") from error
 
 
 def _check_yaml_depth(text: str) -> None:
-    """Count the depth in events, because PyYAML composes by recursion in C and overflows the stack of the process."""
+    """Limit the depth by events: PyYAML composes recursively in C, and would overflow the stack of the process."""
     depth = 0
     for event in yaml.parse(text, Loader=_YamlLoader):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -163,10 +163,10 @@ def _check_yaml_depth(text: str) -> None:
             depth -= 1
 
 
-#: how a value begins -> how it is read; the first row that matches counts, and JSON if none does
+#: beginning of a value -> its reader; the first match is used, and JSON without a match
 _SERIALIZERS: Final[tuple[tuple[re.Pattern[bytes], Callable[[bytes, set[str]], Any]], ...]] = (
     (re.compile(rb'\s*[{\["]'), _read_json),
-    # protocol 2 to 5 names itself; 0 and 1 begin with a dict, a list, or a name to look up
+    # protocols 2 to 5 begin with their number; 0 and 1 begin with a dict, a list, or a global name
     (re.compile(rb"\x80[\x02-\x05]|[(][dl]p?\d*\n|}q.|\(}|c[\w.]+\n[\w.]+\n", re.DOTALL), _read_pickle),
     # a map whose first key is a text
     (re.compile(rb"(?:[\x81-\x8f]|\xde..|\xdf....)[\xa0-\xbf\xd9-\xdb]", re.DOTALL), _read_msgpack),

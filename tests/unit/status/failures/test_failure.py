@@ -1,4 +1,4 @@
-"""What failed attempts leave behind, rule by rule."""
+"""The rules by which stored failures are decoded."""
 
 import msgspec
 import pytest
@@ -13,14 +13,14 @@ TRACEBACK = "Traceback (most recent call last):\n  File 'x'\napp.errors.Odd: wha
 
 
 def read(result, traceback=None, celery_state="FAILURE", *, readable=True):
-    """Give the failure and the codes of the diagnostics."""
+    """Return the failure and the codes of the diagnostics."""
     codes = set()
     meta = Meta(celery_state=celery_state, result=result, traceback=traceback, result_readable=readable)
     return decode_failure(meta, codes), codes
 
 
 def exception(arguments, type_="ValueError", module="builtins", **others):
-    """Give what Celery stores for an exception."""
+    """Return the object that Celery stores for an exception."""
     return {"exc_type": type_, "exc_message": arguments, "exc_module": module, **others}
 
 
@@ -46,8 +46,8 @@ def exception(arguments, type_="ValueError", module="builtins", **others):
         ([{"code": 1}], '{"code": 1}'),
     ],
 )
-def test_message_of_the_arguments(arguments, message):
-    """One argument is the message, several are joined, nothing is said by None."""
+def test_the_message_is_made_of_the_arguments(arguments, message):
+    """A single argument is the message; several are joined; None is ignored."""
     failure, codes = read(exception(arguments))
 
     assert failure.message == message
@@ -58,24 +58,24 @@ def test_message_of_the_arguments(arguments, message):
 @pytest.mark.parametrize(
     "argument", [{"error": {"message": "no"}, "code": 7}, [{"error": {"message": "no"}, "code": 7}]]
 )
-def test_an_object_as_argument_gives_message_and_details(argument):
-    """It is what an author wanted the caller to see, beside the other keys that were stored."""
+def test_an_object_as_argument_contains_message_and_details(argument):
+    """Its text is the message; its keys and the other stored keys are the details."""
     failure, _ = read(exception(argument, row=3))
 
     assert failure.message == "no"
     assert failure.details == {"error": {"message": "no"}, "code": 7, "row": 3}
 
 
-def test_lines_of_a_traceback_as_argument():
-    """The advice of many articles: all lines of the traceback as `exc_message`."""
+def test_lines_of_a_traceback_as_argument_are_the_traceback():
+    """Many articles advise to store the lines of the traceback as `exc_message`."""
     failure, _ = read(exception(TRACEBACK.split("\n"), type_="Odd", module="app.errors"))
 
     assert failure.message == "what Python printed"
     assert failure.traceback == TRACEBACK
 
 
-def test_several_arguments_read_as_python_printed_them():
-    """The last line of the traceback says more than the arguments, if it is about the same type."""
+def test_the_traceback_has_the_message_of_several_arguments():
+    """The last line of the traceback replaces the joined arguments, if the type is the same."""
     assert read(exception(["a", 2], "Odd", "app.errors"), TRACEBACK)[0].message == "what Python printed"
     assert read(exception(["a", 2], "Other", "app.errors"), TRACEBACK)[0].message == "a, 2"
     assert read({"exc_message": ["a", 2]}, TRACEBACK)[0].message == "a, 2"
@@ -89,13 +89,13 @@ def test_several_arguments_read_as_python_printed_them():
         (exception([2, "No such file"], "OSError", "app"), "2, No such file"),
     ],
 )
-def test_arguments_of_an_os_error(result, message):
-    """Only `OSError` and its kind have a number first."""
+def test_the_message_of_an_os_error_begins_with_its_number(result, message):
+    """The arguments of a built-in `OSError` are a number and a text."""
     assert read(result)[0].message == message
 
 
 def test_an_os_error_with_its_traceback_names_the_file():
-    """`exc_message` loses the file name, the traceback keeps it."""
+    """The file name is in the traceback, but not in `exc_message`."""
     traceback = "Traceback\nFileNotFoundError: [Errno 2] No such file: 'x.csv'"
 
     failure, _ = read(exception([2, "No such file"], "FileNotFoundError"), traceback)
@@ -116,8 +116,8 @@ def test_an_os_error_with_its_traceback_names_the_file():
         ({"exc_type": ""}, "", None),
     ],
 )
-def test_tidies_the_type(result, type_, module):
-    """The name of the class, and its module where it is part of the name."""
+def test_type_and_module_are_separated(result, type_, module):
+    """The module is split from the class name, if no module is stored."""
     failure, _ = read(result)
 
     assert (failure.type, failure.module) == (type_, module)
@@ -132,8 +132,8 @@ def test_tidies_the_type(result, type_, module):
         ({"custom": {"row": 7}}, {"custom": {"row": 7}}, {"nonstandard_failure"}),
     ],
 )
-def test_details_are_what_the_author_stored_beside(result, details, codes):
-    """Also a name that is not a text; and Celery's own readers raise on some of it."""
+def test_other_keys_are_the_details(result, details, codes):
+    """An invalid `exc_type` or `exc_module` is also a detail; Celery cannot read some of these failures."""
     failure, found = read(result)
 
     assert failure.details == details
@@ -154,8 +154,8 @@ def test_details_are_what_the_author_stored_beside(result, details, codes):
         ({"outer": {"inner": {"message": "m"}}}, ""),
     ],
 )
-def test_message_of_an_object_that_an_author_made_up(result, message):
-    """The first text among the keys that people use, at most one object down."""
+def test_the_message_of_an_object_of_any_shape(result, message):
+    """The message is the first text under one of the usual keys, at most one object deep."""
     failure, _ = read(result)
 
     assert failure.message == message
@@ -174,8 +174,8 @@ def test_message_of_an_object_that_an_author_made_up(result, message):
         (["a", 1], "", ["a", 1]),
     ],
 )
-def test_a_result_that_is_no_object(result, message, details):
-    """A text, lines and a number are the message; other lists are details."""
+def test_a_result_that_is_not_an_object(result, message, details):
+    """A text, a list of lines or a number is the message; other lists are details."""
     failure, codes = read(result)
 
     assert (failure.message, failure.details) == (message, details)
@@ -183,26 +183,26 @@ def test_a_result_that_is_no_object(result, message, details):
 
 
 def test_a_list_of_pairs_is_an_object():
-    """Celery takes it for one."""
+    """Celery also reads a list of pairs as an object."""
     failure, codes = read([["exc_type", "ValueError"], ["exc_message", "from pairs"], ["row", 1]])
 
     assert (failure.type, failure.message, failure.details) == ("ValueError", "from pairs", {"row": 1})
     assert codes == set()
 
 
-@pytest.mark.parametrize("nothing", [None, False, 0, "", [], {}])
-def test_nothing_is_said_by_an_empty_result(nothing):
-    """A failed task has a failure all the same; a retry or a cancel has none."""
-    failure, codes = read(nothing)
+@pytest.mark.parametrize("empty", [None, False, 0, "", [], {}])
+def test_an_empty_result_has_no_message(empty):
+    """A failed task has an empty failure; a retry or a cancel has no failure."""
+    failure, codes = read(empty)
 
     assert msgspec.structs.astuple(failure) == (FailureKind.EXCEPTION, None, None, "", None, None)
     assert codes == set()
-    assert read(nothing, celery_state="RETRY") == (None, set())
-    assert read(nothing, celery_state="REVOKED") == (None, set())
+    assert read(empty, celery_state="RETRY") == (None, set())
+    assert read(empty, celery_state="REVOKED") == (None, set())
 
 
-def test_a_rejected_task_may_say_what_it_likes():
-    """Celery never reads it as an exception."""
+def test_a_rejected_task_may_store_any_object():
+    """Celery does not read the result of a rejected task as an exception."""
     assert read({"reason": "bad"}, celery_state="REJECTED")[1] == set()
 
 
@@ -216,8 +216,8 @@ def test_a_rejected_task_may_say_what_it_likes():
         (["m", 2, [], "x"], "UnpickleableExceptionWrapper", "celery.utils.serialization", "m, 2, [], x", set()),
     ],
 )
-def test_unwraps_what_could_not_be_pickled(arguments, type_, module, message, codes):
-    """Celery stores a wrapper that names the exception."""
+def test_an_exception_that_could_not_be_pickled_is_unwrapped(arguments, type_, module, message, codes):
+    """Celery stores a wrapper with the name and the arguments of the exception."""
     wrapped = exception(arguments, "UnpickleableExceptionWrapper", "celery.utils.serialization")
 
     failure, found = read(wrapped)
@@ -230,7 +230,7 @@ def test_unwraps_what_could_not_be_pickled(arguments, type_, module, message, co
     [
         (exception([], "SoftTimeLimitExceeded", "billiard.exceptions"), "soft time limit exceeded", set()),
         (exception([2], "TimeLimitExceeded", "billiard.exceptions"), "hard time limit exceeded (2 s)", set()),
-        (exception(["own words"], "SoftTimeLimitExceeded", "celery.exceptions"), "own words", set()),
+        (exception(["own message"], "SoftTimeLimitExceeded", "celery.exceptions"), "own message", set()),
         (exception(["why", False], "Reject", "celery.exceptions"), "why", set()),
         (exception(["m", None, None], "Retry", "celery.exceptions"), "m", set()),
         (
@@ -240,28 +240,28 @@ def test_unwraps_what_could_not_be_pickled(arguments, type_, module, message, co
         ),
     ],
 )
-def test_what_celery_itself_says(result, message, codes):
-    """In words for a person."""
+def test_celerys_own_exceptions_have_readable_messages(result, message, codes):
+    """The messages of time limits, `Reject` and `Retry` are texts, not arguments."""
     failure, found = read(result)
 
     assert (failure.message, found) == (message, codes)
 
 
-def test_a_traceback_fills_in_what_is_missing():
-    """Its last line gives type, module and message of a retry without an exception."""
+def test_a_traceback_fills_in_missing_fields():
+    """Type, module and message of a retry without an exception come from the last line of its traceback."""
     failure, _ = read(None, TRACEBACK, "RETRY")
 
     assert (failure.type, failure.module, failure.message) == ("Odd", "app.errors", "what Python printed")
     assert failure.traceback == TRACEBACK
 
 
-def test_a_type_that_is_known_stays():
-    """The traceback of a wrapper may end with another type."""
+def test_a_stored_type_takes_precedence_over_the_traceback():
+    """The traceback of a wrapped exception may end with another type."""
     assert read(exception([], "Mine", "app"), TRACEBACK)[0].type == "Mine"
 
 
-def test_a_traceback_as_the_result():
-    """Some store `traceback.format_exc()` itself."""
+def test_a_result_that_is_a_traceback():
+    """Type and message are parsed from a stored `traceback.format_exc()`."""
     failure, codes = read(TRACEBACK)
 
     assert (failure.type, failure.message, failure.traceback) == ("Odd", "what Python printed", TRACEBACK)
@@ -269,7 +269,7 @@ def test_a_traceback_as_the_result():
 
 
 def test_a_traceback_inside_the_result():
-    """It counts where Celery's own is missing, else it is one more detail."""
+    """It is the traceback if Celery's own is missing, else a detail."""
     inside = exception(["m"], traceback="inside")
 
     assert (read(inside)[0].traceback, read(inside)[0].details) == ("inside", None)
@@ -291,17 +291,17 @@ def test_a_traceback_inside_the_result():
     ],
 )
 def test_the_last_line_of_a_traceback(line, expected):
-    """A type is a dotted name before a colon, or a class name alone."""
+    """The type is a dotted name before a colon, or a class name alone."""
     assert last_line(f"Traceback\n  File\n{line}\n\n") == expected
 
 
-def test_an_empty_traceback_says_nothing():
-    """Not even white space does."""
+def test_an_empty_traceback_has_no_last_line():
+    """A traceback of white space has neither type nor message."""
     assert last_line(" \n") == (None, None, None)
 
 
-def test_cuts_long_texts():
-    """Names have 300 characters, messages 10,000, tracebacks 100,000."""
+def test_long_texts_are_cut():
+    """The limits are 300 characters for names, 10,000 for messages and 100,000 for tracebacks."""
     failure, codes = read(exception(["m" * 10_001], "T" * 301, "o" * 301), "t" * 100_001)
 
     assert [len(text) for text in (failure.type, failure.module, failure.message, failure.traceback)] == [
@@ -332,19 +332,19 @@ def test_cuts_long_texts():
         ("celery.exceptions", "BackendStoreError", FailureKind.INFRASTRUCTURE),
     ],
 )
-def test_kinds(module, type_, kind):
-    """The name alone decides; nothing is looked up."""
+def test_the_name_of_the_exception_decides_the_kind(module, type_, kind):
+    """The kind depends only on package and class name; no class is looked up."""
     assert classify(module, type_) is kind
 
 
-def test_a_failure_that_cannot_be_read():
-    """It is unreadable, unless the traceback still names the exception."""
+def test_the_kind_of_an_unreadable_failure():
+    """An unreadable failure has this kind, unless its traceback contains the type."""
     assert read(None, readable=False)[0].kind is FailureKind.UNREADABLE
     assert read(None, TRACEBACK, readable=False)[0].kind is FailureKind.EXCEPTION
 
 
-def test_a_failure_that_a_worker_recorded():
-    """It goes through the same classification and the same bounds."""
+def test_a_recorded_failure_is_classified_and_cut():
+    """The failure in a record has the same kinds and limits as one in a meta."""
     codes = set()
     recorded = RecordedFailure(
         type="WorkerLostError", module="billiard.exceptions", message="m" * 10_001, details={"a": [1]}, traceback="t"
@@ -357,8 +357,8 @@ def test_a_failure_that_a_worker_recorded():
     assert codes == {"truncated_text"}
 
 
-def test_recorded_details_that_are_too_large():
-    """They are left out, and it is said."""
+def test_recorded_details_that_are_too_large_are_omitted():
+    """The details are null, and a diagnostic reports it."""
     codes = set()
 
     failure = failure_of_record(RecordedFailure(details="d" * 2_000_000), codes)

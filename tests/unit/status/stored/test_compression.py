@@ -1,4 +1,4 @@
-"""What Celery compresses is inflated within bounds, or named."""
+"""Compressed values are inflated within limits, or rejected with a code."""
 
 import bz2
 import lzma
@@ -25,39 +25,39 @@ every_compression = pytest.mark.parametrize("content_type", COMPRESSORS)
 
 
 def stored(content_type, body):
-    """Lay a body out as Celery does."""
+    """Return a compressed body in Celery's format."""
     return PREFIX + content_type + b"\x00" + body
 
 
 def code_of(value, **arguments):
-    """Give the code that a value is unreadable with."""
+    """Return the code with which a value is rejected."""
     with pytest.raises(Unreadable) as raised:
         inflate(value, **arguments)
     return raised.value.code
 
 
-def test_knows_every_compression_of_celery():
-    """A content type more or less would be seen here."""
+def test_every_compression_of_celery_is_supported():
+    """The content types are exactly those of the compressors in this test."""
     assert COMPRESSIONS.keys() == COMPRESSORS.keys()
 
 
 @every_compression
-def test_inflates(content_type):
-    """What went in comes out."""
+def test_a_compressed_body_is_inflated(content_type):
+    """An inflated body equals the body before compression."""
     assert inflate(stored(content_type, COMPRESSORS[content_type](BODY))) == BODY
 
 
 @every_compression
-def test_inflates_what_is_just_not_too_large(content_type):
-    """The bound itself is allowed."""
+def test_a_body_of_the_maximum_size_is_inflated(content_type):
+    """A body of exactly `MAX_INFLATED_BYTES` is valid."""
     body = COMPRESSORS[content_type](b"x" * MAX_INFLATED_BYTES)
 
     assert len(inflate(stored(content_type, body))) == MAX_INFLATED_BYTES
 
 
 @every_compression
-def test_refuses_one_byte_more(content_type):
-    """Nothing above the bound is given."""
+def test_a_body_above_the_maximum_size_is_rejected(content_type):
+    """A body of one byte more than `MAX_INFLATED_BYTES` is too large."""
     body = COMPRESSORS[content_type](b"x" * (MAX_INFLATED_BYTES + 1))
 
     assert code_of(stored(content_type, body)) == "too_large"
@@ -65,7 +65,7 @@ def test_refuses_one_byte_more(content_type):
 
 @every_compression
 def test_a_bomb_costs_no_more_than_the_bound(content_type):
-    """256 MiB of zeros take at most four times the bound while they are refused."""
+    """The rejection of 256 MiB of zeros takes less than four times the maximum size of memory."""
     bomb = stored(content_type, COMPRESSORS[content_type](bytes(256 * 1024 * 1024)))
     tracemalloc.start()
     try:
@@ -79,24 +79,24 @@ def test_a_bomb_costs_no_more_than_the_bound(content_type):
 
 @every_compression
 @pytest.mark.parametrize("damage", [lambda body: body[:-3], lambda body: body[:0], lambda body: b"\xff" + body[1:]])
-def test_names_damage(content_type, damage):
-    """Cut off, empty, or not even begun as it should be."""
+def test_a_damaged_body_is_rejected(content_type, damage):
+    """A truncated body, an empty one, and one with an invalid start are corrupt."""
     assert code_of(stored(content_type, damage(COMPRESSORS[content_type](BODY)))) == "compressed_corrupt"
 
 
-def test_names_a_compression_that_celery_does_not_have():
-    """Also when there is no content type at all."""
+def test_an_unknown_compression_is_rejected():
+    """A content type that Celery does not use, or a missing one, is unknown."""
     assert code_of(stored(b"application/x-snappy", BODY)) == "compressed_unknown"
     assert code_of(PREFIX) == "compressed_unknown"
 
 
-def test_names_a_compression_without_its_library():
-    """Brotli and zstandard are extras."""
+def test_a_compression_without_its_library_is_unsupported():
+    """Brotli and zstandard are optional dependencies."""
     without = {**COMPRESSIONS, b"application/zstd": None}
 
     assert code_of(stored(b"application/zstd", BODY), compressions=without) == "compressed_unsupported"
 
 
-def test_an_extra_that_is_not_installed():
-    """It is None, so the service starts without it."""
+def test_a_missing_optional_module_is_none():
+    """The service starts without an optional module that is not installed."""
     assert optional_module("task_status_no_such_module") is None

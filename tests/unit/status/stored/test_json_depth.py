@@ -1,4 +1,4 @@
-"""JSON that is nested deep is cut before it is read, wherever the caller stands."""
+"""Deeply nested JSON is cut before it is parsed, regardless of the depth of the caller's stack."""
 
 import json
 
@@ -13,20 +13,20 @@ from task_status_service.status.stored.json_depth import cut_nesting
 
 
 def nested(depth, inside="1"):
-    """Give a list in a list in a list."""
+    """Return nested lists."""
     return "[" * depth + inside + "]" * depth
 
 
-def test_leaves_what_is_not_deep():
-    """To the letter; also where there are many containers side by side."""
+def test_shallow_json_is_not_changed():
+    """A text with many containers that are not nested too deeply is returned unchanged."""
     wide = json.dumps([[{"a": []}] * 10, '["{\\"'] * 100)
 
     assert cut_nesting(wide) == wide
     assert cut_nesting(nested(MAX_READ_DEPTH)) == nested(MAX_READ_DEPTH)
 
 
-def test_cuts_what_is_deep():
-    """And nothing beside it."""
+def test_only_the_deep_containers_become_null():
+    """Brackets in strings and values beside the deep containers are not changed."""
     deep, cut = nested(MAX_READ_DEPTH + 5), nested(MAX_READ_DEPTH, "null")
 
     assert cut_nesting(deep) == cut
@@ -35,8 +35,8 @@ def test_cuts_what_is_deep():
     )
 
 
-def test_refuses_what_celery_could_not_read_either():
-    """The state of such a task can never change."""
+def test_json_too_deep_for_celery_is_rejected():
+    """Text that is nested deeper than `MAX_JSON_DEPTH` is unreadable."""
     cut_nesting(nested(MAX_JSON_DEPTH))
 
     with pytest.raises(Unreadable, match="too_deep"):
@@ -44,8 +44,8 @@ def test_refuses_what_celery_could_not_read_either():
 
 
 @given(st.text(alphabet='[]{}"\\a,', max_size=50))
-def test_what_is_broken_stays_broken(text):
-    """Cutting mends nothing that it does not cut out."""
+def test_cutting_does_not_repair_invalid_json(text):
+    """Text that is invalid JSON before the cut is invalid after it."""
     broken = nested(MAX_READ_DEPTH)[:-1] + text
 
     cut = cut_nesting(broken)
@@ -57,8 +57,8 @@ def test_what_is_broken_stays_broken(text):
             json.loads(cut)
 
 
-def test_reads_the_same_on_a_deep_stack():
-    """A web framework stands many calls deep when it asks."""
+def test_a_deep_stack_does_not_change_the_status():
+    """The status is the same when decoded 300 calls deep, as under a web framework."""
 
     def called_from(depth):
         return decode(snapshot) if depth == 0 else called_from(depth - 1)

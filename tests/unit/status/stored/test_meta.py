@@ -1,4 +1,4 @@
-"""Celery's stored bytes become a `Meta`, by every serializer and within bounds."""
+"""Celery's stored bytes decode to a `Meta`, for every serializer and within limits."""
 
 import json
 import pickle
@@ -24,7 +24,7 @@ DOCUMENT = {"status": "SUCCESS", "result": {"a": [1, None, "ż"]}, "task_id": "x
 
 
 def read(stored, **arguments):
-    """Give the meta and the codes of the diagnostics."""
+    """Return the meta and the codes of the diagnostics."""
     codes = set()
     return decode_meta(
         stored if isinstance(stored, bytes) else json.dumps(stored).encode(), "x", codes, **arguments
@@ -32,7 +32,7 @@ def read(stored, **arguments):
 
 
 def unreadable(stored):
-    """Give the codes of a value that gives no state."""
+    """Return the codes of a value that has no readable state."""
     meta, codes = read(stored)
     assert meta is UNREADABLE
     return codes
@@ -52,8 +52,8 @@ def unreadable(stored):
         (b"\xef\xbb\xbf" + yaml.safe_dump(DOCUMENT).encode(), {"bom"}),
     ],
 )
-def test_reads_every_serializer(stored, codes):
-    """Each gives the same."""
+def test_every_serializer_is_read(stored, codes):
+    """All serializers decode to the same meta."""
     meta, found = read(stored)
 
     assert (meta.celery_state, meta.result, found) == ("SUCCESS", {"a": [1, None, "ż"]}, codes)
@@ -89,13 +89,13 @@ def test_reads_every_serializer(stored, codes):
         ({"status": None}, {"bad_status"}),
     ],
 )
-def test_names_what_is_unreadable(stored, codes):
-    """One code says why, beside those of the way there."""
+def test_an_unreadable_value_has_a_code(stored, codes):
+    """A code contains the reason, in addition to the codes of earlier steps."""
     assert unreadable(stored) == codes
 
 
-def test_reads_the_state_of_a_pickle_that_is_too_long():
-    """The result is left out, and it is said."""
+def test_the_state_of_a_long_pickle_is_read():
+    """The result of a pickle with too many opcodes is omitted, with a diagnostic."""
     meta, codes = read(pickle.dumps({"status": "SUCCESS", "result": list(range(200_000)), "task_id": "x"}))
 
     assert (meta.celery_state, meta.result, meta.result_readable) == ("SUCCESS", None, False)
@@ -117,8 +117,8 @@ def test_the_depth_bound_of_msgpack_does_not_depend_on_the_interpreter(opening):
         sys.setrecursionlimit(recursion_limit)
 
 
-def test_names_what_msgpack_and_yaml_have_and_json_has_not():
-    """As text; nothing is built."""
+def test_values_that_json_does_not_have_become_text():
+    """Extensions, bytes and times of msgpack and YAML become text, a set becomes a list, NaN becomes null."""
     packed = msgspec.msgpack.encode({**DOCUMENT, "result": [msgspec.msgpack.Ext(5, b"x"), b"\xff", b"ok"]})
     written = b"status: SUCCESS\ntask_id: x\nresult: [2024-01-02, 2024-01-02 03:04:05, !!set {a}, !!binary /w==, .nan]"
 
@@ -129,8 +129,8 @@ def test_names_what_msgpack_and_yaml_have_and_json_has_not():
     )
 
 
-def test_reads_keys_that_are_no_text():
-    """As JSON would write them."""
+def test_keys_that_are_not_texts_become_texts():
+    """A key that is not a text becomes its JSON."""
     document = {**DOCUMENT, "result": {1: "a", None: "b", False: "c", 1.5: "d", b"e": "e"}}
 
     assert read(pickle.dumps(document))[0].result == {"1": "a", "null": "b", "false": "c", "1.5": "d", "e": "e"}
@@ -138,8 +138,8 @@ def test_reads_keys_that_are_no_text():
     assert PlainCopy(set(), budget=1000).copy({(1, (2, 3)): 4}) == {'[1, "..."]': 4}
 
 
-def test_repeats_of_a_yaml_alias_are_paid_for():
-    """Nine levels of nine references are nearly 400 million nodes."""
+def test_repeated_yaml_aliases_count_towards_the_size():
+    """Nine levels of nine references are nearly 400 million nodes, and too large."""
     levels = "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 10))
     bomb = f"status: SUCCESS\ntask_id: x\nl0: &l0 [lol]\n{levels}\nresult: *l9\n".encode()
 
@@ -148,16 +148,16 @@ def test_repeats_of_a_yaml_alias_are_paid_for():
     assert (meta.celery_state, meta.result, codes) == ("SUCCESS", None, {"result_too_large"})
 
 
-def test_a_yaml_that_contains_itself():
-    """It ends where the depth ends."""
+def test_a_recursive_yaml_alias_is_cut_at_the_depth_limit():
+    """A list that contains itself is shown to the depth limit."""
     meta, codes = read(b"status: SUCCESS\ntask_id: x\nresult: &a [*a]\n")
 
     assert codes == {"too_deep"}
     assert json.dumps(meta.result).count("[") == 101
 
 
-def test_objects_inside_objects_end_where_the_depth_ends():
-    """As lists do."""
+def test_nested_objects_are_cut_at_the_depth_limit():
+    """Objects have the same depth limit as lists."""
     deep = {}
     for _ in range(200):
         deep = {"a": deep}
@@ -168,8 +168,8 @@ def test_objects_inside_objects_end_where_the_depth_ends():
     assert json.dumps(meta.result).count("{") == 101
 
 
-def test_objects_that_a_pickle_would_build_are_marked():
-    """Inside of a result; a result that is one as a whole is left out."""
+def test_pickled_objects_are_not_shown():
+    """An object inside a result becomes a placeholder; a result that is an object is omitted."""
     inside = pickle.dumps({**DOCUMENT, "result": [1, ValueError("x")]})
     whole = pickle.dumps({**DOCUMENT, "result": ValueError("x")})
 
@@ -177,8 +177,8 @@ def test_objects_that_a_pickle_would_build_are_marked():
     assert (read(whole)[0].result, read(whole)[0].result_readable) == (None, False)
 
 
-def test_long_integers_stay_text():
-    """Neither decimal, hexadecimal nor sexagesimal digits are worth their time."""
+def test_long_integers_become_text():
+    """Long decimal and base 60 integers are not converted; a long pickled integer becomes hexadecimal text."""
     digits = "9" * 1001
 
     assert read(f'{{"status": "S", "task_id": "x", "result": {digits}}}'.encode())[0].result == digits
@@ -208,16 +208,16 @@ def test_long_integers_stay_text():
         ({"__type__": "decimal", "value": "1.5"}, None, set()),
     ],
 )
-def test_shows_values_as_json_can_hold_them(value, shown, codes):
-    """What a JSON reader would choke on becomes null or text; kombu's typed values become text."""
+def test_values_become_valid_json(value, shown, codes):
+    """Values that are not valid JSON become null or text; kombu's typed values become text."""
     meta, found = read({**DOCUMENT, "result": value})
 
     assert meta.result == (value if shown is None and isinstance(value, dict) else shown)
     assert found == codes
 
 
-def test_leaves_out_a_result_that_is_too_large():
-    """Who asks for more gets more."""
+def test_a_result_that_is_too_large_is_omitted():
+    """A result above the default `inline_size` is null, and complete with a larger one."""
     document = {**DOCUMENT, "result": "x" * 2_000_000}
 
     assert read(document)[0].result is None
@@ -226,8 +226,8 @@ def test_leaves_out_a_result_that_is_too_large():
     assert read({**document, "status": "PROGRESS"})[1] == {"result_too_large"}
 
 
-def test_cuts_the_texts_of_a_failure_instead():
-    """One long text does not hide the others."""
+def test_long_texts_of_a_failure_are_cut():
+    """A failure with one long text keeps its other texts."""
     meta, codes = read({**DOCUMENT, "status": "FAILURE", "result": {"exc_type": "E", "long": "x" * 2_000_000}})
 
     assert (meta.result["exc_type"], len(meta.result["long"]), codes) == ("E", 100_001, {"truncated_text"})
@@ -250,16 +250,16 @@ def test_cuts_the_texts_of_a_failure_instead():
         (1_700_000_000, None, "bad_date_done"),
     ],
 )
-def test_reads_date_done(stored, expected, code):
-    """As any version of Celery wrote it, in UTC."""
+def test_date_done_is_read_in_utc(stored, expected, code):
+    """The formats of all Celery versions are read; an invalid time has a diagnostic."""
     meta, codes = read({**DOCUMENT, "date_done": stored})
 
     assert meta.date_done == expected
     assert codes == ({code} if code else set())
 
 
-def test_reads_a_date_done_that_is_a_time():
-    """YAML has times of its own, with and without a zone; a date is none."""
+def test_a_yaml_timestamp_is_a_valid_date_done():
+    """YAML timestamps with and without an offset are valid; a date is invalid."""
     expected = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
     assert read(b"status: S\ntask_id: x\nresult: 1\ndate_done: 2026-01-02 03:04:05")[0].date_done == expected
@@ -279,16 +279,16 @@ def test_reads_a_date_done_that_is_a_time():
         (["x" * 99_999] * 11, None, "truncated_text"),
     ],
 )
-def test_reads_the_traceback(stored, expected, code):
-    """A text, or lines of it."""
+def test_a_traceback_is_a_text_or_lines(stored, expected, code):
+    """A list of lines is joined; any other value has a diagnostic."""
     meta, codes = read({**DOCUMENT, "traceback": stored})
 
     assert meta.traceback == expected
     assert codes == ({code} if code else set())
 
 
-def test_reads_what_result_extended_adds():
-    """Names that are texts, a count that is one."""
+def test_the_fields_of_result_extended_are_read():
+    """The fields that `result_extended` adds are read, except the arguments."""
     extended = {
         "name": "proj.add",
         "worker": "w@h",
@@ -313,8 +313,8 @@ def test_reads_what_result_extended_adds():
 
 
 @pytest.mark.parametrize("bad", [None, "", 5, ["x"], {"a": 1}])
-def test_leaves_out_names_that_are_none(bad):
-    """Without a word: nobody relies on them."""
+def test_invalid_names_and_retries_are_ignored(bad):
+    """An invalid name is None and an invalid number of retries is 0, without a diagnostic."""
     meta, codes = read({**DOCUMENT, "name": bad, "retries": bad if bad != 5 else -5})
 
     assert (meta.name, meta.retries, codes) == (None, 0, set())
@@ -329,21 +329,21 @@ def test_leaves_out_names_that_are_none(bad):
         ({**DOCUMENT, "status": "S" * 301}, {"truncated_text"}),
     ],
 )
-def test_says_what_is_odd(document, codes):
-    """The state is readable all the same."""
+def test_oddities_have_codes_and_a_readable_state(document, codes):
+    """A missing or contradictory field has a diagnostic, and the state is readable."""
     meta, found = read(document)
 
     assert meta.celery_state
     assert found == codes
 
 
-def test_a_state_shows_no_control_characters():
-    """It ends up in headers and logs."""
+def test_control_characters_in_a_state_are_replaced():
+    """A state may be written to headers and logs, so it contains no control characters."""
     assert read({**DOCUMENT, "status": "A\r\nB\x00\x85"})[0].celery_state == "A\ufffd\ufffdB\ufffd\ufffd"
 
 
-def test_hides_pid_and_host_name():
-    """What Celery stores with STARTED is no custom meta; what an author adds is."""
+def test_pid_and_hostname_of_started_are_hidden():
+    """The keys that Celery stores with STARTED are not custom meta, unless the task stores more keys."""
     own = {"pid": 1, "hostname": "w@h", "done": 1}
 
     assert read({**DOCUMENT, "status": "STARTED", "result": {"pid": 1, "hostname": "w@h"}})[0].result is None
@@ -352,7 +352,7 @@ def test_hides_pid_and_host_name():
 
 
 def children(stored):
-    """Give the ids and the codes."""
+    """Return the ids and the codes."""
     codes = set()
     return decode_children(stored, codes), codes
 
@@ -372,13 +372,13 @@ def children(stored):
         ([[["x" * 301, None], None]], ["x" * 300 + "…"], {"truncated_text"}),
     ],
 )
-def test_reads_children(stored, ids, codes):
-    """Tasks in their order; a group stands for its members, bad nodes are left out."""
+def test_children_are_listed_in_order(stored, ids, codes):
+    """A group is replaced by its members, and invalid nodes are omitted."""
     assert children(stored) == (ids, codes)
 
 
-def test_lists_a_bounded_number_of_children():
-    """However many there are, and however often one node is referred to."""
+def test_the_number_of_children_is_limited():
+    """Listed children and visited nodes are limited, even if nodes are repeated."""
     task = [["a", None], None]
     group = [["g", None], []]
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Pickles are read, never unpickled."""
+"""The plain data of pickles is read without unpickling."""
 
 import collections
 import pickle
@@ -24,14 +24,14 @@ PLAIN = {
 
 
 class Built:
-    """An object, as results of tasks often are."""
+    """A result that is an instance of a class."""
 
     def __init__(self):
         self.value = 1
 
 
 class Touch:
-    """A bomb: unpickling it creates a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -41,23 +41,23 @@ class Touch:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_reads_plain_data(protocol):
-    """The same as went in, by every protocol; before protocol 3, bytes are an object."""
+def test_plain_data_is_read(protocol):
+    """Plain data of every protocol is read unchanged; before protocol 3, bytes are not plain data."""
     plain = dict(PLAIN) if protocol > 2 else {key: value for key, value in PLAIN.items() if key != "bytes"}
 
     assert read_plain(pickle.dumps(plain, protocol)) == plain
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_reads_tuples_as_lists(protocol):
-    """JSON knows no tuples."""
+def test_tuples_become_lists(protocol):
+    """A tuple is read as a list, because JSON has no tuples."""
     value = [(), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)]
 
     assert read_plain(pickle.dumps(value, protocol)) == [list(item) for item in value]
 
 
-def test_reads_sets_as_lists():
-    """JSON knows no sets."""
+def test_sets_become_lists():
+    """A set is read as a list, because JSON has no sets; a bytearray is read as bytes."""
     assert sorted(read_plain(pickle.dumps({1, 2, 3}, 4))) == [1, 2, 3]
     assert sorted(read_plain(pickle.dumps(frozenset({1, 2}), 4))) == [1, 2]
     assert read_plain(pickle.dumps(bytearray(b"x"), 5)) == b"x"
@@ -68,8 +68,8 @@ def test_reads_sets_as_lists():
     "value",
     [Built(), datetime(2024, 1, 2, tzinfo=UTC), ValueError("x"), collections.OrderedDict(a=1), len],
 )
-def test_what_would_have_to_be_built_is_opaque(protocol, value):
-    """Only that value: what stands around it is read."""
+def test_objects_are_opaque(protocol, value):
+    """An object is replaced by `OPAQUE`, and the values around it are read."""
     document = {"status": "SUCCESS", "result": [value, 1], "task_id": "x"}
 
     assert read_plain(pickle.dumps(document, protocol)) == {"status": "SUCCESS", "result": [OPAQUE, 1], "task_id": "x"}
@@ -95,8 +95,8 @@ def test_what_would_have_to_be_built_is_opaque(protocol, value):
         (b"}(]I1\nI2\nI3\nu.", {2: 3}),
     ],
 )
-def test_reads_every_opcode(opcodes, value):
-    """Also those that no Python 3 writes any more."""
+def test_rare_opcodes_are_read(opcodes, value):
+    """Opcodes that Python 3 no longer writes are read."""
     assert read_plain(opcodes) == value
 
 
@@ -104,14 +104,14 @@ def test_reads_every_opcode(opcodes, value):
     "garbage",
     [b"", b".", b"garbage", b"\x80\x04", b"\x80\x04N", b"e.", b"h\x07.", b"I1\na.", b"Ix\n.", b"\x8a\xff.", b"0."],
 )
-def test_names_what_is_no_pickle(garbage):
-    """With one exception, whatever is wrong."""
+def test_invalid_pickles_raise_one_exception(garbage):
+    """Any invalid pickle raises `NotReadable`."""
     with pytest.raises(NotReadable):
         read_plain(garbage)
 
 
-def test_gives_the_beginning_of_a_long_pickle():
-    """The items that are complete; the one that is still being filled is not among them."""
+def test_the_beginning_of_a_long_pickle_is_read():
+    """The exception contains the complete items of the dict, without the incomplete one."""
     document = {"status": "SUCCESS", "task_id": "x", "result": list(range(MAX_PICKLE_OPCODES)), "after": 1}
 
     for protocol in PROTOCOLS:
@@ -120,8 +120,8 @@ def test_gives_the_beginning_of_a_long_pickle():
         assert {**raised.value.beginning, "result": None} == {"status": "SUCCESS", "task_id": "x", "result": None}
 
 
-def test_the_beginning_of_a_long_list_is_no_object():
-    """There are no items then."""
+def test_a_long_pickle_of_a_list_has_no_items():
+    """The exception contains an empty dict if the pickle is a list."""
     with pytest.raises(TooManyOpcodes) as raised:
         read_plain(pickle.dumps(list(range(MAX_PICKLE_OPCODES))))
 
@@ -130,7 +130,7 @@ def test_the_beginning_of_a_long_list_is_no_object():
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_executes_nothing(protocol, tmp_path):
-    """Not even where everything around is harmless."""
+    """A pickle with an object that creates a file is decoded without creating the file."""
     bomb = tmp_path / "poisoned"
     document = {"status": "SUCCESS", "result": Touch(bomb), "task_id": "x"}
 
@@ -141,8 +141,8 @@ def test_executes_nothing(protocol, tmp_path):
     assert not Path(bomb).exists()
 
 
-def test_reads_the_traceback_beside_a_pickled_exception():
-    """A failure under the pickle serializer: the exception is an object, its traceback is text."""
+def test_a_pickled_exception_is_read_from_its_traceback():
+    """The type and message of an opaque exception come from its traceback."""
     meta = {
         "status": "FAILURE",
         "result": ValueError("bad"),
