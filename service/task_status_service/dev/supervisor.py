@@ -1,7 +1,7 @@
 """Run Redis, a worker with the demo tasks and the API in one terminal, for development.
 
-Each part starts when the one before it answers. The parts stop in the opposite order, so that none logs errors about
-a part that has already stopped.
+Each part starts when the previous one answers. The parts stop in reverse order, so that none logs errors about a part
+that has already stopped.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _COLOURS: Final = {"redis": "red", "worker": "green", "api": "cyan"}
 _PARTS: Final = {
     "worker": [
         *(sys.executable, "-m", "celery", "-q", "-A", "task_status_worker.demo", "worker", "--loglevel", "INFO"),
-        # There are no other workers to wait for, one second each.
+        # Each of these would wait one second for other workers.
         *("--without-mingle", "--without-gossip"),
     ],
     "api": [sys.executable, "-m", "task_status_service.cli", "serve"],
@@ -40,7 +40,7 @@ _PARTS: Final = {
 #: linux/prctl.h
 _PR_SET_PDEATHSIG: Final = 1
 
-#: `T` keeps the path that the answer's Location names
+#: stores the path in the Location header of the response in `T`
 _SUBMIT: Final = (
     "T=$(curl -si {url}/tasks -H 'Content-Type: application/json'"
     """ -d '{{"name": "demo.count", "kwargs": {{"total": 50}}}}'"""
@@ -50,14 +50,14 @@ _READ: Final = "curl -s {url}$T"
 _FOLLOW: Final = """until curl -s {url}$T | tee /dev/stderr | grep -q '"done":true'; do sleep 1; echo; done"""
 
 TRY_THIS: Final = f"""
-task-status answers on {{url}}. Paste these, one after the other: submit a task, look at it, follow it to its end.
+task-status answers on {{url}}. Paste these commands in order: submit a task, read its status, poll until it is done.
 
   {_SUBMIT}
   {_READ}
   {_FOLLOW}
 
-The API to try in a browser: {{url}}/docs
-A Celery app of your own can use the same Redis: {{redis_url}}
+The API in a browser: {{url}}/docs
+Your Celery app can use the same Redis: {{redis_url}}
 Ctrl-C stops everything.
 """
 
@@ -70,7 +70,7 @@ def run(*, port: int, folder: Path) -> None:
     """Run until Ctrl-C.
 
     Raises:
-        DevError: A port is in use, or a part did not start or ended by itself.
+        DevError: A port is in use, or a part did not start or ended unexpectedly.
         RedisServerMissing: No Redis server is installed.
     """
     _require_free(port)
@@ -112,11 +112,11 @@ class _Session:
         self._port = port
         self._folder = folder
         self._url = f"http://{HOST}:{port}"
-        #: set once: with None by a signal, with an error by a part that ended
+        #: set once: None by a signal, an error by a part that ended
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Start the parts in order, wait for the end, stop them in the opposite order."""
+        """Start the parts in order, wait for the end, and stop them in reverse order."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         async with contextlib.AsyncExitStack() as parts:
@@ -130,7 +130,7 @@ class _Session:
             click.echo("Stopping ...")
 
     async def _start_redis(self, parts: contextlib.AsyncExitStack) -> str:
-        """Start a Redis of our own on any free port, with its data in the folder."""
+        """Start a separate Redis on a free port, with its data in the folder; return its URL."""
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
@@ -143,13 +143,13 @@ class _Session:
 
     @contextlib.asynccontextmanager
     async def _part(self, name: str, command: list[str], environ: Mapping[str, str]) -> AsyncIterator[None]:
-        """Run one part for the length of a block, its lines labelled; its own end is the end of all."""
+        """Run one part during a block, with labelled output; if the part ends, all parts end."""
         process = await asyncio.create_subprocess_exec(
             *command,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             env={**environ, "PYTHONUNBUFFERED": "1"},
-            # Ctrl-C in the terminal is for us, and we stop the parts in their order.
+            # Only this process receives Ctrl-C, and stops the parts in order.
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
@@ -167,15 +167,15 @@ class _Session:
             relay.cancel()
 
     async def _relay(self, name: str, process: asyncio.subprocess.Process) -> None:
-        """Print what a part prints, labelled, until it ends."""
+        """Print the output of a part, labelled, until the part ends."""
         label = _label(name)
         output = process.stdout
-        assert output is not None  # noqa: S101 - it was asked for
+        assert output is not None  # noqa: S101 - stdout is a pipe
         async for line in _lines(output):
             click.echo(f"{label} {line.decode(errors='replace').rstrip()}")
         code = await process.wait()
         where = f"{self._folder / 'redis.log'} says" if name == "redis" else "its last lines above say"
-        self._end(DevError(f"{name} ended by itself, with exit code {code}; {where} why."))
+        self._end(DevError(f"{name} ended unexpectedly, with exit code {code}; {where} why."))
 
     def _end(self, error: DevError | None = None) -> None:
         if self._over.done():
@@ -186,7 +186,7 @@ class _Session:
             self._over.set_exception(error)
 
     async def _reaches(self, holds: Callable[[], bool], failure: str) -> bool:
-        """Wait until a condition holds; False if it is over before, by a signal."""
+        """Wait until a condition holds; return False if a signal ends the wait."""
         deadline = asyncio.get_running_loop().time() + START_SECONDS
         while not await asyncio.to_thread(holds):
             if self._over.done():
@@ -206,7 +206,7 @@ class _Session:
 
 
 async def _lines(output: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield each line; a line above the reader's limit comes in pieces, so that the part never blocks on its output."""
+    """Yield each line; a line above the reader's limit is split, so that the part never blocks on its output."""
     while not output.at_eof():
         try:
             yield await output.readuntil()
@@ -228,6 +228,6 @@ def _connects(port: int) -> bool:
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this process when ours is killed and cannot (Linux; elsewhere Ctrl-C has to do)."""
+    """Ask the kernel to end this process if its parent is killed (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
