@@ -1,4 +1,4 @@
-"""Celery as a sender: an app without task code and without result backend."""
+"""The sender of Celery messages: an app without task code and without a result backend."""
 
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -9,20 +9,20 @@ from kombu.exceptions import KombuError
 from task_status_service.errors import BrokerUnavailable
 from task_status_service.use_cases.submission import Submission
 
-#: No call waits longer than this for the broker, with the settings below.
+#: With the settings below, no call waits longer than this for the broker.
 SOCKET_SECONDS: Final = 1.0
 
-#: `max_retries` 0 and not `retry=False`, which connects in steps of one second (6 s in all when refused).
+#: `max_retries` 0, because `retry=False` connects in steps of one second: 6 s in all if connections are refused.
 _PUBLISH_POLICY: Final = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
-#: kombu's default socket timeout is None: a stalled Redis would hold a request for ever (celery#4296, #4627)
+#: kombu's default socket timeout is None: a stalled Redis would hold a request forever (celery#4296, #4627)
 _REDIS_OPTIONS: Final[dict[str, Any]] = {
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
     "health_check_interval": 15,
 }
-#: the same for RabbitMQ, which confirms what it has taken. A send that stalls waits three times: for the confirmation,
-#: and to close the channel and the connection
+#: the same for RabbitMQ, which confirms each message. A stalled send waits three times: for the confirmation, and to
+#: close the channel and the connection
 _AMQP_OPTIONS: Final[dict[str, Any]] = {
     "read_timeout": SOCKET_SECONDS / 2,
     "write_timeout": SOCKET_SECONDS / 2,
@@ -30,10 +30,10 @@ _AMQP_OPTIONS: Final[dict[str, Any]] = {
 }
 
 _SETTINGS: Final[dict[str, Any]] = {
-    # A result backend would be subscribed to before each send, and that waits 19 s when Redis refuses connections
-    # (celery/app/base.py send_task, celery#6166). We read results ourselves.
+    # Before each send, Celery would subscribe to a result backend, and wait 19 s if Redis refuses connections
+    # (celery/app/base.py send_task, celery#6166). The store reads results without it.
     "result_backend": None,
-    # Nor is one made, to do nothing, in every thread.
+    # Otherwise Celery would create a disabled backend in every thread.
     "result_backend_thread_safe": True,
     "task_serializer": "json",
     "accept_content": ["json"],
@@ -41,32 +41,32 @@ _SETTINGS: Final[dict[str, Any]] = {
     "enable_utc": True,
     "broker_connection_timeout": SOCKET_SECONDS,
     "broker_pool_limit": 64,
-    # With none free, fail and do not wait for ever.
+    # Without a free connection, fail instead of waiting forever.
     "broker_pool_acquire_timeout": SOCKET_SECONDS,
     "task_publish_retry_policy": _PUBLISH_POLICY,
 }
 
-#: names of queues that are remembered; clients may make up as many as they like
+#: limit of the queue names in memory, because clients may invent names
 _MAX_DECLARED: Final = 1_000
 
 
 class CeleryBroker:
-    """Send tasks to the workers of any Celery app that reads this broker."""
+    """A sender of tasks to the workers of any Celery app on this broker."""
 
     def __init__(self, url: str, *, default_queue: str, sentinel_master: str = "") -> None:
-        self._app = Celery("task-status", broker=_as_kombu_writes(url), set_as_current=False)
+        self._app = Celery("task-status", broker=_kombu_url(url), set_as_current=False)
         options = dict(_AMQP_OPTIONS if url.startswith("amqp") else _REDIS_OPTIONS)
         if url.startswith("sentinel:"):
             options["master_name"] = sentinel_master
-        #: kombu takes as long to see that a queue is declared as to send
+        #: queues that are not declared again: for kombu, a declaration takes as long as a send
         self._declared: set[str] = set()
         self._app.conf.update(_SETTINGS, task_default_queue=default_queue, broker_transport_options=options)
 
     def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
-        """Send one message, once; `retries` says how often the task was tried before.
+        """Send one message, once; `retries` is the number of earlier attempts.
 
         Raises:
-            BrokerUnavailable: it was not confirmed; it may or may not have been sent.
+            BrokerUnavailable: the message was not confirmed; it may or may not have been sent.
         """
         call = submission.call
         try:
@@ -86,7 +86,7 @@ class CeleryBroker:
         except (KombuError, OSError) as error:
             # The broker may have lost its queues.
             self._declared.clear()
-            # kombu reraises what its transports raise as its own OperationalError.
+            # kombu converts errors of its transports to its OperationalError.
             raise BrokerUnavailable from error
 
     def _remember_declared(self, queue: str) -> None:
@@ -95,13 +95,13 @@ class CeleryBroker:
         self._declared.add(queue)
 
     def cancel(self, task_id: str, *, terminate: bool, worker: str | None) -> None:
-        """Broadcast Celery's `revoke`, once, and wait for no reply; with `worker` only that one obeys.
+        """Broadcast Celery's `revoke`, once, and wait for no reply; `worker` limits it to one worker.
 
-        By hand: `app.control.revoke` publishes without a retry policy, which is to try for ever (kombu/pidbox.py,
+        Not by `app.control.revoke`, which publishes without a retry policy and so retries forever (kombu/pidbox.py,
         Mailbox._publish).
 
         Raises:
-            BrokerUnavailable: it was not confirmed.
+            BrokerUnavailable: the message was not confirmed.
         """
         exchange = self._app.control.mailbox.exchange
         message = {
@@ -124,10 +124,10 @@ class CeleryBroker:
             raise BrokerUnavailable from error
 
     def waiting(self, queue: str) -> int:
-        """Count the messages of a queue that no worker has taken; 0 if there is no such queue.
+        """Return the number of messages in a queue that no worker has taken; 0 for an unknown queue.
 
         Raises:
-            BrokerUnavailable: it does not answer.
+            BrokerUnavailable: the broker does not answer.
         """
         with self._app.connection_for_write() as connection:
             try:
@@ -141,10 +141,10 @@ class CeleryBroker:
                 raise BrokerUnavailable from error
 
     def check(self) -> None:
-        """Open a connection and a channel, which every transport of kombu answers only when it is there.
+        """Open a connection and a channel: with every transport of kombu, that needs an answer of the broker.
 
         Raises:
-            BrokerUnavailable: it does not answer.
+            BrokerUnavailable: the broker does not answer.
         """
         with self._app.connection_for_write() as connection:
             try:
@@ -158,12 +158,12 @@ class CeleryBroker:
         self._app.close()
 
 
-def _as_kombu_writes(url: str) -> str:
-    """Turn the URL of a Unix socket, as redis-py writes it, into kombu's."""
+def _kombu_url(url: str) -> str:
+    """Convert the URL of a Unix socket from the form of redis-py to that of kombu; return other URLs unchanged."""
     if not url.startswith("unix://"):
         return url
-    address, _, given = url.removeprefix("unix://").partition("?")
-    query = dict(parse_qsl(given))
+    address, _, parameters = url.removeprefix("unix://").partition("?")
+    query = dict(parse_qsl(parameters))
     if "db" in query:
         query["virtual_host"] = query.pop("db")
     return f"redis+socket://{address}?{urlencode(query)}"

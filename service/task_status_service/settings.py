@@ -1,4 +1,4 @@
-"""Settings from environment variables, which are validated at start; each error names the variable."""
+"""Settings from environment variables, validated at the start; each error names the variable."""
 
 import os
 import re
@@ -20,7 +20,7 @@ PREFIX: Final = "TASK_STATUS_"
 
 _REDIS_SCHEMES: Final = frozenset({"redis", "rediss", "unix", "sentinel"})
 _BROKER_SCHEMES: Final = _REDIS_SCHEMES | {"amqp", "amqps"}
-#: states that a custom final state may map to
+#: allowed outcomes of a custom final state
 _OUTCOMES: Final = {state.value: state for state in (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELED)}
 _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
@@ -39,7 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     result_url: str = "redis://127.0.0.1:6379/0"
     #: Redis of the records; reads are fastest if it is the same as `result_url`
     record_url: str = "redis://127.0.0.1:6379/0"
-    #: the master's name, for `sentinel://` URLs
+    #: name of the master, for `sentinel://` URLs
     sentinel_master: str = ""
     #: address and port of the API, or a socket: `unix:/path`
     bind: str = "127.0.0.1:8000"
@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     global_keyprefix: str = ""
     #: queue of task types that no worker announces; Celery's `task_default_queue`
     default_queue: str = "celery"
-    #: how long records are kept
+    #: times for which records are stored
     retention: Retention = Retention()
     #: limits of concurrent waits and event streams: per process, and per caller
     watches: int = 10_000
@@ -69,7 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     resend_seconds: int = 30
     #: reaction to a store that may lose tasks
     volatile_store: VolatileStore = VolatileStore.WARN
-    #: limits of a request body: its size in bytes, and the seconds until it has arrived
+    #: limits of a request body: its size in bytes, and the seconds for receiving it
     max_body_bytes: int = 1_048_576
     body_seconds: int = 10
     #: seconds in which a client must read a response, a part of a large response, or an event

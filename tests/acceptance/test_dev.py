@@ -135,7 +135,7 @@ def test_a_part_that_ends_ends_all(tmp_path):
         os.kill(parts[0], signal.SIGKILL)
         assert dev.process.wait(40) == 1
         last = dev.output().strip().rsplit("\n", 1)[-1]
-        assert re.fullmatch(r"Error: redis ended by itself, with exit code -9; .*redis.log says why\.", last)
+        assert re.fullmatch(r"Error: redis ended unexpectedly, with exit code -9; .*redis.log says why\.", last)
     assert all(has_ended(pid) for pid in parts)
 
 

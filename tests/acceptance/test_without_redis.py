@@ -160,7 +160,7 @@ def test_volatile(tmp_path: Path) -> None:
         environ = {"TASK_STATUS_REDIS_URL": server.url}
         with running_service(environ, folder=tmp_path):
             log = tmp_path / "service.log"
-            wait_until(lambda: "Redis keeps nothing across a restart" in log.read_text(), what="the warning")
+            wait_until(lambda: "Redis loses all data on a restart" in log.read_text(), what="the warning")
         refusing = {**os.environ, **environ, "TASK_STATUS_VOLATILE_STORE": "refuse"}
         command = [sys.executable, "-m", "task_status_service.cli", "serve"]
         refusing["TASK_STATUS_BIND"] = f"127.0.0.1:{free_port()}"

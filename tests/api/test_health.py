@@ -35,7 +35,7 @@ def test_ready(client):
 )
 def test_a_store_that_may_lose_tasks(store, volatile_store, told):
     """It is told, or not, or is no store to serve with, as the settings say; data that is lost is told in any case."""
-    store.weaknesses, store.warnings = ["keeps nothing"], ["has lost its data"]
+    store.durability_warnings, store.warnings = ["keeps nothing"], ["has lost its data"]
     readiness = Readiness(store, MemoryBroker(), volatile_store=volatile_store)
     response = create_api(None, None, None, readiness=readiness).test_client().get("/readyz")
 
@@ -54,7 +54,10 @@ def test_says_what_is_missing(client, store, broker):
     store.worker_seen = None
     broker.down = True
     problem = problem_of(client.get("/readyz"), 503, "not-ready")
-    assert [error["detail"] for error in problem["errors"]] == ["broker: does not answer", "worker: none was ever seen"]
+    assert [error["detail"] for error in problem["errors"]] == [
+        "broker: does not answer",
+        "worker: no worker has sent a heartbeat: start one",
+    ]
 
     store.down = True
     problem = problem_of(client.get("/readyz"), 503, "not-ready")

@@ -55,7 +55,7 @@ class MemoryStore:
         self.worker_seen: float | None = None
         self.queued_per_owner = 0
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
-        self.weaknesses: list[str] = []
+        self.durability_warnings: list[str] = []
         self.warnings: list[str] = []
         self.time = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         self.down = False
@@ -242,7 +242,7 @@ class MemoryStore:
         return StoreReport(
             worker_seen_seconds=self.worker_seen,
             epoch=self.epoch,
-            durability_warnings=self.weaknesses,
+            durability_warnings=self.durability_warnings,
             warnings=self.warnings,
         )
 

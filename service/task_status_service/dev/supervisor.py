@@ -1,6 +1,6 @@
 """Run Redis, a worker with the demo tasks and the API in one terminal, for development.
 
-Each part starts when the previous one answers. The parts stop in the opposite order, so that none logs errors about
+Each part starts when the previous one answers. The parts stop in reverse order, so that none logs errors about
 a part that has already stopped.
 """
 
@@ -32,13 +32,13 @@ START_SECONDS: Final = 60.0
 _PARTS: Final = {
     "worker": [
         *(sys.executable, "-m", "celery", "-q", "-A", "task_status_worker.demo", "worker", "--loglevel", "INFO"),
-        # Each waits one second for other workers, and there are none.
+        # Each of these would wait one second for other workers.
         *("--without-mingle", "--without-gossip"),
     ],
     "api": [sys.executable, "-m", "task_status_service.cli", "serve"],
 }
 
-#: `T` keeps the path in the Location header of the answer
+#: stores the path in the Location header of the response in `T`
 _SUBMIT: Final = (
     "T=$(curl -si {url}/tasks -H 'Content-Type: application/json'"
     """ -d '{{"name": "demo.count", "kwargs": {{"total": 50}}}}'"""
@@ -48,14 +48,14 @@ _READ: Final = "curl -s {url}$T"
 _FOLLOW: Final = """until curl -s {url}$T | tee /dev/stderr | grep -q '"done":true'; do sleep 1; echo; done"""
 
 TRY_THIS: Final = f"""
-task-status answers on {{url}}. Paste these, one after the other: submit a task, look at it, follow it to its end.
+task-status answers on {{url}}. Paste these commands in order: submit a task, read its status, poll until it is done.
 
   {_SUBMIT}
   {_READ}
   {_FOLLOW}
 
-The API to try in a browser: {{url}}/docs
-Your own Celery app can use the same Redis: {{redis_url}}
+The API in a browser: {{url}}/docs
+Your Celery app can use the same Redis: {{redis_url}}
 Ctrl-C stops everything.
 """
 
@@ -68,7 +68,7 @@ def run(*, port: int, folder: Path, reload: bool = False) -> None:
     """Run until Ctrl-C; with `reload`, restart the worker and the API after each change of their code.
 
     Raises:
-        DevError: A port is in use, or a part did not start or ended by itself.
+        DevError: A port is in use, or a part did not start or ended unexpectedly.
         RedisServerMissing: No Redis server is installed.
         ReloadMissing: watchfiles is not installed, and `reload` needs it.
     """
@@ -115,11 +115,11 @@ class _Session:
         self._changes = changes
         self._url = f"http://{HOST}:{port}"
         self._ready = False
-        #: set once: to None by a signal, to an error by a part that ended
+        #: set once: None by a signal, an error by a part that ended
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Start the parts in order, wait for the end, stop them in the opposite order."""
+        """Start the parts in order, wait for the end, stop them in reverse order."""
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         async with contextlib.AsyncExitStack() as stack:
@@ -179,10 +179,10 @@ class _Session:
 
     def _part_ended(self, name: str, code: int) -> None:
         if self._changes is not None and self._ready and name in _PARTS:
-            click.echo(f"{label(name)} ended by itself, with exit code {code}; it starts again after a change.")
+            click.echo(f"{label(name)} ended unexpectedly, with exit code {code}; it starts again after a change.")
             return
         where = f"{self._folder / 'redis.log'} says" if name == "redis" else "its last lines above say"
-        self._end(DevError(f"{name} ended by itself, with exit code {code}; {where} why."))
+        self._end(DevError(f"{name} ended unexpectedly, with exit code {code}; {where} why."))
 
     def _end(self, error: DevError | None = None) -> None:
         if self._over.done():

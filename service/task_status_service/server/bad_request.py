@@ -11,21 +11,21 @@ from gunicorn.util import http_date
 from task_status_service.api.middleware import browser_headers
 from task_status_service.api.responses import problems
 
-#: gunicorn's error -> its status in RFC 9110 or RFC 6585; every other one is 400, and never 5xx: the client failed
+#: gunicorn's error -> its status in RFC 9110 or RFC 6585; all others are 400, because the client caused them
 _STATUS: Final[Mapping[type[Exception], int]] = {
     errors.LimitRequestLine: http.HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.ExpectationFailed: http.HTTPStatus.EXPECTATION_FAILED,
 }
-#: errors of gunicorn that the app causes, and not the client
-_OF_THE_APP: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
+#: errors of gunicorn that the app causes, not the client
+_APP_ERRORS: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
 #: limit of the characters of `detail`, which quotes the request
 _MAX_DETAIL: Final = 200
 
 
 def problem_of(error: BaseException) -> problems.Problem:
-    """Return the problem of an error in gunicorn; every error that is not gunicorn's own is 500."""
-    if not isinstance(error, errors.ParseException) or isinstance(error, _OF_THE_APP):
+    """Return the problem of an error in gunicorn; errors that gunicorn does not define are 500."""
+    if not isinstance(error, errors.ParseException) or isinstance(error, _APP_ERRORS):
         reading = problems.reading_of_status(http.HTTPStatus.INTERNAL_SERVER_ERROR)
         return problems.problem_of(reading, "The server failed.", instance="")
     status = _STATUS.get(type(error))

@@ -1,4 +1,4 @@
-"""The connection of a client, and the WSGI middleware that tells the app whether it is closed."""
+"""A check for closed client connections, and the WSGI middleware that passes it to the app."""
 
 import functools
 import socket
@@ -26,7 +26,7 @@ class ConnectionCheck:
 def is_gone(connection: Any) -> bool:
     """Return whether the client has closed its connection, without reading from the socket."""
     try:
-        # gevent's own `recv` waits in spite of MSG_DONTWAIT.
+        # gevent's `recv` waits despite MSG_DONTWAIT.
         plain = getattr(connection, "_sock", connection)
         return bool(plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""gunicorn with gevent workers, configured by the settings of the service alone."""
+"""gunicorn with gevent workers, configured only by the settings of the service."""
 
 import threading
 import time
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from task_status_service.app import Service
 
 _CONFIG: Final[dict[str, Any]] = {
-    # gevent: thousands of clients mostly wait, and a slow client must not occupy a thread.
+    # gevent, because thousands of clients mostly wait, and a slow client must not occupy a thread.
     "worker_class": "task_status_service.server.worker.Worker",
-    # Not 0: it also bounds how long reading a request's headers may take (gunicorn/workers/base_async.py).
+    # Not 0: it also limits the seconds for reading the headers of a request (gunicorn/workers/base_async.py).
     "keepalive": 5,
-    # The most that gunicorn allows, in bytes: a hundred ids in a query.
+    # gunicorn's maximum, in bytes: a query may contain a hundred ids.
     "limit_request_line": 8_190,
     "timeout": 30,
     "graceful_timeout": 10,
-    # Empty: otherwise a client could set the path prefix of the service by a header (SCRIPT_NAME).
+    # Empty, because a client could otherwise set the path prefix of the service by a header (SCRIPT_NAME).
     "forwarder_headers": "",
     # With a control socket, a second gunicorn of the same user would unlink the socket of the first.
     "control_socket_disable": True,
@@ -31,11 +31,11 @@ _CONFIG: Final[dict[str, Any]] = {
     "loglevel": "info",
 }
 
-#: connections beside those that wait or stream
+#: connections in addition to those that wait or stream
 _PLAIN_CONNECTIONS: Final = 2_000
 #: method, path without the query, status, milliseconds; https://docs.gunicorn.org/en/stable/settings.html
 _ACCESS_LOG_FORMAT: Final = "%(m)s %(U)s %(s)s %(M)s ms"
-#: pause between two checks of whether a worker process is told to stop
+#: pause between two checks whether a worker process must stop
 _CHECK_SECONDS: Final = 0.5
 
 
@@ -53,7 +53,7 @@ class LineLogger(Logger):  # type: ignore[misc]  # gunicorn ships no types
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
-    """gunicorn, run from our settings until a signal stops it."""
+    """gunicorn, configured by our settings; it runs until a signal stops it."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -78,7 +78,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     def load(self) -> Any:
         """Build the service, in each worker process."""
         # Not a module-level import: gevent patches the standard library in the worker before this call, and a module
-        # that was imported earlier (ssl, sockets in Celery and redis-py) would stay unpatched.
+        # imported earlier (ssl, sockets in Celery and redis-py) would stay unpatched.
         from task_status_service.app import create_service  # noqa: PLC0415
 
         self.service = create_service(self.settings)
@@ -87,15 +87,15 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
 def _begin(worker: Any) -> None:
     check_store(worker)
-    _end_streams_with(worker)
-    _resend_beside(worker)
+    _end_streams_at_shutdown(worker)
+    _start_resender(worker)
 
 
 def check_store(worker: Any) -> None:
-    """Log how the store may lose tasks, or end the server if the settings forbid that.
+    """Log the durability warnings of the store, or end the server if the settings forbid them.
 
-    Only in the first worker process, because the master may import no module that gevent must patch. `/readyz` checks
-    again on each request, also after an outage of the store.
+    Runs in the first worker process only: the master must not import modules that gevent patches. `/readyz` checks
+    again on each request.
     """
     if worker.age > 1:
         return
@@ -106,37 +106,37 @@ def check_store(worker: Any) -> None:
     except StoreUnavailable:
         warnings = ["Redis does not answer, so its durability was not checked: see /readyz when it is back."]
     except StoreVolatile as error:
-        # AppImportError is the one exception for which gunicorn prints the text and does not restart the worker.
+        # For AppImportError alone, gunicorn prints the text and does not restart the worker.
         raise AppImportError(str(error)) from error
     for warning in warnings:
         worker.log.warning(warning)
 
 
-def _resend_beside(worker: Any) -> None:
-    """Resend lost messages in a thread for as long as the worker process serves."""
+def _start_resender(worker: Any) -> None:
+    """Resend lost messages in a thread while the worker process runs."""
     resender = worker.app.service.resender
     if resender is not None:
         threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
 
 
-def _end_streams_with(worker: Any) -> None:
-    """End waits and streams when the worker process is told to stop, so that it need not wait for them."""
+def _end_streams_at_shutdown(worker: Any) -> None:
+    """End waits and streams when the worker process must stop, so that it does not wait for them."""
     threading.Thread(target=close_feed_when_stopped, args=(worker,), name="task-status-shutdown", daemon=True).start()
 
 
 def close_feed_when_stopped(worker: Any) -> None:
-    """Close the feed as soon as the worker process is told to stop; log a failure."""
+    """Close the feed when the worker process must stop; log a failure."""
     while worker.alive:
         time.sleep(_CHECK_SECONDS)
     try:
         worker.app.service.feed.close()
     except Exception:
-        # The process ends in any case, `graceful_timeout` later.
+        # The process ends anyway, after `graceful_timeout`.
         worker.log.exception("Waits and streams were not ended; the worker process waits for them")
 
 
 def close_service(_server: Any, worker: Any) -> None:
-    """Close the connections of a worker process that ends; one that failed to start has built no service."""
+    """Close the connections of a worker process that ends; after a failed start there is no service to close."""
     service = worker.app.service
     if service is not None:
         service.close()

@@ -1,7 +1,7 @@
 """Safe log lines: one line for each record, without control characters and credentials.
 
 Log messages quote requests, exceptions and replies of Redis. A line break in a quote would start a forged log line, and
-a terminal would obey an escape sequence.
+a terminal would execute an escape sequence.
 """
 
 import logging
@@ -10,7 +10,7 @@ from typing import Final
 
 from task_status_service.redaction import redact
 
-#: format of the other libraries; gunicorn's own lines need no logger name
+#: format of the other libraries; gunicorn's lines need no logger name
 FORMAT: Final = "%(asctime)s [%(process)d] [%(levelname)s] %(name)s: %(message)s"
 TIME_FORMAT: Final = "[%Y-%m-%d %H:%M:%S %z]"
 #: limit of a line, in characters

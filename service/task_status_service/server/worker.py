@@ -1,8 +1,8 @@
 """gunicorn's gevent worker, with limits for slow clients and an answer to malformed requests.
 
-gunicorn limits how long the headers of a request may take (its `keepalive`), but neither the body nor the response. A
-slow client occupies a greenlet and never a thread, so other clients are not delayed; this module limits the time. A
-malformed request gets one problem document, like any other denied request, and the connection is closed.
+gunicorn limits the time for the headers of a request (its `keepalive`), but not for the body and the response: this
+module does. A slow client occupies a greenlet and not a thread, so it does not delay other clients. The response to a
+malformed request is a problem document, and the connection is closed.
 """
 
 import errno
@@ -26,7 +26,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn's gevent worker; its `app` is our `Server`."""
 
     def load_wsgi(self) -> None:
-        """Build the app, and let it check whether a client is gone."""
+        """Build the app, and pass it the check for closed client connections."""
         super().load_wsgi()
         # Not a module-level import: this module is loaded before gevent patches the standard library (gunicorn.py).
         from task_status_service.api.waiting import IS_GONE  # noqa: PLC0415
@@ -39,12 +39,12 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         reader = req.body.reader
         if req.method not in _WITHOUT_BODY:
             req.body.reader = _BodyReader(req, settings.body_seconds)
-        # For each write: gevent bounds all of one `sendall`.
+        # For each write: gevent applies it to a whole `sendall`.
         sock.settimeout(settings.send_seconds)
         try:
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError as error:
-            # gunicorn closes a connection that was reset without logging an error.
+            # For this error, gunicorn closes the connection without a log line.
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read") from error
         finally:
             # gunicorn limits the time for the rest of the body and for the next request.
@@ -69,15 +69,15 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             client.sendall(bad_request.answer(problem))
         except OSError:
             return  # the client is gone, or does not read
-        # Drains the rest of the request for a moment: closing with unread data resets the connection.
+        # Reads the rest of the request briefly: closing with unread data resets the connection.
         close_graceful(client)
 
 
 class _BodyReader:
     """Reader of the body of one request, with a deadline.
 
-    Raises errors of the service, which the app answers like all others. gunicorn then closes the connection, because
-    the start of the next request is unknown.
+    Raises errors of the service, which the app turns into responses. gunicorn then closes the connection, because the
+    start of the next request is unknown.
     """
 
     def __init__(self, req: Any, seconds: float) -> None:
@@ -108,5 +108,5 @@ class _RestReader:
         try:
             return self._reader.read(size)
         except ParseException as error:
-            # A second answer would be read as the answer to the next request; this closes the connection without one.
+            # The client would read a second response as the response to its next request; this closes the connection.
             raise StopIteration from error

@@ -1,4 +1,4 @@
-"""Turn whatever redis-py raises into the errors that this service names."""
+"""Convert exceptions of redis-py into the errors of this service."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from task_status_service.errors import StoreFull, StoreUnavailable
 
 @contextmanager
 def named_errors(on_unavailable: Callable[[], None] | None = None) -> Iterator[None]:
-    """Raise `StoreFull` where Redis takes no more writes; for anything else `StoreUnavailable`, after telling."""
+    """Raise `StoreFull` if Redis is out of memory; for other errors call `on_unavailable`, raise `StoreUnavailable`."""
     try:
         yield
     except redis.OutOfMemoryError as error:

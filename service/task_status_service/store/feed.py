@@ -18,7 +18,7 @@ from task_status_worker.record.keys import Keys
 
 from task_status_service.errors import TooManyWatches, Unavailable
 from task_status_service.status import Snapshot
-from task_status_service.store.pubsub import Listener
+from task_status_service.store.pubsub import Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Feed:
         self._lock = threading.Lock()
         self._watches: dict[str, set[Watch]] = {}
         self._callers: Counter[str] = Counter()
-        self._listeners: list[Listener] = []
+        self._subscribers: list[Subscriber] = []
         self._closed = threading.Event()
 
     @property
@@ -127,14 +127,14 @@ class Feed:
             new = [task_id for task_id in watch.task_ids if task_id not in self._watches]
             for task_id in watch.task_ids:
                 self._watches.setdefault(task_id, set()).add(watch)
-            if not self._listeners:
+            if not self._subscribers:
                 self._start()
             # Within the lock: otherwise the end of a task's last watch could unsubscribe the channels of its next one.
-            for listener in self._listeners:
-                listener.subscribe(self._channels(new))
+            for subscriber in self._subscribers:
+                subscriber.subscribe(self._channels(new))
         deadline = time.monotonic() + CONFIRM_SECONDS
-        for listener in self._listeners:
-            listener.wait_confirmed(self._channels(watch.task_ids), deadline)
+        for subscriber in self._subscribers:
+            subscriber.wait_confirmed(self._channels(watch.task_ids), deadline)
         return watch
 
     def forget(self, watch: Watch) -> None:
@@ -150,20 +150,20 @@ class Feed:
                 if not watches:
                     del self._watches[task_id]
                     unwatched.append(task_id)
-            for listener in self._listeners:
-                listener.unsubscribe(self._channels(unwatched))
+            for subscriber in self._subscribers:
+                subscriber.unsubscribe(self._channels(unwatched))
 
     def close(self) -> None:
         """End every watch, so that clients resume with another process."""
         self._closed.set()
         self._notify(list(self._watches))
-        for listener in self._listeners:
-            listener.close()
+        for subscriber in self._subscribers:
+            subscriber.close()
 
     def _start(self) -> None:
-        self._listeners = [Listener(client, self._watched_channels, self._on_message) for client in self._connect()]
-        for listener in self._listeners:
-            threading.Thread(target=listener.run, name="task-status-feed", daemon=True).start()
+        self._subscribers = [Subscriber(client, self._watched_channels, self._on_message) for client in self._connect()]
+        for subscriber in self._subscribers:
+            threading.Thread(target=subscriber.run, name="task-status-feed", daemon=True).start()
         threading.Thread(target=self._run_rereads, name="task-status-reread", daemon=True).start()
 
     def _channels(self, task_ids: Iterable[str]) -> list[str]:

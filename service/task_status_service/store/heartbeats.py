@@ -1,12 +1,12 @@
-"""The heartbeats: when each worker instance was last heard of, and what the store says of itself.
+"""The last heartbeat of each worker instance, and the facts that Redis reports about itself.
 
-Rule 1: it is no trip of its own. It rides at the head of a trip that is made anyway, at most once a second.
-Rule 2: silence is the time in which one has listened in vain. Nobody is heard while the store is away, so an outage
-        makes nobody silent: the store must have been up, and in reach of this process, for as long.
-Rule 3: a start and a progress are signs of life, too: an instance may start a task before its first heartbeat is seen.
-Rule 4: what is not known is None: no instance, or a store that takes no heartbeats at present.
-Rule 5: nobody is silent for longer than `LOST_SECONDS` at first sight. This process may have slept through an outage,
-        and whoever lives is heard of a moment later.
+Rule 1: reading heartbeats costs no round trip. The commands are sent with another read, at most once a second.
+Rule 2: silence includes only time in which this process could read heartbeats. An outage of the store makes no
+        instance silent: the store must have been up, and reachable from this process, for the whole time.
+Rule 3: the start and the progress of a task also prove liveness: a task may start before the first heartbeat.
+Rule 4: an unknown value is None: the record names no instance, or the store rejects heartbeats at present.
+Rule 5: on first detection, silence is at most `LOST_SECONDS`. This process may have slept through an outage, and the
+        next heartbeat of a live instance follows within seconds.
 """
 
 import logging
@@ -22,57 +22,57 @@ from task_status_worker.record.codec import unpack_seconds
 from task_status_worker.record.keys import Keys
 
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS
-from task_status_service.store.server_info import hindrance_of, number_of
+from task_status_service.store.server_info import number_of, read_only_reason
 
 log = logging.getLogger(__name__)
 
 Command = tuple[str | int, ...]
 
-#: at least so long between two pulses
-PULSE_SECONDS: Final = 1.0
-#: how far back instances are asked for; who is not among them is silent for longer
+#: minimum time between two reads of the heartbeats
+HEARTBEAT_READ_SECONDS: Final = 1.0
+#: age of the oldest heartbeats that are read; an instance without one has been silent for longer
 WINDOW_SECONDS: Final = 120.0
-#: who is lost at first sight and is not heard of for so much longer is lost; a worker beats every five seconds
+#: time from the first detection of a lost instance to its confirmation; a worker writes a heartbeat every 5 seconds
 CONFIRM_SECONDS: Final = 10.0
-#: the store's clock, or this process, has jumped if they differ by more between two pulses
+#: a larger difference between two reads means that the clock of the store, or of this process, has jumped
 JUMP_SECONDS: Final = 5.0
-#: how long it is told that the store has lost its data
-TOLD: Final = timedelta(days=1)
+#: time for which `warnings` reports a data loss
+DATA_LOSS_WARNING: Final = timedelta(days=1)
 
 _SECOND: Final = "%Y-%m-%dT%H:%M:%SZ"
-#: how long it is remembered that an instance was found lost, after it was last asked for
+#: time after its last query at which a lost instance is forgotten
 _FORGET_SECONDS: Final = 3_600.0
-#: replies to the commands that are always sent
+#: number of commands in every read
 _REPLIES: Final = 4
 
 
 class _Lost(msgspec.Struct):
-    """An instance that this process has found lost."""
+    """An instance that this process has detected as lost."""
 
     found_at: float
-    asked_at: float
+    queried_at: float
 
 
-class _Heard(msgspec.Struct, frozen=True):
-    """What one heartbeats told."""
+class _Received(msgspec.Struct, frozen=True):
+    """The heartbeats received in one read."""
 
-    #: instance -> when it was last heard of, in seconds by the store's clock
+    #: instance -> time of its last heartbeat, in seconds by the store's clock
     instances: Mapping[bytes, float]
-    #: when that was, by the same clock
+    #: time of the read, by the same clock
     at: float
-    #: nobody is silent for longer than this
-    listened_seconds: float
+    #: time without interruption in which heartbeats could be received; no silence is longer
+    receiving_seconds: float
 
 
 class Heartbeats:
-    """Hold the last heartbeat read of this process. Thread-safe: each read replaces the last one as a whole."""
+    """The last heartbeats that this process has read. Thread-safe: each read replaces the previous one as a whole."""
 
     def __init__(
         self,
         keys: Keys,
         *,
         window_seconds: float = WINDOW_SECONDS,
-        interval_seconds: float = PULSE_SECONDS,
+        interval_seconds: float = HEARTBEAT_READ_SECONDS,
         confirm_seconds: float = CONFIRM_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -84,29 +84,29 @@ class Heartbeats:
         self._clock = clock
         self._now = now
         self._due_at = -math.inf
-        self._heard: _Heard | None = None
-        self._heard_at = -math.inf
-        self._listening_since = -math.inf
+        self._received: _Received | None = None
+        self._received_at = -math.inf
+        self._receiving_since = -math.inf
         self._run_id: str | None = None
         self._lost: dict[bytes, _Lost] = {}
         self._loss: str | None = None
         self._loss_at = now()
-        #: names the time since which the store has kept its data; None if it is not known, or gone
+        #: identifies the data of the store; None if it is unknown or lost
         self.epoch: str | None = None
-        #: what the store says of itself, as `INFO` names it; empty if it may not be asked
+        #: the reply to `INFO`; empty if the command is forbidden
         self.info: Mapping[str, str] = {}
 
     def commands(self, *, at_once: bool = False) -> Sequence[Command]:
-        """Give what to put at the head of a trip; nothing if the last heartbeats is not a second old.
+        """Return the commands to send before another read; none if the last read is less than a second old.
 
-        They may be sent twice. Whoever sends them hands the replies to `hear`, before those that follow are used.
+        The commands may be sent twice. The caller passes the replies to `update` before it uses later replies.
         """
         if self._clock() < self._due_at and not at_once:
             return ()
         self._due_at = self._clock() + self._interval_seconds
-        # Asked for by the time of the last heartbeats, because the time of this one is not known yet.
-        since = self._heard.at - self._window_seconds if self._heard is not None else "-inf"
-        # All of INFO, for Redis before 7 gives one section or all.
+        # Relative to the time of the last read, because the time of this one is not known yet.
+        since = self._received.at - self._window_seconds if self._received is not None else "-inf"
+        # All of INFO, because Redis before 7 returns one section or all.
         always: tuple[Command, ...] = (
             ("TIME",),
             ("ZREVRANGEBYSCORE", self._keys.workers, "+inf", str(since), "WITHSCORES"),
@@ -119,81 +119,81 @@ class Heartbeats:
         return f"{self._now():{_SECOND}}/{secrets.token_hex(4)}"
 
     def update(self, replies: Sequence[Any]) -> None:
-        """Take the replies to `commands`, raw or as redis-py parses them; an error that the store replied is given."""
+        """Process the replies to `commands`, raw or parsed by redis-py; an error may be one of them."""
         time_, instances, info, epoch = replies[-_REPLIES:]
         self.info = {} if isinstance(info, Exception) else _facts(info)
         if not isinstance(epoch, Exception):
-            self._hear_epoch(epoch.decode("utf-8", "replace") if epoch else None)
-        heard_at = self._clock()
-        if isinstance(time_, Exception) or isinstance(instances, Exception) or hindrance_of(self.info) is not None:
-            self._heard, self._listening_since = None, heard_at
+            self._receive_epoch(epoch.decode("utf-8", "replace") if epoch else None)
+        received_at = self._clock()
+        if isinstance(time_, Exception) or isinstance(instances, Exception) or read_only_reason(self.info) is not None:
+            self._received, self._receiving_since = None, received_at
             return
         at = float(time_[0]) + float(time_[1]) / 1e6
-        if self._is_another_store(at, heard_at):
-            self._listening_since = heard_at
-        self._heard_at, self._run_id = heard_at, self.info.get("run_id")
-        uptime_seconds = number_of(self.info, "uptime_in_seconds", otherwise=math.inf)
-        self._heard = _Heard(
+        if self._has_server_changed(at, received_at):
+            self._receiving_since = received_at
+        self._received_at, self._run_id = received_at, self.info.get("run_id")
+        uptime_seconds = number_of(self.info, "uptime_in_seconds", default=math.inf)
+        self._received = _Received(
             instances=dict(_pairs(instances)),
             at=at,
-            listened_seconds=min(uptime_seconds, heard_at - self._listening_since),
+            receiving_seconds=min(uptime_seconds, received_at - self._receiving_since),
         )
         if self._lost:
             self._lost = {
                 instance: lost
                 for instance, lost in list(self._lost.items())
-                if heard_at - lost.asked_at < _FORGET_SECONDS and self._is_silent(instance)
+                if received_at - lost.queried_at < _FORGET_SECONDS and self._is_silent(instance)
             }
 
-    def _is_another_store(self, at: float, heard_at: float) -> bool:
-        """Tell whether the last heartbeats came from another server, or by another clock."""
-        if self._heard is None:
+    def _has_server_changed(self, at: float, received_at: float) -> bool:
+        """Return whether the last read was from another server, or by another clock."""
+        if self._received is None:
             return False
-        jump_seconds = (at - self._heard.at) - (heard_at - self._heard_at)
+        jump_seconds = (at - self._received.at) - (received_at - self._received_at)
         return self._run_id != self.info.get("run_id") or abs(jump_seconds) > JUMP_SECONDS
 
     def _is_silent(self, instance: bytes) -> bool:
-        heard = self._heard
-        return heard is None or heard.at - heard.instances.get(instance, -math.inf) >= STALLED_SECONDS
+        received = self._received
+        return received is None or received.at - received.instances.get(instance, -math.inf) >= STALLED_SECONDS
 
-    def _hear_epoch(self, epoch: str | None) -> None:
+    def _receive_epoch(self, epoch: str | None) -> None:
         if self.epoch is not None and epoch != self.epoch:
             self._loss_at = self._now()
             self._loss = (
-                f"The store has lost its data: at {self._loss_at:{_SECOND}} its epoch was no longer {self.epoch}. What "
-                "was recorded before is gone, and reads as never heard of (404)."
+                f"The store has lost its data: at {self._loss_at:{_SECOND}} its epoch was no longer {self.epoch}. "
+                "Earlier tasks are unknown (404): submit them again, and make Redis durable."
             )
             log.error("%s", self._loss)
         self.epoch = epoch
 
     @property
     def warnings(self) -> list[str]:
-        """List what an operator should know: that this process has seen the store lose its data, for a day."""
-        return [self._loss] if self._loss is not None and self._now() - self._loss_at <= TOLD else []
+        """Return a warning for a day after this process has detected a data loss."""
+        return [self._loss] if self._loss is not None and self._now() - self._loss_at <= DATA_LOSS_WARNING else []
 
     def mark_unreachable(self) -> None:
-        """Remember that the store could not be reached just now."""
-        self._listening_since = self._clock()
+        """Record that the store is unreachable now."""
+        self._receiving_since = self._clock()
         self._due_at = -math.inf
-        if self._heard is not None:
-            self._heard = msgspec.structs.replace(self._heard, listened_seconds=0.0)
+        if self._received is not None:
+            self._received = msgspec.structs.replace(self._received, receiving_seconds=0.0)
 
     def seconds_since_heartbeat(self, record: Mapping[bytes, bytes]) -> float | None:
-        """Tell for how long nothing was heard of the instance that runs a task; None if none does, or if unknown."""
+        """Return the silence of the instance that runs a task; None if the task is not running, or if unknown."""
         if record.get(b"fact") != b"STARTED":
             return None
-        instance, heard = record.get(b"instance"), self._heard
-        if instance is None or heard is None:
+        instance, received = record.get(b"instance"), self._received
+        if instance is None or received is None:
             return None
-        last = heard.instances.get(instance, -math.inf)
-        if heard.at - last >= STALLED_SECONDS:
+        last = received.instances.get(instance, -math.inf)
+        if received.at - last >= STALLED_SECONDS:
             last = max(last, _seconds(record, b"started_at"), _seconds(record, b"progress_at"))
-        seconds_since_heartbeat = max(0.0, min(heard.at - last, heard.listened_seconds))
+        seconds_since_heartbeat = max(0.0, min(received.at - last, received.receiving_seconds))
         if seconds_since_heartbeat > LOST_SECONDS:
-            asked_at = self._clock()
-            lost = self._lost.setdefault(instance, _Lost(asked_at, asked_at))
-            lost.asked_at = asked_at
-            if asked_at - lost.found_at < self._confirm_seconds:
+            queried_at = self._clock()
+            lost = self._lost.setdefault(instance, _Lost(queried_at, queried_at))
+            lost.queried_at = queried_at
+            if queried_at - lost.found_at < self._confirm_seconds:
                 return LOST_SECONDS
         return seconds_since_heartbeat
 
@@ -204,14 +204,14 @@ def _seconds(record: Mapping[bytes, bytes], field: bytes) -> float:
 
 
 def _pairs(instances: Sequence[Any]) -> list[tuple[bytes, float]]:
-    """Read members and scores, flat or in pairs: Redis answers in either, by protocol."""
+    """Return members and scores; the reply is flat or in pairs, depending on the protocol version."""
     if instances and not isinstance(instances[0], bytes):
         return [(member, float(score)) for member, score in instances]
     return [(member, float(score)) for member, score in zip(instances[::2], instances[1::2], strict=True)]
 
 
 def _facts(info: Any) -> Mapping[str, str]:
-    """Read the lines of `INFO`, or what redis-py has made of them."""
+    """Return the fields of an `INFO` reply, raw or parsed by redis-py."""
     if isinstance(info, Mapping):
         return {name: str(fact) for name, fact in info.items()}
     text = info.decode("utf-8", "replace") if isinstance(info, bytes) else str(info)

@@ -15,14 +15,14 @@ _PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("lua", "pa
 
 
 class Index:
-    """The tasks by state, name, owner and labels, as their records say."""
+    """The tasks by state, name, owner and labels, according to their records."""
 
     def __init__(self, records: redis.Redis, *, keys: Keys) -> None:
         self._keys = keys
         self._page_script = records.register_script(_PAGE_SCRIPT)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
-        """Return the ids of one page, newest first, in one trip. The cost is bounded whatever is stored.
+        """Return the ids of one page, newest first, in one round trip of bounded cost.
 
         The states are those of the records alone, without Celery's meta. The index answers a filter by state or by
         name. For labels, or for state and name together, the script also reads up to `MAX_LOOKED_AT` records: then a

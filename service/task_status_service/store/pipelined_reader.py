@@ -1,9 +1,9 @@
 """Read Redis for all callers of a process in shared round trips.
 
-A shared trip costs about as much as the trip of one caller.
+A shared round trip costs about as much as the round trip of one caller.
 Rule 1: one thread (a greenlet under gunicorn) owns one connection. It sends all waiting reads as one, and returns the
-        replies in order; while it waits for Redis, the next reads gather.
-Rule 2: that thread is never a caller's own: a caller that reads for the others would starve them, and be starved.
+        replies in order; reads that arrive meanwhile form the next trip.
+Rule 2: that thread serves no request itself: a caller that also read for others would delay them, and be delayed.
 Rule 3: replies are matched to reads by count. After any error the connection is closed, so that a late reply cannot
         reach another read.
 Rule 4: a failed trip is repeated once over a new connection, because Redis may have restarted: reads change nothing.
@@ -26,10 +26,10 @@ from task_status_service.store.heartbeats import Command, Heartbeats
 
 log = logging.getLogger(__name__)
 
-#: seconds a read waits at most. Where Redis does not answer, the timeouts of the connection end it far earlier; this
-#: limit is for a process so busy that the reading thread gets no turn
+#: limit of a read. If Redis does not answer, the timeouts of the connection end the read far earlier; this limit is for
+#: a process so busy that the reading thread does not run
 ANSWER_SECONDS: Final = 5.0
-#: reads of one trip: enough to make a trip cheap, few enough that its last reply is not late
+#: limit of the reads of one trip, so that its last reply is not late
 MAX_READS: Final = 64
 
 _RECEIVE_BYTES: Final = 65_536
@@ -48,7 +48,7 @@ class _Read:
         self.replies: list[Any] | None = None
         self.error: Exception | None = None
         self.is_abandoned = False
-        # A bare lock costs less than an event, which has a condition besides.
+        # A lock costs less than an event, which also has a condition.
         self.answered = threading.Lock()
         self.answered.acquire()
 
@@ -129,7 +129,7 @@ class Reader:
         return self.read_all([commands])[0]
 
     def read_all(self, calls: Sequence[Sequence[Command]]) -> list[list[Any]]:
-        """Return the replies to several reads of one caller; reads of other callers may go in between.
+        """Return the replies to several reads of one caller; reads of other callers may be sent in between.
 
         Raises:
             redis.RedisError: Redis did not answer.
@@ -164,7 +164,7 @@ class Reader:
         try:
             self._answer_all()
         finally:
-            # Only the end of the thread itself gets here, such as a killed greenlet: the next read starts another one.
+            # Reached only if the thread ends, such as a killed greenlet: the next read starts another thread.
             self._process_id = 0
 
     def _answer_all(self) -> None:
@@ -204,7 +204,7 @@ class Reader:
                 return
 
     def _fail(self, reads: list[_Read], error: Exception) -> None:
-        """Fail the unanswered reads, and those that came meanwhile: they would only fail later."""
+        """Fail the unanswered reads, and those that arrived meanwhile: they would fail too, only later."""
         while self._waiting:
             reads.append(self._waiting.popleft())
         for read in reads:
@@ -214,7 +214,7 @@ class Reader:
 
 
 class _Connection:
-    """One connection of redis-py, which connects and logs in; commands and replies bypass its slower layers."""
+    """A connection of redis-py. It connects and logs in; commands and replies bypass its slower layers."""
 
     def __init__(self, pool: redis.ConnectionPool, socket_of: Callable[[Any], Any]) -> None:
         self._pool = pool
@@ -250,7 +250,7 @@ class _Connection:
         self._parser.feed(received)
 
     def close(self) -> None:
-        """Close the connection; replies that were still to come are lost."""
+        """Close the connection; pending replies are lost."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.disconnect()
@@ -258,7 +258,7 @@ class _Connection:
 
 
 def _received_meanwhile(sock: Any) -> bytes:
-    """Return the bytes that came in time although a busy process reads them late; else raise `TimeoutError`."""
+    """Return bytes that arrived in time and are read late by a busy process; otherwise raise `TimeoutError`."""
     seconds = sock.gettimeout()
     sock.settimeout(0)
     try:

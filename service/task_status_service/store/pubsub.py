@@ -1,7 +1,7 @@
 """One pub/sub connection to Redis: its channels, their confirmations and the messages.
 
-Rule: one thread reads and connects; the others only send. A subscription that could not be sent is made on
-reconnecting.
+Rule: one thread reads and connects; the others only send. A subscription that could not be sent is sent after the
+next connect.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ class _Confirmation:
 
     def __init__(self, missing: set[str]) -> None:
         self.missing = missing
-        # A bare lock costs less than an event, which has a condition besides.
+        # A lock costs less than an event, which also has a condition.
         self._complete = threading.Lock()
         if missing:
             self._complete.acquire()
@@ -42,16 +42,16 @@ class _Confirmation:
         return self._complete.acquire(timeout=max(0.0, seconds))
 
 
-class Listener:
-    """Channels of one Redis, over one connection that is made again whenever it is lost."""
+class Subscriber:
+    """The subscribed channels of one Redis, over one connection that is replaced if it is lost."""
 
     def __init__(
         self, client: redis.Redis, channels: Callable[[], list[str]], on_message: Callable[[str | None], None]
     ) -> None:
-        """Create a listener that connects in `run`.
+        """Create a subscriber that connects in `run`.
 
         Args:
-            client: its pool makes the connection.
+            client: its pool creates the connection.
             channels: returns the channels to subscribe to.
             on_message: called with the channel of each message, and with None after the connection was lost, because
                 messages of any channel may be lost with it.
@@ -62,13 +62,13 @@ class Listener:
         self._sending = threading.Lock()
         self._connection: Any = None
         self._closed = threading.Event()
-        #: guards the next two
+        #: guards `_confirmed` and `_awaited`
         self._confirming = threading.Lock()
         self._confirmed: set[str] = set()
         self._awaited: dict[str, set[_Confirmation]] = {}
 
     def subscribe(self, channels: list[str]) -> None:
-        """Subscribe to some channels; without a connection that happens on reconnecting."""
+        """Subscribe to some channels; without a connection, the next connect does that."""
         self._send("SUBSCRIBE", channels)
 
     def unsubscribe(self, channels: list[str]) -> None:
@@ -97,20 +97,20 @@ class Listener:
                         del self._awaited[channel]
 
     def run(self) -> None:
-        """Connect, subscribe and pass messages on, until `close`.
+        """Connect, subscribe and handle messages, until `close`.
 
         No error ends this loop: nothing would start it again.
         """
-        has_listened = False
+        was_connected = False
         while not self._closed.is_set():
             try:
-                self._listen(has_missed=has_listened)
+                self._receive(has_missed=was_connected)
             except (redis.RedisError, OSError):
-                # The next turn connects again.
+                # The next iteration connects again.
                 pass
             except Exception:
                 log.exception("Messages from Redis were not passed on; connecting again in %s s", _RECONNECT_SECONDS)
-            has_listened = has_listened or self._connection is not None
+            was_connected = was_connected or self._connection is not None
             with self._sending:
                 self._connection = None
             with self._confirming:
@@ -118,29 +118,29 @@ class Listener:
             self._closed.wait(_RECONNECT_SECONDS)
 
     def close(self) -> None:
-        """Stop listening."""
+        """Close the connection, and end `run`."""
         self._closed.set()
         with self._sending:
             if self._connection is not None:
                 self._connection.disconnect()
 
-    def _listen(self, *, has_missed: bool) -> None:
+    def _receive(self, *, has_missed: bool) -> None:
         connection: Any = self._client.connection_pool.make_connection()
         try:
             connection.connect()
             connection.send_command("SUBSCRIBE", _CONTROL_CHANNEL, *self._all_channels(), check_health=False)
             with self._sending:
                 self._connection = connection
-            # Channels that were added since the command above.
+            # Channels that were added after the command above was built.
             self.subscribe(self._all_channels())
             if has_missed:
                 self._on_message(None)
-            self._pass_on(connection)
+            self._handle_messages(connection)
         finally:
             connection.disconnect()
 
-    def _pass_on(self, connection: Any) -> None:
-        """Pass messages on until the connection is closed, or a PING is not answered."""
+    def _handle_messages(self, connection: Any) -> None:
+        """Handle messages until the connection is closed, or a PING is not answered."""
         has_pinged = False
         while True:
             try:
@@ -154,7 +154,7 @@ class Listener:
                 connection.send_command("PING", check_health=False)
                 continue
             has_pinged = False
-            # In newer versions of redis-py the answer to a PING is a bare text.
+            # Newer versions of redis-py return a string for the reply to a PING.
             if isinstance(message, list):
                 self._handle(message)
 

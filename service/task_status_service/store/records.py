@@ -1,4 +1,4 @@
-"""Redis: records and Celery's results, read in one round trip, written by one script. Nothing here decodes."""
+"""Records and Celery's results in Redis: one round trip per read, one script per write. Nothing is decoded here."""
 
 import hashlib
 import importlib.resources
@@ -21,32 +21,33 @@ from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
 from task_status_service.store.script_heads import ConsumersHead, ForgetHead, MarkFailedHead
-from task_status_service.store.server_info import warnings_of, weaknesses_of
+from task_status_service.store.server_info import durability_warnings_of, warnings_of
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
 
-#: One attempt and one more over a new connection, for a server that has restarted: at most 0.8 s. With the broker's
-#: second (broker.py) a submission stays under two. redis-py's own defaults wait up to 59 s on a stalled server.
+#: seconds of one attempt. A second attempt over a new connection follows, because the server may have restarted: at
+#: most 0.8 s. With 1 s of the broker (broker.py) a submission takes less than 2 s. redis-py's defaults wait up to 59 s
+#: for a stalled server
 SOCKET_SECONDS: Final = 0.4
 RETRIES: Final = 1
 #: connections of one process
 MAX_CONNECTIONS: Final = 64
-#: the most of a meta that is read together with others'; what is longer is read by itself, so that it holds up nobody
+#: size limit of a meta in a shared read; a larger one is read over a separate connection, and delays no other caller
 GATHERED_BYTES: Final = 65_536
-#: worker instances of which it is read what they serve
+#: limit of the worker instances whose consumed task types and queues are read
 MAX_INSTANCES: Final = 1_000
-#: tasks of a list that are read as one, so that another read need not wait for all of a hundred
+#: tasks of a list that form one read, so that reads of other callers do not wait for the whole list
 TASKS_PER_READ: Final = 20
 
 _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
-#: notes the end of what is lost; the rest of it is what every note is written by
+#: a prelude, and the script that writes all notes
 _MARK_FAILED_SCRIPT: Final = _SCRIPTS.joinpath("mark_failed.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _CONSUMERS_SCRIPT: Final = _SCRIPTS.joinpath("consumers.lua").read_text(encoding="utf-8")
 _FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
-    """Make a client for a store; nothing is opened until it is used."""
+    """Return a client for a store; it connects on first use."""
     return connect(
         url,
         timeout_seconds=SOCKET_SECONDS,
@@ -57,7 +58,7 @@ def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
 
 
 class RedisStore:
-    """Keep records in one Redis, and read Celery's results from the same or another one."""
+    """The records in one Redis, and Celery's results in the same or another Redis."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class RedisStore:
         retention: Retention,
         heartbeats: Heartbeats | None = None,
     ) -> None:
-        """Take the client for records, and one for results if they are elsewhere: reading then takes two trips."""
+        """Create a store; `results` is None if one Redis holds both. With two, a read takes two round trips."""
         self._records = records
         self._results = results
         self._keys = keys
@@ -83,9 +84,9 @@ class RedisStore:
         self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
-        """Read the record and Celery's meta, the record first.
+        """Read the record, then Celery's meta.
 
-        A worker writes the meta first and the record last: so a record that says it has ended comes with the result.
+        A worker writes the meta first and the record last, so the record of a finished task comes with the result.
         """
         record_command = ("HGETALL", self._keys.record(task_id))
         known_command = ("GET", self._keys.known(task_id))
@@ -102,7 +103,7 @@ class RedisStore:
         return self._snapshot(task_id, record, meta, known=known)
 
     def _read_large(self, task_id: str) -> Any:
-        """Read a large meta over a connection of its own: one byte more than is decoded, to see what is too large."""
+        """Read a large meta over a separate connection, up to one byte above the limit, to detect its excess."""
         pipeline = (self._results or self._records).pipeline(transaction=False)
         pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
         (meta,) = pipeline.execute(raise_on_error=False)
@@ -110,10 +111,10 @@ class RedisStore:
         return meta
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read records and Celery's metas, each record before its meta, in one trip; `known` is not looked up.
+        """Read records and Celery's metas, each record before its meta, in one round trip; `known` is not looked up.
 
-        A meta of more than `GATHERED_BYTES` is read in a trip of its own when its turn comes, so that a page of huge
-        ones is never in memory at once.
+        A meta of more than `GATHERED_BYTES` is read separately when the iterator reaches it, so that a page of huge
+        metas is not in memory at once.
         """
         if not task_ids:
             return iter(())
@@ -138,19 +139,19 @@ class RedisStore:
         )
 
     def _meta_command(self, task_id: str) -> Command:
-        """Ask for Celery's meta: one byte more than is gathered, so that what is larger is seen as such.
+        """Return the command for Celery's meta, up to one byte above the limit, to detect a larger one.
 
-        GETRANGE bounds what is sent whatever is stored, and its error tells a key that is not a string.
+        GETRANGE bounds the reply, and its error identifies a key that is not a string.
         """
         return ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
-        """Read the ids of one page of the index in one trip, newest first. The cost is bounded whatever is stored."""
+        """Read the ids of one page of the index, newest first, in one round trip of bounded cost."""
         with self._named_errors():
             return self._index.page(wanted, limit=limit, after=after)
 
     def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: Any) -> Snapshot:
-        # Only we write records and markers; a key of that name that is none holds no record, and names no owner.
+        # Only task-status writes records and markers: a key of another type reads as no record, and names no owner.
         fields = {} if isinstance(record, Exception) else _fields(record)
         return Snapshot(
             task_id=task_id,
@@ -163,16 +164,16 @@ class RedisStore:
         )
 
     def note(self, note: Note) -> datetime:
-        """Write one fact by the script that all writers share; give its time by the Redis clock."""
+        """Write one fact by the script that all writers share; return its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
         with self._named_errors():
             *_, noted_ms = self._note_script(keys=keys, args=args)
         return datetime.fromtimestamp(noted_ms / 1000, UTC)
 
     def mark_failed(self, note: Note, found: Snapshot, *, lost_after_seconds: float) -> bool:
-        """Write a note, unless something has happened since the task was found; false if so.
+        """Write a note, unless the task has changed since the snapshot; return False if it has.
 
-        That is any other note, a sign of life of its worker within `lost_after_seconds`, or another result of Celery's.
+        A change is another note, a heartbeat of its worker within `lost_after_seconds`, or another meta of Celery's.
         """
         call = note_call(note, keys=self._keys, retention=self._retention)
         keys = [*call.keys, self._keys.workers]
@@ -180,7 +181,7 @@ class RedisStore:
             keys.append(self._keys.meta(note.task_id))
         head = MarkFailedHead(
             lost_after_seconds=round(lost_after_seconds),
-            # Not for secrecy: Redis scripts have no other digest.
+            # SHA-1 is not used for security here: Redis scripts offer no other digest.
             meta_sha1=hashlib.sha1(found.meta or b"", usedforsecurity=False).hexdigest(),
             meta_bytes=MAX_STORED_BYTES,
         )
@@ -190,10 +191,10 @@ class RedisStore:
             return self._mark_failed_script(keys=keys, args=args) is not None
 
     def forget(self, done: Snapshot) -> bool:
-        """Delete all that is kept of a task that was seen to be done; false if it has changed and is not final.
+        """Delete all data of a task that was read as done; return False if it has changed since and is not final.
 
-        Where Celery's results are elsewhere that takes two trips, the meta last: a task of which only that is left is
-        done, and can be forgotten again.
+        If another Redis holds the results, the meta is deleted last, in a second round trip: if that fails, the task
+        still reads as done, and can be forgotten again.
         """
         task_id = done.task_id
         keys = [
@@ -212,7 +213,7 @@ class RedisStore:
         return is_forgotten
 
     def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
-        """Read what task types the workers announced, and the time by the Redis clock, in seconds."""
+        """Read the announcements of the workers, and the time by the Redis clock in seconds."""
         with self._named_errors():
             pipeline = self._records.pipeline(transaction=False)
             pipeline.time()
@@ -221,7 +222,7 @@ class RedisStore:
         return float(seconds), announced
 
     def consumers(self) -> Sequence[bytes]:
-        """Read what each live worker instance serves, in one trip; of more than `MAX_INSTANCES` the newest."""
+        """Read what each live worker instance consumes, in one round trip; at most the newest `MAX_INSTANCES`."""
         head = ConsumersHead(stalled_after_seconds=round(STALLED_SECONDS), limit=MAX_INSTANCES)
         with self._named_errors():
             stored: list[bytes] = self._consumers_script(
@@ -230,32 +231,31 @@ class RedisStore:
         return stored
 
     def report(self) -> StoreReport:
-        """Find out how the store is, in one trip: who was seen, and whether it keeps what it is told."""
+        """Return the health of the store, read in one round trip."""
         with self._named_errors():
             pipeline: Any = self._records.pipeline(transaction=False)
-            asked = self._heartbeats.commands(at_once=True)
-            for command in asked:
+            for command in self._heartbeats.commands(at_once=True):
                 pipeline.execute_command(*command)
             pipeline.time()
             pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
             pipeline.config_get("save")
-            *heard, time_, newest, config = pipeline.execute(raise_on_error=False)
-            self._heartbeats.update(heard)
+            *heartbeats, time_, newest, config = pipeline.execute(raise_on_error=False)
+            self._heartbeats.update(heartbeats)
             for answer in (time_, newest):
                 if isinstance(answer, Exception):
                     raise answer
-        # Managed ones forbid CONFIG.
+        # Managed Redis services forbid CONFIG.
         save = None if isinstance(config, Exception) else config.get("save")
         info = self._heartbeats.info
         return StoreReport(
             worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
             epoch=self._heartbeats.epoch,
-            durability_warnings=weaknesses_of(info, save=save),
+            durability_warnings=durability_warnings_of(info, save=save),
             warnings=[*self._heartbeats.warnings, *warnings_of(info, save=save)],
         )
 
     def publishers(self) -> list[redis.Redis]:
-        """Give the clients of each Redis that publishes what happens to tasks."""
+        """Return a client for each Redis that publishes changes of tasks."""
         return [self._records] if self._results is None else [self._records, self._results]
 
     def _named_errors(self) -> AbstractContextManager[None]:
@@ -271,7 +271,7 @@ class RedisStore:
 
 
 def _fields(record: Any) -> Mapping[bytes, bytes]:
-    """Give a record's fields, in whichever protocol Redis answered."""
+    """Return the fields of a record, from a reply of either protocol version."""
     return record if isinstance(record, dict) else dict(zip(record[::2], record[1::2], strict=True))
 
 

@@ -1,4 +1,4 @@
-"""The first arguments of the scripts in lua/ that records.py calls, as JSON; binary values follow them."""
+"""The first arguments of the scripts in lua/ that records.py calls. They are JSON; binary arguments follow."""
 
 import msgspec
 from task_status_worker.record.keys import KeyNames
@@ -9,7 +9,7 @@ class MarkFailedHead(msgspec.Struct, frozen=True, kw_only=True):
 
     #: seconds without a heartbeat
     lost_after_seconds: int
-    #: digest of the meta that was read, of which at most `meta_bytes` were read
+    #: digest of the first `meta_bytes` of the meta that was read
     meta_sha1: str
     meta_bytes: int
 
@@ -26,5 +26,5 @@ class ConsumersHead(msgspec.Struct, frozen=True, kw_only=True):
 
     #: seconds without a heartbeat after which an instance is not live
     stalled_after_seconds: int
-    #: how many instances are read
+    #: limit of the instances that are read
     limit: int

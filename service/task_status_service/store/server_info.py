@@ -1,53 +1,60 @@
-"""What `INFO` says of a Redis server: may it lose data, does it take writes."""
+"""Evaluate the `INFO` reply of a Redis server: its durability, and whether it accepts writes."""
 
 from collections.abc import Mapping
 from typing import Final
 
-_NOTHING_KEPT: Final = (
-    "Redis keeps nothing across a restart: neither its append-only file nor its snapshots are on. To mend it: "
-    "`CONFIG SET appendonly yes`, and `appendonly yes` in redis.conf."
+_NOT_PERSISTENT: Final = (
+    "Redis loses all data on a restart: its append-only file and its snapshots are off. Run "
+    "`CONFIG SET appendonly yes`, and set `appendonly yes` in redis.conf."
 )
 _EVICTS: Final = (
-    "Redis drops tasks when its memory is full: `maxmemory` is set, and `maxmemory-policy` is {}. To mend it: "
-    "`CONFIG SET maxmemory-policy noeviction`, and the same in redis.conf."
+    "Redis evicts tasks when its memory is full: `maxmemory` is set, and `maxmemory-policy` is {}. Run "
+    "`CONFIG SET maxmemory-policy noeviction`, and set the same in redis.conf."
 )
-_UNSEEN: Final = (
-    "Whether Redis keeps its data across a restart cannot be seen: its append-only file is off, and it does not tell "
-    "whether it takes snapshots, because CONFIG is forbidden."
+_SNAPSHOTS_UNKNOWN: Final = (
+    "Whether Redis keeps its data across a restart is unknown: its append-only file is off, and CONFIG, which shows "
+    "whether snapshots are on, is forbidden. Check `save` in redis.conf."
 )
-_SILENT: Final = "Whether Redis keeps its data cannot be seen, because INFO is forbidden."
+_INFO_FORBIDDEN: Final = (
+    "Whether Redis keeps its data is unknown, because INFO is forbidden. Allow INFO to this Redis user."
+)
 
-
-_REPLICA: Final = "Redis takes no writes, because it is a replica: nothing can be submitted, and no worker heard of."
-_FULL: Final = "Redis takes no writes, because its memory is full: nothing can be submitted, and no worker heard of."
+_REPLICA: Final = (
+    "Redis rejects writes, because it is a replica: submissions fail, and heartbeats are not stored. Connect to the "
+    "primary."
+)
+_FULL: Final = (
+    "Redis rejects writes, because its memory is full: submissions fail, and heartbeats are not stored. Raise "
+    "`maxmemory`, or delete keys."
+)
 _DISK: Final = (
-    "Redis takes no writes, because it could not write its append-only file: nothing can be submitted, and no worker "
-    "heard of."
+    "Redis rejects writes, because it could not write its append-only file: submissions fail, and heartbeats are not "
+    "stored. Check the disk of the Redis server."
 )
 
 
-def number_of(info: Mapping[str, str], name: str, *, otherwise: float) -> float:
-    """Read a number of `INFO`."""
+def number_of(info: Mapping[str, str], name: str, *, default: float) -> float:
+    """Return a number from an `INFO` reply; `default` if it is missing or not a number."""
     text = info.get(name, "")
-    return float(text) if text.isdecimal() else otherwise
+    return float(text) if text.isdecimal() else default
 
 
-def hindrance_of(info: Mapping[str, str]) -> str | None:
-    """Say why a Redis takes no writes at present; None if it does, as far as it tells."""
+def read_only_reason(info: Mapping[str, str]) -> str | None:
+    """Return why Redis rejects writes at present; None if it accepts them, or if `INFO` does not show why."""
     if info.get("role") == "slave":
         return _REPLICA
     if info.get("aof_last_write_status") == "err":
         return _DISK
-    limit = number_of(info, "maxmemory", otherwise=0)
-    is_full = 0 < limit <= number_of(info, "used_memory", otherwise=0)
+    limit = number_of(info, "maxmemory", default=0)
+    is_full = 0 < limit <= number_of(info, "used_memory", default=0)
     return _FULL if is_full and info.get("maxmemory_policy") == "noeviction" else None
 
 
-def weaknesses_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
-    """List how a Redis may lose what it was told; `save` is the setting of that name, None if it is not known."""
+def durability_warnings_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
+    """Return how Redis may lose data; `save` is the setting of that name, None if unknown."""
     found = []
     if info.get("aof_enabled") == "0" and save == "":
-        found.append(_NOTHING_KEPT)
+        found.append(_NOT_PERSISTENT)
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory", "0") != "0" and policy != "noeviction":
         found.append(_EVICTS.format(policy))
@@ -55,10 +62,10 @@ def weaknesses_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
 
 
 def warnings_of(info: Mapping[str, str], *, save: str | None) -> list[str]:
-    """List what else an operator should know: that it takes no writes at present, and what could not be found out."""
-    found = [hindrance] if (hindrance := hindrance_of(info)) else []
+    """Return the other warnings: Redis rejects writes at present, or its durability is unknown."""
+    found = [reason] if (reason := read_only_reason(info)) else []
     if "aof_enabled" not in info:
-        found.append(_SILENT)
+        found.append(_INFO_FORBIDDEN)
     elif info["aof_enabled"] == "0" and save is None:
-        found.append(_UNSEEN)
+        found.append(_SNAPSHOTS_UNKNOWN)
     return found

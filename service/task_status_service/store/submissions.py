@@ -25,13 +25,13 @@ from task_status_service.use_cases.submission import (
 )
 
 _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
-#: one script, because a claimed task must also be recorded: a prelude, and the script that writes all records
+#: a prelude, and the script that writes all notes: the claim and the record are written together or not at all
 _SUBMIT_SCRIPT: Final = _SCRIPTS.joinpath("submit.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _END_LEASE_SCRIPT: Final = _SCRIPTS.joinpath("end_lease.lua").read_text(encoding="utf-8")
 
 _UNRECEIVED_SCRIPT: Final = _SCRIPTS.joinpath("unreceived.lua").read_text(encoding="utf-8")
 
-#: tasks that one search for lost messages reads: about 1 ms of Redis
+#: tasks that one search for lost messages reads; it occupies Redis for about 1 ms
 LOOKED_AT: Final = 500
 
 _encode = msgspec.json.Encoder().encode
@@ -62,27 +62,27 @@ class EndLeaseHead(msgspec.Struct, frozen=True):
 class UnreceivedHead(msgspec.Struct, frozen=True, kw_only=True):
     """The argument of unreceived.lua, as JSON."""
 
-    #: the rank in the index at which the search begins
+    #: rank in the index at which the search begins
     start: int
-    #: how many tasks it reads
+    #: number of tasks that the search reads
     count: int
-    #: how long ago the message was due
+    #: milliseconds since the message was due
     after_ms: int
     #: the start of every record's key
     records: str
 
 
 class RedisSubmissionStore:
-    """The submissions, kept beside the records."""
+    """The submissions, in the Redis of the records."""
 
     def __init__(self, records: redis.Redis, *, keys: Keys, retention: Retention, queued_per_owner: int = 0) -> None:
-        """Take the connection, and the queue limit.
+        """Create a store of submissions.
 
         Args:
             records: the Redis of the records
             keys: the names of its keys
-            retention: how long records are kept
-            queued_per_owner: how many tasks of one owner may be queued; 0 means unlimited, as for tasks without owner
+            retention: times for which records are stored
+            queued_per_owner: limit of one owner's queued tasks; 0 means unlimited, as do tasks without an owner
         """
         self._queued_per_owner = queued_per_owner
         # redis-py types every command as sync or async.
@@ -94,9 +94,9 @@ class RedisSubmissionStore:
         self._unreceived_script = records.register_script(_UNRECEIVED_SCRIPT)
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
-        """Claim the key, record the task and keep its call, all or nothing.
+        """Claim the key, record the task and store its call, all or nothing.
 
-        Leases expire by the Redis clock. A call is kept as long as a record without further notes.
+        Leases expire by the Redis clock. A call is stored as long as a record without further notes.
 
         Raises:
             TooManyQueued: the owner has reached its limit of queued tasks.
@@ -134,7 +134,7 @@ class RedisSubmissionStore:
         return self._retention.record_seconds + max(0, round(waits_seconds))
 
     def claimed(self, claim: Claim) -> Claimed | None:
-        """Return the claim of a key; None if nobody has claimed it."""
+        """Return the claim of a key; None if it is not claimed."""
         with named_errors():
             fingerprint, answer = self._records.hmget(self._keys.claim(claim.owner, claim.key), "fingerprint", "answer")
         return Claimed(fingerprint == claim.fingerprint.encode(), answer) if fingerprint else None
@@ -149,7 +149,8 @@ class RedisSubmissionStore:
     def unreceived(self, state: TaskState, *, start: int, after_seconds: float) -> tuple[int, list[Unreceived]]:
         """Search the next `LOOKED_AT` tasks of a state; return the next `start`, and the tasks no worker has received.
 
-        `start` is a rank in the index: while tasks come and go, one search skips a few, which the next one finds.
+        `start` is a rank in the index. If tasks are added or removed meanwhile, a search may skip a few tasks, which a
+        later one finds.
         """
         head = UnreceivedHead(
             start=start, count=LOOKED_AT, after_ms=round(after_seconds * 1000), records=self._keys.names.records
@@ -167,7 +168,7 @@ class RedisSubmissionStore:
             return bool(self._records.set(self._keys.resent(task_id), "", nx=True, px=round(seconds * 1000)))
 
     def call(self, task_id: str) -> Call | None:
-        """Return the call of a task; None if it is not kept, or was written by an incompatible version."""
+        """Return the call of a task; None if it is not stored, or was written by an incompatible version."""
         with named_errors():
             stored = self._records.get(self._keys.call(task_id))
         try:

@@ -1,1 +1,1 @@
-"""Use cases of tasks, without HTTP, Redis or Celery; each declares Protocols of the parts that it calls."""
+"""The use cases, without HTTP, Redis or Celery; each module declares Protocols for the parts that it calls."""

@@ -1,4 +1,4 @@
-"""The filter, the position and the pages of a list of tasks."""
+"""Lists of tasks: the filter, the cursor position and the pages."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -9,17 +9,17 @@ import msgspec
 from task_status_service.status import TaskState
 from task_status_service.status.cache import CachedStatus
 
-#: limit of the records that one page reads for a filter that the index cannot apply: bounds the cost of a rare match
+#: records that one page reads at most for a filter that the index cannot apply: bounds the cost of a rare match
 MAX_LOOKED_AT: Final = 1_000
 
-#: characters of an inline result, a custom meta or a failure's details in a list: bounds the size of a response
+#: limit of the characters of a result, a custom meta or a failure's details in a list: bounds the response
 MAX_LISTED_SIZE: Final = 64 * 1024
 
 
 class Position(msgspec.Struct, frozen=True):
-    """A position in the list, newest first: just after this task, which may have expired since."""
+    """A cursor position in the list: the page after this task, which may have expired since."""
 
-    #: when the task was submitted, or first recorded, in milliseconds since the epoch; never changes
+    #: time of the submission or the first record, in Unix milliseconds; never changes
     at_ms: int
     task_id: str
 

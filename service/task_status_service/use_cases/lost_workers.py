@@ -1,4 +1,4 @@
-"""Lost workers: a task whose worker is lost for too long is marked as failed, where a setting says so."""
+"""Mark tasks as failed if their worker is lost for longer than a setting allows."""
 
 import time
 from collections.abc import Callable
@@ -24,12 +24,12 @@ class LostTaskStore(Protocol):
         ...
 
     def mark_failed(self, note: Note, found: Snapshot, *, lost_after_seconds: float) -> bool:
-        """Write a note in one round trip, unless the task has changed since the snapshot; false if it has."""
+        """Write a note in one round trip, unless the task has changed since the snapshot; return False if it has."""
         ...
 
 
 class LostTasks:
-    """Mark tasks of lost workers as failed. The record says so before any answer does, so later facts are late."""
+    """A marker of lost tasks. The failure is recorded before any response shows it, so that later facts are late."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class LostTasks:
         final_states: FinalStates,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Build the rule.
+        """Create the marker.
 
         Args:
             store: writes the failure.
@@ -55,7 +55,7 @@ class LostTasks:
 
     def mark_failed(self, found: Snapshot) -> Snapshot:
         """Mark a task as failed if its worker is lost; return its snapshot, read again if it was marked."""
-        # On first detection the heartbeats report `LOST_SECONDS`, the smallest allowed setting, so this is false.
+        # On first detection the value is at most `LOST_SECONDS`, the minimum of the setting, so nothing is marked.
         if self._after_seconds is None or (found.seconds_since_heartbeat or 0.0) <= self._after_seconds:
             return found
         status = decode(found, final_states=self._final_states)

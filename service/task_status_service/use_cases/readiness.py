@@ -8,7 +8,7 @@ import msgspec
 
 from task_status_service.errors import Fault, StoreVolatile, Unavailable
 
-_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` forbids that: mend the store, or set it to `warn` or `accept`."
+_REFUSED: Final = "`TASK_STATUS_VOLATILE_STORE=refuse` forbids that: correct Redis, or set `warn` or `accept`."
 
 
 class VolatileStore(enum.StrEnum):
@@ -16,7 +16,7 @@ class VolatileStore(enum.StrEnum):
 
     #: log a warning at the start, and list it in `/readyz`
     WARN = "warn"
-    #: do not start, and do not be ready
+    #: do not start, and report not ready
     REFUSE = "refuse"
     #: ignore it
     ACCEPT = "accept"
@@ -25,9 +25,9 @@ class VolatileStore(enum.StrEnum):
 class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """Health report of a store that answers."""
 
-    #: seconds since the last heartbeat of any worker; None if there was none within a day
+    #: seconds since the last heartbeat of any worker; None if no worker has sent one within a day
     worker_seen_seconds: float | None
-    #: name of the period since which the store has kept its data; None if it cannot be read
+    #: identifies the data of the store; None if it cannot be read
     epoch: str | None
     #: ways in which the store may lose data, each with its remedy
     durability_warnings: list[str] = []
@@ -36,21 +36,21 @@ class StoreReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """The parts and their faults; None for a part that works."""
+    """The parts and their faults; None means that a part works."""
 
     #: Redis, with records and results
     store: str | None = None
     broker: str | None = None
     #: without any worker, no task type is announced and no task can be submitted
     worker: str | None = None
-    #: name of the period since which the store has kept its data; None if unknown
+    #: identifies the data of the store; None if unknown
     store_epoch: str | None = None
     #: warnings for an operator, although the service works
     warnings: Sequence[str] = ()
 
     @property
     def faults(self) -> list[Fault]:
-        """The faults of all parts."""
+        """Return the faults of all parts."""
         parts = {"store": self.store, "broker": self.broker, "worker": self.worker}
         return [Fault(f"{name}: {wrong}") for name, wrong in parts.items() if wrong]
 
@@ -72,7 +72,7 @@ class CheckedBroker(Protocol):
 
 
 class Readiness:
-    """Check the parts of the service on each call."""
+    """A check of the parts of the service, repeated on each call."""
 
     def __init__(self, store: ReportingStore, broker: CheckedBroker, *, volatile_store: VolatileStore) -> None:
         self._store = store
@@ -87,9 +87,9 @@ class Readiness:
             report = self._store.report()
             store, epoch, warnings = self._denial(report), report.epoch, self._warnings(report)
             if report.worker_seen_seconds is None:
-                worker = "none was ever seen"
+                worker = "no worker has sent a heartbeat: start one"
         except Unavailable as error:
-            store, worker = str(error), "not known without the store"
+            store, worker = str(error), "unknown, because the store does not answer"
         try:
             self._broker.check()
         except Unavailable:

@@ -1,15 +1,15 @@
 """Resending: accepted tasks that no worker has received although their queue is empty are sent again.
 
-Redis as a broker can lose a message. kombu takes it out of its queue (BRPOP) before it stores which worker has it
+Redis as a broker can lose a message. kombu removes it from its queue (BRPOP) before it stores it as unacknowledged
 (kombu/transport/redis.py, Channel._brpop_read and QoS.append). If Redis, the connection or the worker dies in between,
-the message is gone, and Celery does not notice (celery#4354, celery#7950).
+the message is lost, and Celery does not detect it (celery#4354, celery#7950).
 
 Rule 1: a message is lost if no worker has received the task `after_seconds` after it was sent, or was due for its
 retry, and its queue is empty.
-Rule 2: the message is sent again unchanged, under the same id. If it was not lost, the worker kit runs an id once; so
-only task types that workers with the kit announce are sent again.
-Rule 3: every process checks a part of the index at a time. The first process that marks a task sends it; no other
-process does until the mark expires.
+Rule 2: the message is sent again unchanged, under the same id. If it was not lost, the worker kit discards the
+duplicate delivery; so only task types that workers with the kit announce are sent again.
+Rule 3: every process checks one part of the index at a time. The first process that marks a task sends it; until the
+mark expires, no other process does.
 """
 
 import logging
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 #: longest pause between two checks
 MAX_PAUSE_SECONDS: Final = 5.0
 
-#: states in the index of a task that no worker has
+#: indexed states of tasks that no worker has received
 _STATES: Final = (TaskState.QUEUED, TaskState.RETRYING)
 
 
@@ -57,7 +57,7 @@ class UnreceivedStore(CallStore, Protocol):
         ...
 
     def mark_resent(self, task_id: str, *, seconds: float) -> bool:
-        """Mark a task for some seconds, in one round trip; false if it is marked already."""
+        """Mark a task for some seconds, in one round trip; return False if it is marked already."""
         ...
 
 
@@ -70,7 +70,7 @@ class QueueBroker(MessageBroker, Protocol):
 
 
 class Resender:
-    """Find and resend lost messages, one part of the index at a time."""
+    """A resender of lost messages, which checks one part of the index at a time."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Resender:
         after_seconds: float,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Build a resender of tasks that no worker has received for `after_seconds`."""
+        """Create a resender of tasks that no worker has received for `after_seconds`."""
         self._tracker = tracker
         self._store = store
         self._broker = broker
@@ -92,7 +92,7 @@ class Resender:
         self._starts = dict.fromkeys(_STATES, 0)
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """Check again and again until `is_over`; no exception ends the loop."""
+        """Check repeatedly until `is_over`; no exception ends the loop."""
         while not is_over():
             self._sleep(min(MAX_PAUSE_SECONDS, self._after_seconds / 2))
             try:
@@ -101,7 +101,7 @@ class Resender:
             except Unavailable as error:
                 log.debug("Lost messages were not checked: %s", error)
             except Exception:
-                # Without this handler a defect would end resending for the life of the process.
+                # Without this handler, a defect would end resending until the process restarts.
                 log.exception("The check for lost messages failed; the next one follows")
 
     def resend(self) -> list[str]:
@@ -110,7 +110,7 @@ class Resender:
         Raises:
             Unavailable: the store or the broker does not answer.
         """
-        # Each queue is asked once per check: a long queue has many tasks that no worker has received yet.
+        # Each queue is checked once: a long queue has many tasks that no worker has received yet.
         waiting = cache(self._broker.waiting)
         return [one.task_id for one in self._unreceived() if not waiting(one.queue) and self._resend(one)]
 
@@ -127,7 +127,7 @@ class Resender:
         # Celery's meta may be newer than the record: a worker without the kit writes no record.
         if call is None or status is None or status.state not in _STATES or not self._catalog.is_announced(call.name):
             return False
-        # Twice the time, so that a worker that receives the task now has as long to record that.
+        # Twice the time, so that a worker that receives the task now has `after_seconds` to record that.
         if not self._store.mark_resent(one.task_id, seconds=2 * self._after_seconds):
             return False
         # Without `scheduled_for`: that time has passed.

@@ -1,4 +1,4 @@
-"""The result of a task alone, also one that is too large for its status."""
+"""The result of a task, also if it is too large for the status."""
 
 from typing import Any
 
@@ -22,9 +22,9 @@ def result_of(snapshot: Snapshot, *, final_states: FinalStates) -> Any:
     if not status.done:
         raise TaskNotDone
     if "result_expired" in codes:
-        raise TaskExpired("The task has succeeded; its result has expired since.")
+        raise TaskExpired("The result of this task has expired: submit the task again if you need it.")
     if not status.successful:
         raise NoResult
     if "result_too_large" in codes:
-        raise NoResult("The result is larger than this service reads.")
+        raise NoResult("The result is larger than this service reads: read it from the result backend.")
     return status.result

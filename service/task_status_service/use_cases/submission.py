@@ -5,10 +5,10 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-#: how long an idempotency key returns the same answer
+#: time for which an idempotency key returns the same response
 CLAIM_SECONDS: Final = 86_400
-#: lease of a key by the request that claimed it, after which the next request resumes it; longer than any submission
-#: takes, which is at most four seconds (store/records.py, broker.py)
+#: lease of an idempotency key; after it, the next request with the key resumes the submission. A submission takes at
+#: most four seconds (store/records.py, broker.py)
 LEASE_SECONDS: Final = 10
 
 
@@ -18,7 +18,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    #: None: the queue of the task type
+    #: None means the queue of the task type
     queue: str | None = None
     priority: int | None = None
 
@@ -35,7 +35,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """The claim of an idempotency key: all requests with this key are one request, and make one task."""
+    """The claim of an idempotency key: all requests with this key create one task."""
 
     key: str
     #: hash of the request; the same key with another fingerprint is a conflict
@@ -47,12 +47,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Recorded(msgspec.Struct, frozen=True):
     """The submission is recorded, and its key is claimed."""
 
-    #: when, by the store's clock
+    #: time of the record, by the store's clock
     at: datetime
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """An earlier request with this key got no answer; this request now holds its lease. Nothing is recorded."""
+    """An earlier request with this key has no stored answer; this request now holds the lease. Nothing is recorded."""
 
     #: the task that the earlier request recorded, and may have sent
     task_id: str

@@ -1,4 +1,4 @@
-"""The use cases that make a task: submit one, and retry one that is done; once for each idempotency key."""
+"""The use cases that create a task: submit, and retry; once for each idempotency key."""
 
 import contextlib
 import time
@@ -40,7 +40,7 @@ from task_status_service.use_cases.tracker import Tracker
 #: label of a task that repeats another task: the id of that task
 RETRY_OF: Final = "retry_of"
 
-#: if the failed send took longer than this, its failure is not recorded: the answer is due within 2 s
+#: if a failed send took longer than this, its failure is not recorded: the response is due within 2 s
 RECORD_FAILURE_WITHIN_SECONDS: Final = 1.1
 
 #: Celery's state of a task that no worker has received
@@ -53,7 +53,7 @@ class Accepted(msgspec.Struct, frozen=True):
     """The outcome of a submission."""
 
     status: TaskStatus
-    #: an earlier request with the same key was accepted; the status is the answer to that request
+    #: whether the status is the answer to an earlier request with the same key
     is_replayed: bool = False
 
 
@@ -68,11 +68,11 @@ class SubmissionStore(CallStore, Protocol):
         ...
 
     def claimed(self, claim: Claim) -> Claimed | None:
-        """Read the claim of a key; None if there is none."""
+        """Read the claim of a key; None if it is not claimed."""
         ...
 
     def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
-        """End a lease: with the answer for good; without one the next request resumes.
+        """End a lease; store the answer, or let the next request resume if it is None.
 
         Changes nothing if the lease has another holder.
         """
@@ -80,7 +80,7 @@ class SubmissionStore(CallStore, Protocol):
 
 
 class Submitter:
-    """Accept tasks: check, claim and record, send; in this order, so that a server may die between any two steps."""
+    """The submission of tasks: check, claim and record, send; in this order, so that a crash loses no accepted task."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Submitter:
     def submit(self, submission: Submission, caller: Caller, claim: Claim | None = None) -> Accepted:
         """Accept a task; the caller owns it.
 
-        The task is recorded before it is sent, so a client can read the id in the answer at once. The same claim
+        The task is recorded before it is sent, so a client can read it as soon as it receives the id. The same claim
         returns the same answer from then on. If the server dies, or the send fails, the lease of the claim ends, and
         the same request sends the same id.
 
@@ -146,7 +146,7 @@ class Submitter:
             submission = create()
             submitted = self._checked(submission, caller)
         except _DENIALS:
-            # An accepted claim keeps its answer, although the same request would be denied now.
+            # An accepted claim keeps its answer, even if the same request would be denied now.
             claimed = self._store.claimed(claim) if claim else None
             if claimed is None or claimed.answer is None:
                 raise
@@ -160,7 +160,7 @@ class Submitter:
             status = _queued(submitted, found.at)
         else:
             status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease, caller)
-        # The task is sent. If the store is away now, the lease expires, and the next request resumes it.
+        # The task is sent. If the store is unavailable now, the lease expires, and the next request resumes it.
         with contextlib.suppress(Unavailable):
             self._end(lease, status)
         return Accepted(status)
@@ -184,8 +184,8 @@ class Submitter:
     def _resume(self, submitted: Note, submission: Submission, lease: "_Lease", caller: Caller) -> TaskStatus:
         """Resume an earlier request, whose record may have expired and whose message may have been sent.
 
-        The recorded times are kept. The message is sent, maybe a second time, unless a worker has received the task:
-        the worker kit runs an id once.
+        The recorded times are kept. The message is sent, possibly a second time, unless a worker has received the task:
+        the worker kit discards duplicate deliveries.
         """
         self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), submission.call, None)
         status = self._tracker.status(submitted.task_id, caller).status
@@ -202,7 +202,7 @@ class Submitter:
                 # Recording the failure would delay the answer further; the lease expires.
                 raise
             unconfirmed = msgspec.structs.replace(submitted, send_unconfirmed=True)
-            # The client gets the broker's error, also if the store is away too.
+            # The client receives the broker's error, even if the store is also unavailable.
             with contextlib.suppress(Unavailable):
                 self._store.submit(unconfirmed, submission.call, None)
                 self._end(lease, None)
@@ -210,7 +210,7 @@ class Submitter:
 
     def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
-            # Public: another key of the same owner may repeat the request, and may have fewer scopes.
+            # Public visibility: another key of the same owner may repeat the request with fewer scopes.
             answer = msgspec.json.encode(self._tracker.public(status)) if status else None
             self._store.end_lease(lease.claim, lease.holder, answer)
 

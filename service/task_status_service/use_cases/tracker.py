@@ -32,7 +32,7 @@ from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, Index
 from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.results import result_of
 
-#: Celery states of a task that no worker runs: any worker may hold its message
+#: Celery states of a task that no worker runs: its message may be with any worker
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 
 
@@ -52,7 +52,7 @@ class TaskResult(msgspec.Struct, frozen=True):
 
 
 class NotModified(msgspec.Struct, frozen=True):
-    """The caller knows this version of the status; nothing was decoded."""
+    """The caller has this version of the status; nothing was decoded."""
 
     version: str
     snapshot: Snapshot
@@ -81,7 +81,7 @@ class TaskStore(Protocol):
         ...
 
     def forget(self, done: Snapshot) -> bool:
-        """Delete everything stored about a done task; false if it is no longer done."""
+        """Delete everything stored about a done task; return False if it is no longer done."""
         ...
 
 
@@ -94,7 +94,7 @@ class CancelBroker(Protocol):
 
 
 class Tracker:
-    """Read, list, cancel and forget tasks."""
+    """The use cases read, list, cancel and forget."""
 
     def __init__(
         self,
@@ -106,14 +106,14 @@ class Tracker:
         operator: StatusCache,
         final_states: FinalStates,
     ) -> None:
-        """Build a tracker.
+        """Create a tracker.
 
         Args:
             store: records, metas and the index.
             broker: sends cancels to the workers.
             lost_tasks: marks tasks of lost workers as failed.
             public: cache of the statuses for most callers.
-            operator: cache of the statuses for callers with the scope `tracebacks`; `public` hides tracebacks from all.
+            operator: cache of the statuses for callers with the scope `tracebacks`; `public` to hide tracebacks.
             final_states: custom Celery states that end a task.
         """
         self._store = store
@@ -132,7 +132,7 @@ class Tracker:
             StoreUnavailable: the store does not answer.
         """
         found = self._store.read(task_id)
-        # Before anything else, so that another owner's task takes no longer than an unknown one.
+        # First, so that another owner's task takes no longer than an unknown one.
         if not caller.sees(found):
             raise TaskNotFound
         snapshot = self._lost_tasks.mark_failed(found)
@@ -190,7 +190,7 @@ class Tracker:
         return self._cache_for(caller).version(snapshot)
 
     def is_ending(self, snapshot: Snapshot) -> bool:
-        """Whether Celery has stored the end of a task that its worker has not recorded yet."""
+        """Return whether Celery has stored the end of a task that its worker has not recorded yet."""
         return is_ending(snapshot, final_states=self._final_states)
 
     def read_statuses(
@@ -247,8 +247,8 @@ class Tracker:
     def cancel(self, task_id: str, caller: Caller, *, terminate: bool = False) -> TaskStatus:
         """Request the cancel of a task; it is canceled when a worker confirms.
 
-        The request is recorded first: workers with the kit obey the record. The message to the workers only makes it
-        faster, so an unavailable broker is ignored.
+        The request is recorded first: workers with the kit check the record. The message to the workers only speeds
+        this up, so an unavailable broker is ignored.
 
         Raises:
             TaskNotFound: the task is unknown or has another owner.
@@ -261,7 +261,7 @@ class Tracker:
             # The task may have ended before the note, which was then not recorded: no worker may get the message.
             status = self._cancelable(task_id, caller)
         if not status.done:
-            # Only to the worker that runs the task: any other one would store REVOKED for an id that it does not know.
+            # Only to the worker that runs the task: other workers would store REVOKED for an unknown id.
             worker = None if status.celery_state in _WAITING else status.worker
             with contextlib.suppress(BrokerUnavailable):
                 self._broker.cancel(task_id, terminate=terminate, worker=worker)

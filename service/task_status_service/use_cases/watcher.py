@@ -1,4 +1,4 @@
-"""The use cases that take time: wait for a task, and watch tasks until they are done."""
+"""The use cases that wait: for one task, or for changes of several tasks."""
 
 import time
 from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ STREAM_SECONDS: Final = 600.0
 
 
 class Watch(Protocol):
-    """A watch of some tasks. It reports that a task may have changed: a hint to read again, never a status."""
+    """A watch of some tasks. It reports only that a task may have changed: a hint to read it again."""
 
     def changed(self, seconds: float) -> set[str]:
         """Wait for some seconds until a task may have changed; return the ids of these tasks."""
@@ -30,7 +30,7 @@ class Watch(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether the process is about to end, so that no change will be reported."""
+        """Return whether the process is about to end; no further change is reported then."""
         ...
 
     def close(self) -> None:
@@ -47,14 +47,14 @@ class Feed(Protocol):
 
 
 class StatusEvent(msgspec.Struct, frozen=True):
-    """A status in a stream, and the versions of all its tasks at that time."""
+    """A status in a stream, and the versions of all tasks of the stream at that time."""
 
     decoded: CachedStatus
     versions: Mapping[str, str]
 
 
 class Watcher:
-    """Wait and watch. The order is always: watch, read, wait; so no change in between is missed."""
+    """Waits and streams. The order is always: watch, read, wait; so that no change in between is missed."""
 
     def __init__(self, tracker: Tracker, feed: Feed, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tracker = tracker
@@ -77,9 +77,9 @@ class Watcher:
             task_id: the task.
             seconds: the limit of the wait.
             caller: the caller; other owners' tasks are not found.
-            counted_as: the name that the limit of concurrent waits counts the caller by.
-            known: versions that the client knows; None to wait until the task is done.
-            is_gone: whether the client has closed its connection; the wait ends then.
+            counted_as: name of the caller for the limit of concurrent waits.
+            known: versions that the client has; None to wait until the task is done.
+            is_gone: returns whether the client has closed its connection; the wait ends then.
 
         Raises:
             TooManyWatches: the limit of concurrent waits is reached.
@@ -99,7 +99,7 @@ class Watcher:
                 if isinstance(found, CurrentStatus) and (known is not None or found.cached.status.done):
                     if now >= ending_until or not self._tracker.is_ending(found.snapshot):
                         return found
-                    # The end is stored but not yet recorded: an answer `running` now would cost another poll.
+                    # The end is stored but not yet recorded: the response `running` would cause another poll.
                     ending_until = min(ending_until, now + ENDING_SECONDS)
                     watch.changed(ending_until - now)
                     continue
@@ -129,21 +129,21 @@ class Watcher:
         decoded = list(self._tracker.read_statuses(task_ids, caller))
         if unknown := sorted(set(task_ids) - {one.status.id for one in decoded}):
             faults = [Fault(f"{task_id}: no such task", parameter="id") for task_id in unknown]
-            raise InvalidArguments("There is nothing to watch.", faults)
+            raise InvalidArguments("Some tasks do not exist: correct the ids in `errors`.", faults)
         return decoded
 
     def is_at_end(self, decoded: Sequence[CachedStatus], known: Mapping[str, str]) -> bool:
-        """Whether all tasks are done, and the client knows their last versions."""
+        """Return whether all tasks are done, and the client has their last versions."""
         return all(one.status.done and _is_same(known.get(one.status.id), one.version) for one in decoded)
 
     def stream(
         self, watch: Watch, decoded: Sequence[CachedStatus], known: Mapping[str, str], caller: Caller
     ) -> Iterator[StatusEvent | None]:
-        """Yield each status whose version `known` does not start with, until all tasks are done.
+        """Yield each status that the client does not have, until all tasks are done.
 
         Yields None after `HEARTBEAT_SECONDS` without a change. A task that was forgotten or has expired is dropped.
-        The stream also ends after `STREAM_SECONDS`, and when the process is about to end. A slow reader gets the latest
-        status of a task and not those in between.
+        The stream also ends after `STREAM_SECONDS`, and when the process is about to end. A slow reader receives
+        only the latest status of a task.
         """
         deadline = self._clock() + STREAM_SECONDS
         versions = dict(known)

@@ -64,4 +64,4 @@ def test_submits_and_reads(request: pytest.FixtureRequest, kind: str) -> None:
     assert submitted.status_code == 202, submitted.get_data(as_text=True)
     assert client.get(submitted.headers["Location"]).get_json()["state"] == "queued"
     faults = [error["detail"] for error in client.get("/readyz").get_json()["errors"]]
-    assert faults == ["worker: none was ever seen"]
+    assert faults == ["worker: no worker has sent a heartbeat: start one"]

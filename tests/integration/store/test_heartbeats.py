@@ -266,8 +266,8 @@ def test_a_restart_without_persistence(tmp_path: Path, caplog: pytest.LogCapture
         with pytest.raises(TaskNotFound):
             arranged.tracker.read("t-1", ANYBODY)
         assert "The store has lost its data" in caplog.text
-        [weakness] = arranged.store.report().durability_warnings
-        assert "keeps nothing across a restart" in weakness
+        [warning] = arranged.store.report().durability_warnings
+        assert "loses all data on a restart" in warning
         arranged.close()
 
 

@@ -5,32 +5,32 @@ import time
 
 import pytest
 from support.servers import RedisServer, wait_until
-from task_status_service.store.pubsub import Listener
+from task_status_service.store.pubsub import Subscriber
 from task_status_service.store.records import connect_to
 
 
 def test_a_late_confirmation_does_not_outlive_unsubscribing(redis_server: RedisServer) -> None:
     """An unsubscribed channel is unconfirmed, also if Redis confirms its subscription only afterwards."""
-    listener = Listener(connect_to(redis_server.url, sentinel_master=""), lambda: ["first"], lambda _: None)
-    threading.Thread(target=listener.run, daemon=True).start()
-    listener.wait_confirmed(["first"], time.monotonic() + 10)
+    subscriber = Subscriber(connect_to(redis_server.url, sentinel_master=""), lambda: ["first"], lambda _: None)
+    threading.Thread(target=subscriber.run, daemon=True).start()
+    subscriber.wait_confirmed(["first"], time.monotonic() + 10)
     with redis_server.client() as client:
         client.client_pause(300)
-        listener.subscribe(["late"])
-        listener.unsubscribe(["late"])
-        listener.subscribe(["last"])
-    listener.wait_confirmed(["last"], time.monotonic() + 10)
+        subscriber.subscribe(["late"])
+        subscriber.unsubscribe(["late"])
+        subscriber.subscribe(["last"])
+    subscriber.wait_confirmed(["last"], time.monotonic() + 10)
 
     deadline = time.monotonic() + 0.2
-    listener.wait_confirmed(["late"], deadline)
+    subscriber.wait_confirmed(["late"], deadline)
     assert time.monotonic() >= deadline
-    listener.close()
+    subscriber.close()
 
 
-def test_an_unforeseen_error_is_logged_and_listening_continues(
+def test_an_unforeseen_error_is_logged_and_the_subscription_continues(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error of a message's handler is logged with its traceback, and the listener connects again."""
+    """An error of a message's handler is logged with its traceback, and the subscriber connects again."""
     received: list[str | None] = []
 
     def on_message(channel: str | None) -> None:
@@ -38,9 +38,9 @@ def test_an_unforeseen_error_is_logged_and_listening_continues(
         if len(received) == 1:
             raise ValueError("unforeseen")
 
-    listener = Listener(connect_to(redis_server.url, sentinel_master=""), lambda: ["news"], on_message)
-    threading.Thread(target=listener.run, daemon=True).start()
-    listener.wait_confirmed(["news"], time.monotonic() + 10)
+    subscriber = Subscriber(connect_to(redis_server.url, sentinel_master=""), lambda: ["news"], on_message)
+    threading.Thread(target=subscriber.run, daemon=True).start()
+    subscriber.wait_confirmed(["news"], time.monotonic() + 10)
     with redis_server.client() as client:
         client.publish("news", "x")
         # None stands for the messages that may have been lost with the connection.
@@ -50,4 +50,4 @@ def test_an_unforeseen_error_is_logged_and_listening_continues(
 
     [record] = [record for record in caplog.records if record.exc_info]
     assert "Messages from Redis were not passed on" in record.getMessage()
-    listener.close()
+    subscriber.close()

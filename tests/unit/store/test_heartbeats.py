@@ -1,4 +1,4 @@
-"""The heartbeats: who is silent and for how long, and above all who is not."""
+"""The silence of worker instances: silent ones are detected, and live ones are not mistaken for silent."""
 
 import math
 from datetime import UTC, datetime, timedelta
@@ -7,17 +7,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from task_status_service.status import LOST_SECONDS
-from task_status_service.store.heartbeats import CONFIRM_SECONDS, PULSE_SECONDS, TOLD, WINDOW_SECONDS, Heartbeats
+from task_status_service.store.heartbeats import (
+    CONFIRM_SECONDS,
+    DATA_LOSS_WARNING,
+    HEARTBEAT_READ_SECONDS,
+    WINDOW_SECONDS,
+    Heartbeats,
+)
 from task_status_worker.record.keys import Keys
 
-#: what the store's clock says when this process's says 0
+#: the store's time when the clock of this process is 0
 REDIS_TIME = 1_790_000_000.0
 RUNNING = {b"fact": b"STARTED", b"instance": b"w@h/1"}
 FORBIDDEN = RuntimeError("NOPERM this user has no permissions to run the 'info' command")
 
 
 class World:
-    """A store that answers a heartbeats, one instance and the clocks."""
+    """A store with one worker instance, and the clocks."""
 
     def __init__(self, **options):
         self.seconds = 0.0
@@ -28,11 +34,11 @@ class World:
         self.shift_seconds = 0.0
         self.heartbeats = Heartbeats(Keys(), clock=lambda: self.seconds, now=lambda: self.now, **options)
 
-    def asked(self, **options):
+    def commands(self, **options):
         return self.heartbeats.commands(**options)
 
     def beat(self, *, after=0.0):
-        """Let time pass, and hear what the store says then."""
+        """Let time pass, then read the heartbeats."""
         self.seconds += after
         at = REDIS_TIME + self.seconds + self.shift_seconds
         seen = [item for member, score in self.workers.items() for item in (member, str(score).encode())]
@@ -50,36 +56,36 @@ class World:
         return self.heartbeats.seconds_since_heartbeat(RUNNING | packed)
 
 
-def test_at_most_once_a_second():
-    """It asks for nothing as long as it has heard of late; and at once after the store was out of reach."""
+def test_heartbeats_are_read_at_most_once_a_second():
+    """Heartbeats are read at most once a second, and immediately after the store was unreachable."""
     world = World()
-    assert world.asked()
-    assert not world.asked()
-    world.seconds = PULSE_SECONDS - 0.01
-    assert not world.asked()
-    assert world.asked(at_once=True)
-    world.seconds = 2 * PULSE_SECONDS
-    assert world.asked()
+    assert world.commands()
+    assert not world.commands()
+    world.seconds = HEARTBEAT_READ_SECONDS - 0.01
+    assert not world.commands()
+    assert world.commands(at_once=True)
+    world.seconds = 2 * HEARTBEAT_READ_SECONDS
+    assert world.commands()
     world.heartbeats.mark_unreachable()
-    assert world.asked()
+    assert world.commands()
 
 
-def test_asks_for_no_more_than_it_needs():
-    """First for every instance there is, then for those of late; for an epoch to be set only where none is known."""
+def test_later_reads_are_limited_to_the_window():
+    """The first read covers all instances, later ones the window; an epoch is set only if it is unknown."""
     world = World()
-    first = world.asked()
+    first = world.commands()
     assert [command[0] for command in first] == ["SET", "TIME", "ZREVRANGEBYSCORE", "INFO", "GET"]
     assert first[0][1] == first[-1][1] == "task-status:epoch"
     assert first[0][3] == "NX"
     assert first[2][2:4] == ("+inf", "-inf")
     world.beat()
-    again = world.asked(at_once=True)
+    again = world.commands(at_once=True)
     assert [command[0] for command in again] == ["TIME", "ZREVRANGEBYSCORE", "INFO", "GET"]
     assert again[1][2:4] == ("+inf", str(REDIS_TIME - WINDOW_SECONDS))
 
 
-def test_silence_grows():
-    """An instance that is not heard of any more is silent, from its last heartbeat on."""
+def test_silence_starts_at_the_last_heartbeat():
+    """The silence of an instance is the time since its last heartbeat."""
     world = World()
     for _ in range(70):
         world.beat(after=1)
@@ -100,21 +106,21 @@ def test_silence_grows():
         {b"fact": b"FINISHED", b"instance": b"w@h/1"},
     ],
 )
-def test_nothing_is_known(record):
-    """Nobody is silent who does not run the task, or of whom the record does not know."""
+def test_silence_is_unknown_unless_a_known_instance_runs_the_task(record):
+    """Silence is None if the task is not running, or if its record names no instance."""
     world = World()
     world.beat()
 
     assert world.heartbeats.seconds_since_heartbeat(record) is None
 
 
-def test_nothing_is_known_before_the_first_pulse():
-    """As long as nothing was heard, nobody is alive, and nobody lost."""
+def test_silence_is_unknown_before_the_first_read():
+    """Silence is None before the first read of the heartbeats."""
     assert World().silence() is None
 
 
-def test_an_instance_that_is_new():
-    """A start is a sign of life: its first heartbeat may come later, and later than the heartbeats that is at hand."""
+def test_a_start_or_progress_ends_silence():
+    """A start or progress proves liveness, because the first heartbeat may be later than the last read."""
     world = World()
     world.beat(after=1000)
     now_ms = int((REDIS_TIME + 1000) * 1000)
@@ -124,8 +130,8 @@ def test_an_instance_that_is_new():
     assert world.silence(instance="w@h/2", started_at="broken") == LOST_SECONDS
 
 
-def test_at_first_sight_it_may_have_been_an_outage():
-    """A process that has slept through an outage finds everybody silent; who lives is heard of soon."""
+def test_a_lost_instance_is_confirmed_before_it_is_reported():
+    """On first detection the silence is capped: after an outage, a live instance sends its heartbeat soon."""
     world = World()
     world.beat()
     world.beat(after=500)
@@ -133,15 +139,15 @@ def test_at_first_sight_it_may_have_been_an_outage():
     world.workers = {b"w@h/1": REDIS_TIME + 501}
     world.beat(after=2)
     assert world.silence() == 1
-    # It counts anew the next time.
+    # The next detection is capped again.
     world.beat(after=500)
     assert world.silence() == LOST_SECONDS
     world.beat(after=CONFIRM_SECONDS)
     assert world.silence() > 500
 
 
-def test_an_outage_makes_nobody_silent():
-    """For as long as the store was out of reach, and up to now, nobody could be heard."""
+def test_an_outage_does_not_add_to_silence():
+    """Time in which the store was unreachable does not add to the silence."""
     world = World()
     world.beat()
     for _ in range(20):
@@ -154,14 +160,14 @@ def test_an_outage_makes_nobody_silent():
     assert world.silence() == 15
 
 
-def test_a_restart_makes_nobody_silent():
-    """A store that was away when nobody asked was not up for long."""
+def test_silence_is_limited_to_the_uptime_of_the_store():
+    """Silence is not longer than the uptime of the store, or the time since the server was replaced."""
     world = World()
     world.beat()
     world.info["uptime_in_seconds"] = "3"
     world.beat(after=40)
     assert world.silence() == 3
-    # Another server that has been up for long, such as a replica that was made the master.
+    # Another server with a long uptime, such as a promoted replica.
     world.info |= {"uptime_in_seconds": "100000", "run_id": "b"}
     world.beat(after=1)
     assert world.silence() == 0
@@ -170,8 +176,8 @@ def test_a_restart_makes_nobody_silent():
 
 
 @pytest.mark.parametrize("jump_seconds", [3600.0, -3600.0])
-def test_a_clock_that_jumps_makes_nobody_silent(jump_seconds):
-    """Neither a clock that is set, nor a process that was suspended."""
+def test_a_clock_jump_resets_silence(jump_seconds):
+    """A changed clock, or a suspended process, makes no instance silent."""
     world = World()
     world.beat()
     world.shift_seconds = jump_seconds
@@ -187,8 +193,8 @@ def test_a_clock_that_jumps_makes_nobody_silent(jump_seconds):
         {"aof_last_write_status": "err"},
     ],
 )
-def test_a_store_that_takes_no_heartbeats(info):
-    """Nobody can be heard: nothing is known; and from then on as after an outage."""
+def test_silence_is_unknown_while_the_store_rejects_writes(info):
+    """While the store rejects writes, silence is None; then it starts again as after an outage."""
     world = World()
     world.beat()
     usual = dict(world.info)
@@ -200,8 +206,8 @@ def test_a_store_that_takes_no_heartbeats(info):
     assert world.silence() == 4
 
 
-def test_a_store_that_does_not_say():
-    """Where INFO is forbidden, or says nothing that is needed, it goes on without."""
+def test_silence_is_known_without_info():
+    """Silence is computed even if INFO is forbidden or lacks the needed fields."""
     for info in (FORBIDDEN, {}, {"uptime_in_seconds": "?", "maxmemory": "many"}):
         world = World()
         world.info = info
@@ -210,16 +216,16 @@ def test_a_store_that_does_not_say():
         assert world.heartbeats.epoch == world.epoch.decode()
 
 
-def test_a_store_that_says_nothing():
-    """While it loads its data, or where everything is forbidden, nothing is known, and nothing breaks."""
+def test_error_replies_make_everything_unknown():
+    """If every command fails, as while Redis loads its data, all values are unknown and no error is raised."""
     world = World()
     world.heartbeats.update([FORBIDDEN] * 5)
 
     assert (world.silence(), world.heartbeats.epoch, dict(world.heartbeats.info)) == (None, None, {})
 
 
-def test_as_redis_py_parses_it():
-    """A pipeline gives the same replies as other types."""
+def test_replies_parsed_by_redis_py_are_accepted():
+    """Replies of a redis-py pipeline, which have other types, are accepted."""
     world = World()
     info = {"uptime_in_seconds": 7, "run_id": "a", "role": "master"}
     world.heartbeats.update([(int(REDIS_TIME), 0), [[b"w@h/1", REDIS_TIME - 60.0]], info, b"e"])
@@ -227,8 +233,8 @@ def test_as_redis_py_parses_it():
     assert world.silence() == 7
 
 
-def test_data_that_is_lost(caplog):
-    """An epoch that is gone, or another one, is logged once, told for a day, and set anew."""
+def test_a_data_loss_is_logged_once_and_reported_for_a_day(caplog):
+    """A missing or changed epoch is logged once and reported for a day; a missing one is set again."""
     world = World()
     world.beat()
     assert world.heartbeats.warnings == []
@@ -239,7 +245,7 @@ def test_data_that_is_lost(caplog):
     assert "The store has lost its data" in caplog.text
     [warning] = world.heartbeats.warnings
     assert "2026-01-01T00:00:00Z/1" in warning
-    assert world.asked(at_once=True)[0][0] == "SET"
+    assert world.commands(at_once=True)[0][0] == "SET"
 
     world.epoch = b"2026-01-02T03:04:08Z/2"
     world.beat(after=1)
@@ -247,13 +253,13 @@ def test_data_that_is_lost(caplog):
     world.epoch = b"2026-01-02T03:04:09Z/3"
     world.beat(after=1)
     assert len(caplog.records) == 2
-    world.now += TOLD + timedelta(seconds=1)
+    world.now += DATA_LOSS_WARNING + timedelta(seconds=1)
     assert world.heartbeats.warnings == []
 
 
-def test_the_epoch_says_since_when():
-    """What is set names the time, and is not the same for two who set it."""
-    first, second = (World().asked()[0][2] for _ in range(2))
+def test_an_epoch_contains_the_time_and_is_unique():
+    """An epoch contains its time, and two processes create different ones."""
+    first, second = (World().commands()[0][2] for _ in range(2))
 
     assert first.startswith("2026-01-02T03:04:05Z/")
     assert first != second
@@ -267,8 +273,8 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-def test_who_beats_is_never_stalled(events):
-    """An instance that beats whenever it can is alive, also for who looks before the first beat after an outage."""
+def test_an_instance_with_heartbeats_is_never_stalled(events):
+    """An instance that sends heartbeats when it can is alive, even before its first one after an outage."""
     world = World()
     world.beat()
     for event, seconds in events:
@@ -286,8 +292,8 @@ def test_who_beats_is_never_stalled(events):
         assert 0 <= world.silence() <= 5.001
 
 
-def test_who_is_lost_stays_lost():
-    """However long it is asked for: it does not read as stalled again in between."""
+def test_a_lost_instance_stays_lost():
+    """A lost instance does not read as stalled again, however long its silence is."""
     world = World()
     world.beat(after=LOST_SECONDS + 1)
     world.silence()
@@ -298,8 +304,8 @@ def test_who_is_lost_stays_lost():
 
 @given(st.lists(st.floats(0.1, 300), min_size=1, max_size=20))
 @example([300.0] * 12 + [235.0])
-def test_who_is_dead_is_found_so(gaps):
-    """Whoever looks often enough finds an instance that has died lost, and for how long."""
+def test_a_dead_instance_is_detected(gaps):
+    """A dead instance is detected as lost, with the exact silence, if it is queried often enough."""
     world = World()
     for gap in gaps:
         world.beat(after=gap)

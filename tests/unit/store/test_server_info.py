@@ -1,7 +1,7 @@
-"""What is said of a Redis that may lose what it was told."""
+"""The warnings about a Redis that may lose data or rejects writes."""
 
 import pytest
-from task_status_service.store.server_info import warnings_of, weaknesses_of
+from task_status_service.store.server_info import durability_warnings_of, warnings_of
 
 DURABLE = {"aof_enabled": "1", "maxmemory": "0", "maxmemory_policy": "noeviction"}
 
@@ -25,12 +25,12 @@ DURABLE = {"aof_enabled": "1", "maxmemory": "0", "maxmemory_policy": "noeviction
         ),
     ],
 )
-def test_weaknesses(info, save, named):
-    """Neither kind of persistence, or a policy that evicts where memory is bounded; each with its remedy."""
-    weaknesses = weaknesses_of(DURABLE | info, save=save)
+def test_each_durability_risk_has_a_warning_with_its_remedy(info, save, named):
+    """Missing persistence, and eviction with bounded memory, each cause a warning that contains the remedy."""
+    warnings = durability_warnings_of(DURABLE | info, save=save)
 
-    assert len(weaknesses) == len(named)
-    assert all(remedy in weakness for remedy, weakness in zip(named, weaknesses, strict=True))
+    assert len(warnings) == len(named)
+    assert all(remedy in warning for remedy, warning in zip(named, warnings, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -41,18 +41,18 @@ def test_weaknesses(info, save, named):
         ({"maxmemory": "100", "used_memory": "100"}, "memory"),
     ],
 )
-def test_takes_no_writes(info, word):
-    """A Redis that takes no writes at present; which is no weakness."""
+def test_rejected_writes_are_no_durability_risk(info, word):
+    """A Redis that rejects writes causes a warning, but no durability warning."""
     [warning] = warnings_of(DURABLE | info, save="")
 
-    assert warning.startswith("Redis takes no writes, because")
+    assert warning.startswith("Redis rejects writes, because")
     assert word in warning
-    assert weaknesses_of(DURABLE | info, save="") == []
+    assert durability_warnings_of(DURABLE | info, save="") == []
 
 
-def test_what_is_not_known_is_no_weakness():
-    """A Redis that does not tell is not accused; that it does not tell is said."""
-    assert weaknesses_of({}, save=None) == []
+def test_unknown_durability_is_only_a_warning():
+    """If INFO or CONFIG is forbidden, a warning says that the durability is unknown."""
+    assert durability_warnings_of({}, save=None) == []
     assert "INFO" in warnings_of({}, save=None)[0]
     assert "CONFIG" in warnings_of(DURABLE | {"aof_enabled": "0"}, save=None)[0]
     assert warnings_of(DURABLE, save=None) == warnings_of(DURABLE | {"aof_enabled": "0"}, save="") == []

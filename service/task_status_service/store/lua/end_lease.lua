@@ -1,6 +1,6 @@
--- End the lease of a claim, unless another request holds it by now. With an answer the claim is answered for good;
--- without one the next request with the same key can continue at once.
--- KEYS: the claim. ARGV: JSON (submissions.py, EndLeaseHead); the answer, which is empty if there is none.
+-- End the lease of a claim, unless another request holds it by now. An answer is stored for all later requests with the
+-- same key; without an answer the next request with the same key continues at once.
+-- KEYS: the claim. ARGV: JSON (submissions.py, EndLeaseHead); the answer, or an empty string without an answer.
 
 local head, answer = cjson.decode(ARGV[1]), ARGV[2]
 

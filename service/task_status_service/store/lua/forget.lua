@@ -1,5 +1,5 @@
--- Delete a task: its record, its call, the marker that it was known, its members of the index, and Celery's meta if the
--- same Redis holds it. Returns 1; or 0 and changes nothing, if the task may no longer be done.
+-- Delete a task: its record, its call, its marker, its members of the index, and Celery's meta if the same Redis holds
+-- it. Returns 1; returns 0 and changes nothing if the task may no longer be done.
 -- KEYS: the index by expiry, the record, other keys to delete.
 -- ARGV: JSON (script_heads.py, ForgetHead); the `seq` of the record when the task was read as done.
 
@@ -10,8 +10,7 @@ local id, names = head.id, head.names
 local is = redis.pcall('HMGET', record, 'seq', 'final', 'indexed_as', 'name', 'owner')
 local name, owner = is[4] or '', is[5] or ''
 
--- A record that is final stays final. A task that is done only by Celery's meta is done as long as its record has not
--- changed since.
+-- A final record stays final. A task that is done only according to Celery's meta must have an unchanged record.
 if is[2] ~= '1' and (is[1] or '') ~= read_seq then return 0 end
 
 redis.call('DEL', unpack(KEYS))

@@ -1,13 +1,13 @@
--- Prelude of note.lua: record a lost execution as failed, unless something has happened since it was read as lost.
--- Returns false if so: another note, another meta of Celery's, or a heartbeat. A client must never be told of an end that
--- then turns out to be another one.
+-- Prelude of note.lua: record a lost execution as failed, unless the task has changed since it was read as lost.
+-- Returns false after a change: another note, another meta of Celery's, or a heartbeat. A client must never receive a
+-- final state that another final state replaces later.
 -- KEYS: those of note.lua, the workers, and Celery's meta if the same Redis holds it.
 -- ARGV: JSON (script_heads.py, MarkFailedHead); `seq` and instance of the record that was read; then those of note.lua.
 
 if redis.replicate_commands then redis.replicate_commands() end
 
 local function has_moved_on()
-  -- Taken off the front: note.lua follows in the same script and reads the rest.
+  -- Removed from ARGV: note.lua follows in the same script and reads the rest.
   local head = cjson.decode(table.remove(ARGV, 1))
   local seq, instance = table.remove(ARGV, 1), table.remove(ARGV, 1)
   if redis.call('HGET', KEYS[1], 'seq') ~= seq then return true end

@@ -1,15 +1,15 @@
--- Read one page of the index, newest first: by time descending, then by id descending. Writes nothing.
+-- Read one page of the index, newest first: by time, then by id, both descending. Writes nothing.
 -- Returns {time and id of the last task read, both empty at the end of the index, ids}.
--- KEYS: sorted sets by state, each task in one of them, then the one by name if there is one.
+-- KEYS: the sorted sets of the states, each task in one of them; then that of a name, if the filter has a name.
 -- ARGV: JSON (index.py, PageQuery).
 --
--- Rule 1: the cost is bounded whatever is stored: at most `limit` tasks are returned and `look_at` read.
+-- Rule 1: the cost is bounded: at most `limit` tasks are returned and `look_at` read.
 -- Rule 2: the cursor position is a time and an id, so a task that changes its state or is deleted does not break it.
 
 local want = cjson.decode(ARGV[1])
 local CHUNK = 50
 
--- Lua's own comparison depends on the locale; that of sorted sets does not.
+-- Lua compares strings by the locale; sorted sets compare bytes.
 local function is_below(a, b)
   for i = 1, math.min(#a, #b) do
     local x, y = string.byte(a, i), string.byte(b, i)
@@ -21,7 +21,7 @@ end
 local function first_rank(key)
   local rank = want.before and redis.call('ZCOUNT', key, want.before, '+inf') or 0
   if not want.at then return rank end
-  -- Tasks of the same millisecond follow if their id is lower. A binary search, because there may be many.
+  -- Among tasks of the same millisecond, those with a lower id follow. A binary search, because there may be many.
   local low = redis.call('ZCOUNT', key, '(' .. want.at, '+inf')
   local high = low + redis.call('ZCOUNT', key, want.at, want.at)
   while low < high do

@@ -1,16 +1,16 @@
--- Prelude of note.lua: accept a submission. Claims its Idempotency-Key, keeps its call and records it, all or nothing;
--- note.lua follows in the same script and records it.
+-- Prelude of note.lua: accept a submission. Claims its Idempotency-Key and stores its call; note.lua follows in the
+-- same script and writes the record, all or nothing.
 -- Returns the answer of note.lua; or, if nothing is written, {'full'} if the owner has too many queued tasks,
 -- {'claimed', 1 if the fingerprint is the same, answer or ''} if the key belongs to an earlier request, or
 -- {'interrupted', task id} if that request's lease has expired: then this request holds the claim and continues.
--- A submission that is already recorded is never over the limit: it is only written again.
--- KEYS: those of note.lua, the call, the owner's queued tasks, the owner's canceling tasks, the claim if there is one.
+-- The limit does not apply to a submission that is already recorded: it is only written again.
+-- KEYS: those of note.lua, the call, the owner's queued tasks, the owner's canceling tasks, and the claim, if any.
 -- ARGV: JSON (submissions.py, SubmitHead); the call; then those of note.lua.
 
 -- Redis before 7 replicates scripts as text by default, and then denies writes after TIME.
 if redis.replicate_commands then redis.replicate_commands() end
 
--- How many members of expired records one submission removes to make room; notes remove others.
+-- Limit of the members of expired records that one submission removes to make room; notes remove the others.
 local FREED = 10
 
 local function is_full(queued, canceling, limit, record, records)
@@ -26,7 +26,7 @@ local function is_full(queued, canceling, limit, record, records)
 end
 
 do
-  -- Taken off the front: note.lua reads the rest.
+  -- Removed from ARGV: note.lua reads the rest.
   local head, call = cjson.decode(table.remove(ARGV, 1)), table.remove(ARGV, 1)
   local call_key, queued, canceling, claim = KEYS[4], KEYS[5], KEYS[6], KEYS[7]
   local time = redis.call('TIME')

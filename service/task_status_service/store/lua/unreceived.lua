@@ -1,6 +1,6 @@
--- Find tasks that no worker has received although their message was due a while ago. Writes nothing.
+-- Find tasks that no worker has received within `after_ms` after their message was due. Writes nothing.
 -- KEYS: the index of one state. ARGV: JSON (submissions.py, UnreceivedHead).
--- Returns the rank at which the next call starts, then id, queue and number of retries of each task found.
+-- Returns the rank at which the next call starts, then the id, queue and number of retries of each task found.
 
 local head = cjson.decode(ARGV[1])
 local start, count = head.start, head.count
@@ -10,11 +10,11 @@ local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local ids = redis.call('ZRANGE', KEYS[1], start, start + count - 1)
 local found = {#ids < count and 0 or start + count}
 
--- Anything but a number reads as 0: a record that was written by someone else must not hide the others.
+-- An invalid number reads as 0: a broken record must not hide the other tasks.
 local function number(packed) return tonumber(packed or 0) or 0 end
 
 local function sent_ms(one)
-  -- When its message was sent or becomes due; it cannot be missing before.
+  -- The time at which the message was sent or becomes due; before that it cannot be missing.
   return math.max(number(one.updated_at), number(one.scheduled_for), number(one.next_retry_at))
 end
 
@@ -27,7 +27,7 @@ for _, id in ipairs(ids) do
   local one = {}
   for i, name in ipairs(NAMES) do one[name] = values[i] or nil end
   local is_waiting = one.fact == 'SUBMITTED' or one.fact == 'REQUEUED' or one.fact == 'RETRYING'
-  -- The client repeats an unconfirmed submission itself. A replacement is another call than the one we keep.
+  -- The client repeats an unconfirmed submission. The call of a replaced task differs from the stored call.
   local is_ours = one.send_unconfirmed ~= '1' and one.cancel_requested ~= '1' and one.call_changed ~= '1'
     and (one.generation or '0') == '0'
   if is_waiting and is_ours and one.queue and now_ms - sent_ms(one) > head.after_ms then
