@@ -72,7 +72,7 @@ def create_service(settings: Settings) -> Service:
     submissions = RedisSubmissionStore(
         records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
     )
-    catalog = Catalog(store.announcements, read_serving=store.consumers, allowed=settings.tasks)
+    catalog = Catalog(store.announcements, read_consumers=store.consumers, allowed=settings.tasks)
     readiness = Readiness(store, broker, volatile_store=settings.volatile_store)
     tracker = _create_tracker(settings, store, broker)
     feed = Feed(

@@ -37,21 +37,21 @@ ALLOWANCES: Final = {
     ),
     # Generators do not support schemas for properties that exclude each other.
     "two ways to say when": Allowance(
-        r"/problems/validation Give countdown or eta, not both\. #/countdown",
+        r"/problems/validation Send countdown or eta, not both\. #/countdown",
         [_submission(countdown=1, eta="2026-12-31T00:00:00Z")],
     ),
     "a list of ids and a filter": Allowance(
-        r"/problems/validation Not together with id\. \w+",
+        r"/problems/validation Cannot be combined with id\. \w+",
         [Request("GET", "/tasks", query={"id": ["a"], "name": ["demo.add"]})],
     ),
     # JSON Schema cannot compare parts of two texts.
     "two values for one label": Allowance(
-        r"/problems/validation Two values for one key: no task has both\. label",
+        r"/problems/validation Two values for one label: no task has both\. label",
         [Request("GET", "/tasks", query={"label": ["a:1", "a:2"]})],
     ),
     # JSON Schema cannot limit the sum of lengths, nor the parts of arbitrary JSON.
     "labels that a record cannot keep": Allowance(
-        r"/problems/validation Must not be longer than \d+ bytes in all\. #/labels",
+        r"/problems/validation Must not be longer than \d+ bytes in total\. #/labels",
         [_submission(labels={f"a{number}": "€" * 250 for number in range(32)})],
     ),
     "a body that JSON readers lose a part of, or themselves in": Allowance(
@@ -60,7 +60,7 @@ ALLOWANCES: Final = {
     ),
     # Cursors are opaque: only the service makes valid ones.
     "no cursor of this service": Allowance(
-        r"/problems/validation Not a cursor of this service\. cursor",
+        r"/problems/validation Must be a `next_cursor` that this service returned\. cursor",
         [Request("GET", "/tasks", query={"cursor": ["a"]})],
     ),
     # These depend on stored tasks or on earlier requests.

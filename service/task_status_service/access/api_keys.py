@@ -33,7 +33,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     secret_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     scopes: frozenset[Scope]
     created_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    #: None means until it is revoked
+    #: None means that it does not expire
     expires_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
@@ -61,7 +61,7 @@ class KeyFile(msgspec.Struct, frozen=True, kw_only=True):
 def new_key(
     name: str, scopes: Iterable[Scope], *, created_at: datetime, expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:
-    """Create a key. Returns its stored form, and its text for the owner, which cannot be recovered."""
+    """Create a key; return its stored form, and its text, which cannot be recovered later."""
     key_id, secret = secrets.token_hex(_ID_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
     key = ApiKey(
         id=key_id,

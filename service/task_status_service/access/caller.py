@@ -26,7 +26,7 @@ class Scope(enum.StrEnum):
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """An authenticated caller."""
 
-    #: name of its keys, which several keys may share; None on a server without keys
+    #: name of its API key, which other keys may share; None on a server without keys
     owner: str | None
     scopes: frozenset[Scope]
     #: the only accessible task, for a caller with a task token; None for a caller with a key

@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: no Redis, no Celery."""
+"""The HTTP layer: routes, requests and responses. It imports neither Redis nor Celery."""

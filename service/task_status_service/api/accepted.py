@@ -65,7 +65,7 @@ def claim_of_request(body: bytes = b"") -> Claim | None:
         return None
     if not IDEMPOTENCY_KEY.fullmatch(key):
         fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
-        raise InvalidArguments("The request cannot be used.", [fault])
+        raise InvalidArguments("The request is invalid: correct the listed errors.", [fault])
     fingerprinted = f"{request.method}\0{request.path}\0".encode() + _canonical(body)
     return Claim(key=key, fingerprint=hashlib.sha256(fingerprinted).hexdigest(), owner=caller().owner or "")
 
@@ -74,12 +74,12 @@ def _canonical(body: bytes) -> bytes:
     return msgspec.json.encode(msgspec.json.decode(body), order="deterministic") if body else body
 
 
-def accepted(outcome: Accepted, waits: WaitPreference) -> Response:
-    """Return the response to an accepted submission, after the wait that the request asks for."""
-    task = wait_for_submitted(outcome.status, waits)
+def accepted(outcome: Accepted, preference: WaitPreference) -> Response:
+    """Return the response to an accepted submission, after the requested wait."""
+    task = wait_for_submitted(outcome.status, preference)
     response = outcome_response(task)
     # Not by `url_for`, which searches the whole URL map.
     response.headers["Location"] = f"{request.script_root}/tasks/{task.id}"
     if outcome.is_replayed:
         response.headers["Idempotency-Replayed"] = "true"
-    return waits.acknowledge(response)
+    return preference.acknowledge(response)

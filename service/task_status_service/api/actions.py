@@ -12,7 +12,7 @@ from task_status_service.api.openapi import headers
 from task_status_service.api.openapi.blueprint import Blueprint
 from task_status_service.api.openapi.examples import CANCELLATIONS
 from task_status_service.api.openapi.operations import OF_A_BODY, OF_A_TASK, OF_WRITING, empty, json
-from task_status_service.api.requests.options import checked_task_id, patience
+from task_status_service.api.requests.options import checked_task_id, wait_preference
 from task_status_service.api.requests.parameters import IDEMPOTENCY_KEY_PARAMETER, TASK_ID_PARAMETER, WAIT_PARAMETERS
 from task_status_service.api.requests.schemas import Cancellation, CancellationSchema
 from task_status_service.api.responses.caching import outcome_response
@@ -59,8 +59,8 @@ def retry_task(task_id: str) -> Response:
     The new task has the same name, arguments, queue, priority and labels, and the label `retry_of`. It has no scheduled
     time: it runs as soon as possible.
     """
-    waits = patience()
-    return accepted(submitter().retry(checked_task_id(task_id), caller(), claim_of_request()), waits)
+    preference = wait_preference()
+    return accepted(submitter().retry(checked_task_id(task_id), caller(), claim_of_request()), preference)
 
 
 @blueprint.route("/tasks/<task_id>", methods=["DELETE"], scope=Scope.SUBMIT, parameters=[TASK_ID_PARAMETER])

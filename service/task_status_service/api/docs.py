@@ -1,6 +1,6 @@
-"""`/openapi.json`: the document, made once; `/docs`: Swagger UI, to read it and to try it out.
+"""`/openapi.json`, built once at start, and `/docs`, which shows it in Swagger UI.
 
-Everything comes from this service: the page works without the internet, and under a policy that allows nothing else.
+All assets come from this service: the page works without the internet, and its policy allows no other source.
 """
 
 import http
@@ -20,17 +20,17 @@ PAGE_PATH: Final = "/docs"
 _OURS: Final = Path(str(importlib.resources.files(__package__)))
 _PAGE: Final = _OURS.joinpath("docs.html").read_bytes()
 _SWAGGER_UI: Final = Path(str(importlib.resources.files("flask_swagger_ui"))) / "dist"
-#: what the page loads, and where it lies; the package has more, which nobody gets
+#: assets of the page and their folders; no other file of the package is served
 _ASSETS: Final = {
     "docs.js": _OURS,
     "swagger-ui-bundle.js": _SWAGGER_UI,
     "swagger-ui.css": _SWAGGER_UI,
     "favicon-32x32.png": _SWAGGER_UI,
 }
-#: seconds; a new version of Swagger UI is not urgent
+#: cache lifetime in seconds; a new version of Swagger UI is not urgent
 _ASSET_SECONDS: Final = 3_600
 
-#: just what Swagger UI needs; its style sheet has its icons as `data:` (CSP level 3)
+#: the minimum for Swagger UI; its style sheet embeds icons as `data:` URLs (CSP level 3)
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -38,9 +38,9 @@ POLICY: Final = (
 
 
 def register(app: Flask, api: Api) -> None:
-    """Serve the document of an API whose blueprints are all registered, and the page that shows it."""
+    """Add the routes of the document and its page; call it after all blueprints are registered."""
     document_of_api = document.canonical(api.spec.to_dict())
-    # Indented, with a newline at the end: as it is committed.
+    # Indented, with a final newline, like the committed file.
     body = msgspec.json.format(msgspec.json.encode(document_of_api), indent=2) + b"\n"
 
     def get_document() -> Response:

@@ -100,8 +100,8 @@ def _answer(
     known: Mapping[str, str],
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
-    """Start a watch, read, and stream; close the watch at the end or when the client disconnects."""
-    watch = watcher().watch(task_ids, counted_as=limit_key())
+    """Start a watch, read the tasks, and stream them; close the watch at the end or when the client disconnects."""
+    watch = watcher().watch(task_ids, limit_key=limit_key())
     try:
         decoded = read()
         nothing_to_come = watcher().is_at_end(decoded, known)

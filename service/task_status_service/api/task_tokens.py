@@ -1,4 +1,4 @@
-"""Task tokens: short-lived credentials of a browser for one task."""
+"""Task tokens: short-lived credentials for one task, for browsers."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.auth.authentication import caller, issue_token
 from task_status_service.api.context import tracker
 from task_status_service.api.openapi.blueprint import Blueprint
-from task_status_service.api.openapi.examples import TOKEN_WISHES
+from task_status_service.api.openapi.examples import TOKEN_REQUESTS
 from task_status_service.api.openapi.operations import OF_A_BODY, OF_A_TASK, OF_READING, json
 from task_status_service.api.openapi.security import API_KEY
 from task_status_service.api.requests.options import checked_task_id
@@ -29,7 +29,7 @@ blueprint: Final = Blueprint("tokens", __name__, description="Let a browser watc
     },
     problems=(*OF_A_BODY, *OF_A_TASK, *OF_READING),
 )
-@blueprint.arguments(TokenRequestSchema(), required=False, examples=TOKEN_WISHES)
+@blueprint.arguments(TokenRequestSchema(), required=False, examples=TOKEN_REQUESTS)
 def create_task_token(token_request: TokenRequest, task_id: str) -> Response:
     """Create a token that can read, or read and cancel, this one task.
 

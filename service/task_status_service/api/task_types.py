@@ -33,7 +33,7 @@ def list_task_types() -> Response:
 
     Returns the types that the workers announced and the settings of this service allow.
     """
-    return live_answer(TaskTypeList.of(catalog().offers()), if_none_match()).response()
+    return live_answer(TaskTypeList.of(catalog().available_types()), if_none_match()).response()
 
 
 # A registered name may hold any character but white space.
@@ -52,4 +52,4 @@ def get_task_type(name: str) -> Response:
 
     Returns its documentation, its arguments, its queue and the number of live workers that consume it.
     """
-    return live_answer(TaskType.of(catalog().offer(name)), if_none_match()).response()
+    return live_answer(TaskType.of(catalog().available_type(name)), if_none_match()).response()

@@ -20,7 +20,7 @@ from task_status_service.api.openapi.operations import (
     OF_READING,
     json,
 )
-from task_status_service.api.requests.options import checked_task_id, if_none_match, patience
+from task_status_service.api.requests.options import checked_task_id, if_none_match, wait_preference
 from task_status_service.api.requests.parameters import (
     IDEMPOTENCY_KEY_PARAMETER,
     IF_NONE_MATCH_PARAMETER,
@@ -52,8 +52,8 @@ def submit_task(submission: Submission) -> Response:
     The task is recorded before it is sent, so its id can be read as soon as the response arrives. With an
     `Idempotency-Key`, a request without a response can be repeated: it creates one task.
     """
-    waits = patience()
-    return accepted(submitter().submit(submission, caller(), claim_of_request(request.get_data())), waits)
+    preference = wait_preference()
+    return accepted(submitter().submit(submission, caller(), claim_of_request(request.get_data())), preference)
 
 
 @blueprint.route("/tasks", methods=["GET"], scope=Scope.READ)
@@ -77,7 +77,7 @@ def list_tasks(query: Listing) -> Response:
     Sorted by submission time, or by the time of the first record for a task that was not submitted here. Paging is
     stable while tasks arrive and change: each task that matches throughout is listed exactly once. A page may hold
     fewer tasks than `limit`, or none: continue with `next_cursor` until it is null. A result of more than 64 Ki
-    characters is left out, and `diagnostics` says so.
+    characters is omitted, and `diagnostics` contains a note about it.
     """
     if query.task_ids:
         return list_response(tracker().statuses(query.task_ids, caller()))
@@ -91,7 +91,7 @@ def list_tasks(query: Listing) -> Response:
     responses={
         200: json(
             "TaskStatus",
-            "The status, whatever the state: a failure of the task is data.",
+            "The status in any state: a failed task is not an HTTP error.",
             "running",
             "succeeded",
             "failed",
@@ -108,8 +108,8 @@ def get_task(task_id: str) -> Response:
     returns 404, an expired task 410.
     """
     # A read without a query and without a preference is answered earlier, by fast_read.py.
-    waits = patience()
-    return waits.acknowledge(status_answer(read_status(checked_task_id(task_id), waits)).response())
+    preference = wait_preference()
+    return preference.acknowledge(status_answer(read_status(checked_task_id(task_id), preference)).response())
 
 
 @blueprint.route("/tasks/<task_id>/result", methods=["GET"], scope=Scope.READ, parameters=[TASK_ID_PARAMETER])
@@ -125,7 +125,7 @@ def get_task(task_id: str) -> Response:
 def get_task_result(task_id: str) -> Response:
     """Read the result of a task that has succeeded.
 
-    Also returns a result that is too large for the status; the `diagnostics` of the status say so.
+    Also returns a result that is too large for the status, whose `diagnostics` then contain a note about it.
     """
     known = known_versions(if_none_match())
     return result_of_task_answer(tracker().result_of(checked_task_id(task_id), caller(), known)).response()

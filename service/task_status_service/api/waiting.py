@@ -1,4 +1,4 @@
-"""How a request waits: until a task is done, or until it has a version that the client does not know."""
+"""Waiting requests: until a task is done, or has a version that the client does not know."""
 
 from collections.abc import Container
 from typing import Final
@@ -17,37 +17,37 @@ from task_status_service.use_cases.tracker import CurrentStatus, NotModified
 IS_GONE: Final = "task_status.is_gone"
 
 
-def read_status(task_id: str, waits: WaitPreference) -> CurrentStatus | NotModified:
+def read_status(task_id: str, preference: WaitPreference) -> CurrentStatus | NotModified:
     """Read the status of a task after the wait that the client asks for.
 
     The wait is skipped if too many requests wait already.
     """
     known = known_versions(if_none_match())
-    if waits.seconds:
+    if preference.seconds:
         try:
-            return _wait(task_id, waits, known)
+            return _wait(task_id, preference, known)
         except TooManyWatches:
             pass
     return tracker().status_of(task_id, caller(), known)
 
 
-def wait_for_submitted(task: TaskStatus, waits: WaitPreference) -> TaskStatus:
+def wait_for_submitted(task: TaskStatus, preference: WaitPreference) -> TaskStatus:
     """Wait until a submitted task is done; return the given status if the wait fails, because it is accepted."""
-    if not waits.seconds:
+    if not preference.seconds:
         return task
     try:
-        found = _wait(task.id, waits, None)
+        found = _wait(task.id, preference, None)
     except (TooManyWatches, TaskNotFound, Unavailable):
         return task
     return found.cached.status if isinstance(found, CurrentStatus) else task
 
 
-def _wait(task_id: str, waits: WaitPreference, known: Container[str] | None) -> CurrentStatus | NotModified:
+def _wait(task_id: str, preference: WaitPreference, known: Container[str] | None) -> CurrentStatus | NotModified:
     return watcher().wait(
         task_id,
-        waits.seconds,
+        preference.seconds,
         caller(),
-        counted_as=limit_key(),
+        limit_key=limit_key(),
         known=known,
         is_gone=request.environ.get(IS_GONE, _never),
     )

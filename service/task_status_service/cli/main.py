@@ -30,10 +30,10 @@ def _client_commands() -> dict[str, click.Command]:
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="task-status-service", prog_name="task-status")
 def main() -> None:
-    """Serve, submit and watch Celery tasks over HTTP."""
+    """Submit and watch Celery tasks over HTTP, and run the API."""
 
 
-# Each command imports its modules when it runs: `--help` stays quick, and gevent can patch before the app is imported.
+# Each command imports its modules when it runs: `--help` is quick, and gevent can patch before the app is imported.
 
 
 @main.command()

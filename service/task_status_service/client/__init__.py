@@ -1,1 +1,1 @@
-"""A client of the HTTP API, and its commands. It imports nothing else of this package but the version."""
+"""A client of the HTTP API, and its commands. It imports nothing from the service except the version."""

@@ -1,4 +1,4 @@
-"""The HTTP API as methods: a problem response raises, and a transient failure is retried.
+"""The HTTP API as methods: a problem response raises an error, and a transient failure is retried.
 
 Every request is safe to retry: reads, cancels, and submissions with an Idempotency-Key.
 """
@@ -19,7 +19,7 @@ from task_status_service.client.retries import Retries
 from task_status_service.version import VERSION
 
 CONNECT_SECONDS: Final = 3.0
-#: longer than any response of the service takes
+#: longer than the slowest response of the service
 READ_SECONDS: Final = 30.0
 #: three intervals of the stream's keep-alive comments
 STREAM_SECONDS: Final = 45.0
@@ -143,7 +143,7 @@ class Client:
         """Yield the events of a task until its stream ends.
 
         Raises:
-            StreamUnavailable: The service refused the stream, or the stream broke.
+            StreamUnavailable: The service rejected the stream, or the stream broke.
         """
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
         try:

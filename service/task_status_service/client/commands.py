@@ -18,7 +18,7 @@ from task_status_service.client.session import Session, client_command
 _KEY_OPTION: Final = click.option(
     "--idempotency-key",
     default=lambda: secrets.token_urlsafe(18),
-    help="Idempotency key: a repeated command with the same key submits no second task. Random by default.",
+    help="Idempotency key: repeating a command with the same key does not submit a second task. Default: random.",
 )
 _FOLLOW_OPTION: Final = click.option("--follow", "-f", is_flag=True, help="Watch the task until it is done.")
 
@@ -35,7 +35,7 @@ _FOLLOW_OPTION: Final = click.option("--follow", "-f", is_flag=True, help="Watch
     callback=read_labels,
     help="Label to find the task by. Repeatable.",
 )
-@click.option("--queue", help="Queue to send the task to, instead of the one of its type.")
+@click.option("--queue", help="Queue of the task. Default: the queue of its type.")
 @click.option("--countdown", type=click.FloatRange(min=0), metavar="SECONDS", help="Seconds before the task may start.")
 @click.option(
     "--expires",

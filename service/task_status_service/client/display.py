@@ -155,7 +155,7 @@ class BarDisplay:
         self._progress.stop()
 
     def show(self, task: Task) -> None:
-        """Move the bar; without a percentage it only shows that the task is active."""
+        """Move the bar; without a percentage, only show that the task is active."""
         percent = (task["progress"] or {}).get("percent")
         if task["done"] and task["successful"]:
             percent = 100

@@ -7,14 +7,14 @@ from typing import Any, Final
 class ExitCode(enum.IntEnum):
     """Exit code of a client command. Usage errors found by click also exit with `USAGE`."""
 
-    #: the task succeeded; of a command that follows no task: the service accepted the request
+    #: the task succeeded; for a command that follows no task, the service accepted the request
     SUCCEEDED = 0
     FAILED = 1
     #: invalid command line or request: 400, 413, 415, 422
     USAGE = 2
     #: the task was canceled, or expired before it started
     CANCELED = 3
-    #: the task or task type does not exist, or exists no longer: 404, 410
+    #: the task or task type is unknown or has expired: 404, 410
     NOT_FOUND = 4
     #: the service, or a part of it, is unavailable: no connection, 429 and every 5xx
     UNAVAILABLE = 5
@@ -63,7 +63,7 @@ class ClientError(Exception):
 
     @classmethod
     def of_problem(cls, status: int, problem: dict[str, Any]) -> "ClientError":
-        """Make an error from a problem document (RFC 9457)."""
+        """Create an error from a problem document (RFC 9457)."""
         faults = tuple(
             f"{fault.get('pointer') or fault.get('parameter') or ''} {fault.get('detail', '')}".strip()
             for fault in problem.get("errors") or ()

@@ -1,4 +1,4 @@
-"""How long the client retries a request, and how often."""
+"""Limits for retries of requests."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The frame of every client command: its common options, its connection, its output and its exit code.
+"""The common part of all client commands: options, connection, output and exit code.
 
 `urllib3` and `rich` belong to the extra `client`, which may be missing: they are imported when a command runs.
 """
@@ -120,7 +120,7 @@ def client_command(function: Command) -> Callable[..., None]:
 
 
 def connect(url: str, key: str | None) -> "Client":
-    """Make a client, with the `Retries` in `obj` of the click context, if there are any.
+    """Create a client, with the `Retries` in `obj` of the click context, if set.
 
     Raises:
         ClickException: The extra `client` is not installed.

@@ -1,6 +1,6 @@
 """The states of a task, as the HTTP API documents them.
 
-A list of its own, so that the client does not import the service; a unit test compares both.
+A separate list, so that the client does not import the service; a unit test compares both.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Tasks and task types as a person reads them: one line each, or all about one task type."""
+"""Tables of tasks and task types, and the description of one task type."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

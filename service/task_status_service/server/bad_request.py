@@ -26,13 +26,17 @@ _MAX_DETAIL: Final = 200
 def problem_of(error: BaseException) -> problems.Problem:
     """Return the problem of an error in gunicorn; errors that gunicorn does not define are 500."""
     if not isinstance(error, errors.ParseException) or isinstance(error, _APP_ERRORS):
-        reading = problems.reading_of_status(http.HTTPStatus.INTERNAL_SERVER_ERROR)
-        return problems.problem_of(reading, "The server failed.", instance="")
+        problem_type = problems.problem_type_of_status(http.HTTPStatus.INTERNAL_SERVER_ERROR)
+        return problems.problem_of(problem_type, "The server failed.", instance="")
     status = _STATUS.get(type(error))
     # In the app, 400 means a malformed body.
-    reading = problems.reading_of_status(status) if status else problems.refusal(http.HTTPStatus.BAD_REQUEST)
+    problem_type = (
+        problems.problem_type_of_status(status)
+        if status
+        else problems.generic_problem_type(http.HTTPStatus.BAD_REQUEST)
+    )
     # The path is unknown; an empty URI reference is valid.
-    return problems.problem_of(reading, str(error)[:_MAX_DETAIL], instance="")
+    return problems.problem_of(problem_type, str(error)[:_MAX_DETAIL], instance="")
 
 
 def answer(problem: problems.Problem) -> bytes:

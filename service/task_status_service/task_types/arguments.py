@@ -1,4 +1,4 @@
-"""Whether the arguments of a submission fit the schema that a worker announced for the task type."""
+"""The check of submitted arguments against the schema that a worker announced for the task type."""
 
 import functools
 import itertools
@@ -16,22 +16,21 @@ from task_status_worker.record.announcement import TaskType
 from task_status_service.errors import Fault, InvalidArguments, json_pointer
 from task_status_service.task_types.bounded_schema import BoundedValidator, TooExpensive, errors_of
 
-#: the most faults that one answer lists
+#: limit of the faults in one response
 MAX_FAULTS: Final = 20
-#: a message of the validator quotes the schema, which may be long
+#: characters; a message of the validator quotes the schema, which may be long
 MAX_DETAIL_LENGTH: Final = 300
-#: what the validator says of these quotes names of arguments, and no value
+#: keywords whose messages quote names of arguments but no value
 _NAMES_ONLY: Final = frozenset({"required", "additionalProperties", "dependentRequired"})
 
 
 def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> None:
-    """Check arguments, given by position or by name, against what the type takes.
+    """Check positional and named arguments against the task type.
 
-    A type whose schema cannot be used takes anything: announcements are written by workers, and a wrong one is no
-    reason to refuse a task.
+    A type with an invalid schema accepts any arguments, because clients cannot correct the announcement.
 
     Raises:
-        InvalidArguments: with a JSON Pointer into the request body for each fault.
+        InvalidArguments: the arguments do not fit; each fault has a JSON Pointer into the request body.
     """
     validator = _validator(bytes(task_type.arguments))
     if validator is None:
@@ -41,12 +40,12 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     found = itertools.chain(
         _misplaced(task_type, args, kwargs),
         (_fault(error, positions) for error in errors_of(validator, named)),
-        _faults_of_further(task_type, args),
+        _faults_of_var_positional(task_type, args),
     )
     try:
         faults = list(itertools.islice(found, MAX_FAULTS))
     except TooExpensive:
-        faults = [Fault("the arguments take too long to check", json_pointer(["kwargs"]))]
+        faults = [Fault("the check of the arguments took too long", json_pointer(["kwargs"]))]
     except (Unresolvable, RecursionError, re.error):
         return
     if faults:
@@ -54,23 +53,25 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
 
 
 def _misplaced(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Fault]:
-    """Find the arguments that Python would not take where they are given, whatever their values."""
+    """Yield a fault for each argument that Python would reject because of its place."""
     names = task_type.positional
     for index, name in enumerate(names):
         if name not in kwargs:
             continue
         if index < len(args):
-            yield Fault(f"{name!r} is given twice: by name, and by position", json_pointer(["kwargs", name]))
+            yield Fault(f"{name!r} must not be passed both by name and by position", json_pointer(["kwargs", name]))
         elif index < task_type.positional_only:
-            yield Fault(f"{name!r} must be given by position", json_pointer(["kwargs", name]))
+            yield Fault(f"{name!r} must be passed by position", json_pointer(["kwargs", name]))
     if len(args) > len(names) and bytes(task_type.var_positional) == b"false":
-        yield Fault(f"{len(args)} arguments by position, where at most {len(names)} are taken", json_pointer(["args"]))
+        yield Fault(f"has {len(args)} positional arguments, at most {len(names)} are allowed", json_pointer(["args"]))
 
 
-def _faults_of_further(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
-    """Check the arguments by position that have no name."""
+def _faults_of_var_positional(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
+    """Yield the faults of positional arguments beyond the named ones, which `*args` receives."""
     further = list(enumerate(args))[len(task_type.positional) :]
-    validator = _validator_of_further(bytes(task_type.var_positional), bytes(task_type.arguments)) if further else None
+    validator = (
+        _validator_of_var_positional(bytes(task_type.var_positional), bytes(task_type.arguments)) if further else None
+    )
     if validator is None:
         return
     for index, value in further:
@@ -80,28 +81,28 @@ def _faults_of_further(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
 
 @functools.lru_cache(maxsize=1_000)
 def _validator(schema: bytes) -> Any:
-    """Make a validator once for each schema; None if it is no schema."""
+    """Return the cached validator of a schema; None if the schema is invalid."""
     try:
         document = msgspec.json.decode(schema)
         Draft202012Validator.check_schema(document)
     except (SchemaError, msgspec.MsgspecError, RecursionError):
         return None
-    # An empty registry: the default one fetches what a `$ref` names from the network.
+    # The default registry would fetch the URL of a `$ref` from the network.
     return BoundedValidator(document, registry=Registry())
 
 
 @functools.lru_cache(maxsize=1_000)
-def _validator_of_further(schema: bytes, arguments: bytes) -> Any:
-    """Make one of a schema that refers to the definitions of another one; None if none is needed."""
+def _validator_of_var_positional(schema: bytes, arguments: bytes) -> Any:
+    """Return the validator of the `*args` schema, which may refer to `$defs` of `arguments`; None without a schema."""
     if schema in (b"true", b"false"):
-        # Any are taken, or none: then their number was the fault.
+        # Any values are allowed, or no such arguments, which `_misplaced` reports.
         return None
     definitions = msgspec.json.decode(arguments, type=_Definitions).definitions if arguments[:1] == b"{" else {}
     return _validator(msgspec.json.encode({"allOf": [msgspec.Raw(schema)], "$defs": definitions}))
 
 
 class _Definitions(msgspec.Struct):
-    """What a schema defines for others to refer to."""
+    """The `$defs` of a schema."""
 
     definitions: Any = msgspec.field(default_factory=dict, name="$defs")
 
@@ -122,7 +123,7 @@ def _steps(error: ValidationError) -> list[str]:
 
 
 def _detail(error: ValidationError) -> str:
-    """Say what is wrong without the value, which the client has and which may be a secret."""
+    """Return the message without the value, which may be a secret."""
     if error.validator in _NAMES_ONLY:
         return str(error.message)
     value = repr(error.instance)

@@ -1,7 +1,4 @@
-"""Which task types may be submitted, as the workers announced it.
-
-Does no I/O of its own: `read` is handed in, and what it returned is used for a moment before it is called again.
-"""
+"""The catalog: the announced task types that may be submitted. It reads the store through the given functions."""
 
 import contextlib
 import re
@@ -16,17 +13,17 @@ from task_status_worker.record.keys import SEEN_SECONDS
 
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 
-#: how long announcements are used before they are read again
+#: seconds for which announcements are cached
 FRESH_SECONDS: Final = 5.0
-#: Celery's own tasks, such as `celery.backend_cleanup`: never submitted from outside
+#: Celery's own tasks, such as `celery.backend_cleanup`; clients cannot submit them
 _FORBIDDEN: Final = "celery."
-#: what decoding a stored value may raise
+#: errors of decoding a stored value
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
 
 
 class TaskNames(msgspec.Struct, frozen=True):
-    """Say which names may be submitted: exact ones, and `prefix.*`."""
+    """The task names of a setting: exact ones, and `prefix.*`."""
 
     exact: frozenset[str]
     prefixes: tuple[str, ...]
@@ -36,7 +33,7 @@ class TaskNames(msgspec.Struct, frozen=True):
         """Read a comma-separated list of names and `prefix.*`.
 
         Raises:
-            ValueError: a name is empty, or has a `*` elsewhere than in a last `.*`.
+            ValueError: a name is empty, or contains a `*` that is not part of a final `.*`.
         """
         names = [name.strip() for name in text.split(",")]
         prefixes = tuple(name.removesuffix("*") for name in names if name.endswith(".*"))
@@ -51,96 +48,103 @@ class TaskNames(msgspec.Struct, frozen=True):
 
 
 class AvailableTaskType(msgspec.Struct, frozen=True):
-    """AvailableTaskType a task type: it may be submitted, and so many workers would run it."""
+    """A task type that may be submitted, and the number of its workers."""
 
     task_type: TaskType
-    #: live worker instances that know it and read the queue where it goes
+    #: live worker instances that consume it from its default queue
     workers: int
 
 
 class Catalog:
-    """Find task types by name, and list them."""
+    """The task types that clients may submit."""
 
     def __init__(
         self,
         read: Callable[[], tuple[float, Mapping[bytes, bytes]]],
         *,
-        read_serving: Callable[[], Sequence[bytes]] = lambda: (),
+        read_consumers: Callable[[], Sequence[bytes]] = lambda: (),
         allowed: TaskNames | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take what reads the store.
+        """Create a catalog that has read nothing yet.
 
-        `read` gives the store's time and its announcements by name, `read_serving` what each live worker instance
-        serves.
+        Args:
+            read: returns the time of the store, and the announcements by name.
+            read_consumers: returns the announcement of each live worker instance.
+            allowed: names that may be submitted, announced or not; None allows all announced ones.
+            clock: returns seconds.
         """
         self._read = read
-        self._read_serving = read_serving
+        self._read_serving = read_consumers
         self._allowed = allowed
         self._clock = clock
         self._types: dict[str, TaskType] = {}
         self._fresh_until = float("-inf")
-        #: name and queue -> how many live worker instances know the one and read the other
+        #: task name and queue -> number of live worker instances that consume that task from that queue
         self._workers: Counter[tuple[str, str | None]] = Counter()
         self._workers_fresh_until = float("-inf")
 
     def find(self, name: str) -> TaskType:
-        """Find the type that may be submitted under this name.
+        """Return the task type of a name.
 
         Raises:
-            UnknownTaskType: no worker announces it and no setting allows it, or it is one of Celery's own.
+            UnknownTaskType: no worker announces it, the setting does not allow it, or it is one of Celery's own.
         """
         if not _NAME.fullmatch(name) or name.startswith(_FORBIDDEN):
             raise UnknownTaskType
         found = self._announced(name)
         if self._allowed is not None and name not in self._allowed:
-            raise UnknownTaskType("The settings of this service do not allow a task of this name to be submitted.")
+            raise UnknownTaskType(
+                "The settings of this service do not allow this task name: add it to TASK_STATUS_TASKS."
+            )
         if found is None and self._allowed is None:
             raise UnknownTaskType
         return found or TaskType(name)
 
     def is_announced(self, name: str) -> bool:
-        """Tell whether workers with the kit take tasks of this name."""
+        """Return whether a worker announces a task type of this name."""
         return self._announced(name) is not None
 
-    def offers(self) -> list[AvailableTaskType]:
-        """List the types that may be submitted, by name; of what is allowed by prefix those that are announced."""
+    def available_types(self) -> list[AvailableTaskType]:
+        """Return the types that may be submitted, by name; a type allowed only by a prefix must be announced."""
         self._refresh()
         names = self._types.keys() | (self._allowed.exact if self._allowed is not None else frozenset())
         return [
-            self._offer(self._types.get(name) or TaskType(name)) for name in sorted(names) if self._is_offered(name)
+            self._with_workers(self._types.get(name) or TaskType(name))
+            for name in sorted(names)
+            if self._may_be_submitted(name)
         ]
 
-    def offer(self, name: str) -> AvailableTaskType:
-        """Give the type that may be submitted under this name.
+    def available_type(self, name: str) -> AvailableTaskType:
+        """Return the available type of a name.
 
         Raises:
-            TaskTypeNotFound: there is none.
+            TaskTypeNotFound: no task type of this name may be submitted.
         """
         try:
-            return self._offer(self.find(name))
+            return self._with_workers(self.find(name))
         except UnknownTaskType as error:
             raise TaskTypeNotFound from error
 
-    def _is_offered(self, name: str) -> bool:
+    def _may_be_submitted(self, name: str) -> bool:
         return not name.startswith(_FORBIDDEN) and (self._allowed is None or name in self._allowed)
 
-    def _offer(self, task_type: TaskType) -> AvailableTaskType:
+    def _with_workers(self, task_type: TaskType) -> AvailableTaskType:
         if self._clock() >= self._workers_fresh_until:
             self._workers = Counter(
-                (name, queue) for one in self._served() for name in one.task_types for queue in one.queues
+                (name, queue) for one in self._consumers() for name in one.task_types for queue in one.queues
             )
             self._workers_fresh_until = self._clock() + FRESH_SECONDS
         return AvailableTaskType(task_type, self._workers[task_type.name, task_type.queue])
 
-    def _served(self) -> Iterator[Consumer]:
-        """Read what the live worker instances serve; what cannot be read serves nothing."""
+    def _consumers(self) -> Iterator[Consumer]:
+        """Yield the announcements of live worker instances; skip unreadable ones."""
         for stored in self._read_serving():
             with contextlib.suppress(*_UNREADABLE):
                 yield msgspec.json.decode(stored, type=Consumer)
 
     def _announced(self, name: str) -> TaskType | None:
-        """Look a name up; one that is not there may have been announced a moment ago."""
+        """Return an announced type; read the store again for an unknown name, which may be new."""
         self._refresh(at_once=name not in self._types and self._allowed is None)
         return self._types.get(name)
 
@@ -151,7 +155,7 @@ class Catalog:
 
     @staticmethod
     def _readable(now: float, announcements: Mapping[bytes, bytes]) -> Iterator[tuple[str, TaskType]]:
-        """Read the announcements that are recent; what cannot be read is not announced."""
+        """Yield the recent announcements by name; skip unreadable ones."""
         for stored in announcements.values():
             try:
                 announced = msgspec.json.decode(stored, type=TaskType)

@@ -67,7 +67,7 @@ class Watcher:
         seconds: float,
         caller: Caller,
         *,
-        counted_as: str,
+        limit_key: str,
         known: Container[str] | None,
         is_gone: Callable[[], bool],
     ) -> CurrentStatus | NotModified:
@@ -77,8 +77,8 @@ class Watcher:
             task_id: the task.
             seconds: the limit of the wait.
             caller: the caller; other owners' tasks are not found.
-            counted_as: name of the caller for the limit of concurrent waits.
-            known: versions that the client has; None to wait until the task is done.
+            limit_key: key of the caller in the limit of concurrent waits.
+            known: versions that the client knows; None to wait until the task is done.
             is_gone: returns whether the client has closed its connection; the wait ends then.
 
         Raises:
@@ -87,7 +87,7 @@ class Watcher:
             StoreUnavailable: the store does not answer.
         """
         deadline = self._clock() + seconds
-        watch = self._feed.watch([task_id], caller=counted_as)
+        watch = self._feed.watch([task_id], caller=limit_key)
         ending_until = deadline
         try:
             while True:
@@ -110,13 +110,13 @@ class Watcher:
         finally:
             watch.close()
 
-    def watch(self, task_ids: Sequence[str], *, counted_as: str) -> Watch:
+    def watch(self, task_ids: Sequence[str], *, limit_key: str) -> Watch:
         """Start a watch for a stream; the caller closes it.
 
         Raises:
             TooManyWatches: the limit of concurrent watches is reached.
         """
-        return self._feed.watch(task_ids, caller=counted_as)
+        return self._feed.watch(task_ids, caller=limit_key)
 
     def read(self, task_ids: Sequence[str], caller: Caller) -> list[CachedStatus]:
         """Read the tasks of a stream before it starts, in one round trip.

@@ -1,4 +1,4 @@
-"""Keys: random, kept as a hash, compared in constant time, and what counts is what is in the ring now."""
+"""API keys: random, stored as hashes, compared in constant time."""
 
 import hashlib
 import re
@@ -15,8 +15,8 @@ from task_status_service.access.caller import Scope
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def test_a_new_key():
-    """An id of 48 random bits and a secret of 256, of which only the SHA-256 is kept."""
+def test_a_new_key_is_random_and_stored_as_a_hash():
+    """A key has an id of 48 random bits and a secret of 256; only the SHA-256 of the secret is stored."""
     key, text = new_key("web", {Scope.READ}, created_at=NOW)
     other, other_text = new_key("web", {Scope.READ}, created_at=NOW)
 
@@ -27,8 +27,8 @@ def test_a_new_key():
     assert text[17:] != other_text[17:]
 
 
-def test_which_counts():
-    """Its own secret and no other one's, while it is there."""
+def test_a_key_is_valid_with_its_own_secret():
+    """A key is valid with its own secret only, until it is revoked."""
     keys = MemoryKeys()
     web, app = keys.add("web", {Scope.READ}), keys.add("app")
 
@@ -40,8 +40,8 @@ def test_which_counts():
     assert keys.current().key_of(app, NOW).name == "app"
 
 
-def test_until_when():
-    """From the moment of its expiry on it does not count."""
+def test_a_key_expires():
+    """A key is invalid from the time of its expiry."""
     keys = MemoryKeys()
     text = keys.add("web", expires_at=NOW)
 
@@ -51,7 +51,7 @@ def test_until_when():
 
 @pytest.mark.parametrize("is_known", [True, False])
 def test_unknown_ids_take_as_long(is_known, monkeypatch):
-    """There is one comparison, in constant time, whether the id is known or not."""
+    """A known and an unknown id both lead to one comparison in constant time."""
     compared = []
     compare = api_keys.hmac.compare_digest
     monkeypatch.setattr(api_keys.hmac, "compare_digest", lambda *both: compared.append(both) or compare(*both))
@@ -70,8 +70,8 @@ def test_unknown_ids_take_as_long(is_known, monkeypatch):
     | st.from_regex(r"tsk_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", fullmatch=True)
     | st.binary(max_size=80).map(lambda data: data.decode("latin-1"))
 )
-def test_no_guess_counts(text):
-    """Whatever somebody sends."""
+def test_guesses_are_invalid(text):
+    """No other text than the key itself is valid."""
     assert RING.key_of(text, NOW) is None
     assert RING.key_of(TEXT + text, NOW) is None or not text
 

@@ -1,4 +1,4 @@
-"""The keys file: written whole, for nobody else to read, and read again when it changes."""
+"""The keys file: written atomically, readable by its owner only, and read again when it changes."""
 
 import json
 import logging
@@ -17,19 +17,19 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 @pytest.fixture
 def path(tmp_path):
-    """Give where a keys file is to be."""
+    """The path of a keys file that does not exist yet."""
     return tmp_path / "keys.json"
 
 
 def add(path, name="web"):
-    """Add a key; give it as its owner gets it."""
+    """Add a key, and return its text."""
     key, text = new_key(name, {Scope.READ, Scope.SUBMIT}, created_at=NOW, expires_at=datetime(2030, 1, 1, tzinfo=UTC))
     change(path, lambda held: held.with_key(key))
     return text
 
 
-def test_what_is_written_is_read(path):
-    """One key after the other; nobody else may read it, and no secret of a key is in it."""
+def test_keys_are_added_without_their_secrets(path):
+    """The file contains all keys but not their secrets, and only its owner can read it."""
     texts = [add(path), add(path, "app")]
 
     assert [key.name for key in read(path).keys] == ["web", "app"]
@@ -39,7 +39,7 @@ def test_what_is_written_is_read(path):
 
 
 def test_the_signing_secret_stays(path):
-    """Tokens outlive a change of the keys."""
+    """Task tokens stay valid when a key is added."""
     add(path)
     secret = read(path).signing_secret
     add(path, "app")
@@ -47,8 +47,8 @@ def test_the_signing_secret_stays(path):
     assert (read(path).signing_secret, len(bytes.fromhex(secret))) == (secret, 32)
 
 
-def test_many_at_once(path):
-    """None is lost."""
+def test_concurrent_changes_are_kept(path):
+    """Concurrent additions lose no key."""
     threads = [threading.Thread(target=add, args=(path, f"web-{number}")) for number in range(20)]
     for thread in threads:
         thread.start()
@@ -59,7 +59,7 @@ def test_many_at_once(path):
 
 
 def test_a_change_that_fails_changes_nothing(path, monkeypatch):
-    """What was there before is there, and nothing beside it."""
+    """A failed write leaves the old file, and no temporary one."""
     add(path)
     before = path.read_bytes()
 
@@ -84,8 +84,8 @@ def test_a_change_that_fails_changes_nothing(path, monkeypatch):
         json.dumps({"signing_secret": "0" * 64, "keys": [{"id": "s3cret"}]}),
     ],
 )
-def test_what_is_no_keys_file(path, held):
-    """It is refused in a sentence that repeats nothing of it, and is not written over."""
+def test_an_invalid_file_is_rejected(path, held):
+    """An invalid file is neither quoted in the error nor overwritten."""
     path.write_text(held)
     with pytest.raises(KeysUnreadable) as raised:
         read(path)
@@ -96,8 +96,8 @@ def test_what_is_no_keys_file(path, held):
     assert path.read_text() == held
 
 
-def test_names_are_part_of_keys_in_redis(path):
-    """One that could be taken for something else there is refused."""
+def test_names_must_be_safe_in_redis_keys(path):
+    """A name that would be ambiguous in a Redis key is rejected."""
     add(path)
     text = path.read_text()
     for name in ("a:state:queued", "", "a\\u0000", "a\\n", "-a", "a" * 65):
@@ -107,7 +107,7 @@ def test_names_are_part_of_keys_in_redis(path):
 
 
 class Clock:
-    """A clock that is set."""
+    """A clock that the test sets."""
 
     now = 0.0
 
@@ -117,12 +117,12 @@ class Clock:
 
 @pytest.fixture
 def clock():
-    """Give a clock."""
+    """A clock that the test sets."""
     return Clock()
 
 
-def test_read_again_when_it_changes(path, clock):
-    """Within a second, and not looked at more often; the same object as long as it is the same."""
+def test_a_changed_file_is_read_again(path, clock):
+    """A change applies after `CHECK_SECONDS`; an unchanged file returns the same object."""
     first = add(path)
     live = LiveKeyring(path, clock=clock)
     ring = live.current()
@@ -143,7 +143,7 @@ def test_read_again_when_it_changes(path, clock):
 
 @pytest.mark.parametrize("breaking", [lambda path: path.write_text("{"), lambda path: path.unlink()])
 def test_a_broken_file_keeps_the_keys(path, clock, caplog, breaking):
-    """It says so once; and what mends it counts."""
+    """A broken file is logged once, the old keys stay valid, and a repaired file is read."""
     text = add(path)
     live = LiveKeyring(path, clock=clock)
     held = path.read_bytes()
@@ -160,14 +160,14 @@ def test_a_broken_file_keeps_the_keys(path, clock, caplog, breaking):
     assert live.current().key_of(text, NOW) is not None
 
 
-def test_none_to_begin_with(path):
-    """A server does not start without its keys."""
+def test_a_missing_file_is_an_error_at_start(path):
+    """A server does not start without its keys file."""
     with pytest.raises(KeysUnreadable, match="No such file"):
         LiveKeyring(path)
 
 
-def test_a_file_that_everybody_may_read(path, caplog):
-    """It is used, and complained about."""
+def test_a_world_readable_file_is_logged(path, caplog):
+    """A file that other users can read is used, with a warning."""
     add(path)
     path.chmod(0o644)
     LiveKeyring(path)

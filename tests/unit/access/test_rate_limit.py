@@ -1,4 +1,4 @@
-"""The rate limit, against what it promises to everybody and whenever they come."""
+"""The rate limit keeps its rate and burst for any sequence of requests."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ pauses = st.lists(st.integers(0, 3 * SECOND) | st.just(0), min_size=1, max_size=
 
 
 class Clock:
-    """A clock that stands."""
+    """A clock that the test sets."""
 
     now = 1_000 * SECOND
 
@@ -21,8 +21,8 @@ class Clock:
 
 
 @given(rates, bursts, pauses)
-def test_never_more_than_promised(per_second, burst, pauses):
-    """In no stretch of time more passes than the burst and what the rate gives in that time."""
+def test_the_limit_holds_in_every_interval(per_second, burst, pauses):
+    """In each interval at most the burst plus the rate times the interval is allowed."""
     clock = Clock()
     limit = RateLimit(per_second, burst, clock_ns=clock)
     passed = []
@@ -36,8 +36,8 @@ def test_never_more_than_promised(per_second, burst, pauses):
 
 
 @given(rates, bursts, pauses)
-def test_keeps_its_word(per_second, burst, pauses):
-    """Who is told that there is something left gets it, and who waits as long as told gets through."""
+def test_the_reported_budget_is_correct(per_second, burst, pauses):
+    """The reported remaining requests are allowed, and so is a request after the reported wait."""
     clock = Clock()
     limit = RateLimit(per_second, burst, clock_ns=clock)
     for pause in pauses:
@@ -47,15 +47,15 @@ def test_keeps_its_word(per_second, burst, pauses):
         assert 0 < budget.full_seconds <= limit.window_seconds + 1
         for _ in range(budget.left):
             assert limit.take("a").wait_seconds == 0
-        refused = limit.take("a")
-        assert refused.wait_seconds > 0
-        clock.now += refused.wait_seconds * SECOND
+        rejected = limit.take("a")
+        assert rejected.wait_seconds > 0
+        clock.now += rejected.wait_seconds * SECOND
         assert limit.take("a").wait_seconds == 0
 
 
 @given(rates, bursts)
-def test_refusals_cost_nothing(per_second, burst):
-    """Who keeps asking waits no longer than who does not."""
+def test_rejected_requests_are_not_counted(per_second, burst):
+    """Rejected requests do not extend the wait."""
     clock = Clock()
     limit = RateLimit(per_second, burst, clock_ns=clock)
     waits = [limit.take("a").wait_seconds for _ in range(burst + 50)]
@@ -63,13 +63,13 @@ def test_refusals_cost_nothing(per_second, burst):
     assert len(set(waits[burst:])) == 1
 
 
-def test_each_has_a_budget_of_its_own():
-    """What one uses up another one has."""
+def test_keys_have_separate_budgets():
+    """Requests of one key do not reduce the budget of another one."""
     limit = RateLimit(1, 2, clock_ns=Clock())
-    assert [limit.take(whose).wait_seconds for whose in "aaabab"] == [0, 0, 1, 0, 1, 0]
+    assert [limit.take(key).wait_seconds for key in "aaabab"] == [0, 0, 1, 0, 1, 0]
 
 
-def test_keeps_count_of_a_bounded_number():
-    """Who was not heard of for longest is forgotten, whoever else comes."""
+def test_the_number_of_keys_is_limited():
+    """Beyond the limit of keys, the least recently used one is forgotten."""
     limit = RateLimit(1, 1, most=2, clock_ns=Clock())
-    assert [limit.take(whose).wait_seconds for whose in "abacbca"] == [0, 0, 1, 0, 1, 1, 0]
+    assert [limit.take(key).wait_seconds for key in "abacbca"] == [0, 0, 1, 0, 1, 1, 0]

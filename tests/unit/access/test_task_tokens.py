@@ -1,4 +1,4 @@
-"""Task tokens: what is signed is read, and nothing else."""
+"""Task tokens: only signed ones are valid."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +14,8 @@ TOKEN = TaskToken(task_id="t-1", scopes=frozenset({Scope.READ}), key_id="0" * 12
 TEXT = sign(TOKEN, SECRET)
 
 
-def test_what_is_signed_is_read():
-    """Also when it has expired: whoever asks looks at that."""
+def test_a_signed_token_is_read():
+    """`verify` returns a signed token, also an expired one."""
     assert TEXT.startswith("tst_")
     assert verify(TEXT, SECRET) == TOKEN
     assert TOKEN.expires_at == NOW + timedelta(seconds=60)
@@ -24,32 +24,32 @@ def test_what_is_signed_is_read():
 
 @example(0, "\ud800")
 @given(st.integers(0, len(TEXT) - 1), st.characters())
-def test_what_is_changed_is_none(at, character):
-    """Each character matters."""
+def test_a_changed_token_is_invalid(at, character):
+    """A token with any changed character is invalid."""
     changed = TEXT[:at] + character + TEXT[at + 1 :]
     assert verify(changed, SECRET) is None or _same(changed)
 
 
 def _same(changed):
-    # Base64 has bits to spare in the last character of a signature.
+    # Base64 has unused bits in the last character of a signature.
     return changed[:-1] == TEXT[:-1] or changed == TEXT
 
 
 @given(st.text())
-def test_what_is_no_token(text):
-    """Is read as none."""
+def test_any_other_text_is_invalid(text):
+    """A text that is not a token is invalid."""
     assert verify(text, SECRET) is None
 
 
-def test_what_else_is_signed_is_none():
-    """Another thing signed with the same secret, or a token of another shape."""
+def test_other_signed_values_are_invalid():
+    """A value of another kind or shape is invalid, even if signed with the same secret."""
     assert verify("tst_" + URLSafeSerializer(SECRET).dumps(["t-1", ["read"], "0" * 12, 2**40]), SECRET) is None
     for shape in ({}, [], ["t-1"], ["t-1", ["root"], "0", 2**40], ["t-1", ["read"], "0", "later"]):
         signed = sign(shape, SECRET)
         assert verify(signed, SECRET) is None
 
 
-def test_not_longer_than_its_key():
-    """It expires after so many seconds, or with its key if that is earlier."""
+def test_a_token_expires_with_its_key():
+    """A token expires after its lifetime, or with its key if that is earlier."""
     assert expiry(NOW, 60, None) == expiry(NOW, 60, NOW + timedelta(days=1)) == NOW.timestamp() + 60
     assert expiry(NOW, 60, NOW + timedelta(seconds=30)) == NOW.timestamp() + 30

@@ -1,4 +1,4 @@
-"""How callers are told and remembered: quick, for a second, and not without bounds."""
+"""Authentication caches callers for a second, within limits."""
 
 import pytest
 from support.keys import MemoryKeys, bearer
@@ -10,59 +10,59 @@ from task_status_service.errors import Unauthorized
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Give the list of what is really looked at, as it grows."""
-    asked = []
+def checked(monkeypatch):
+    """The texts that the keyring has checked, because no cached caller was found."""
+    checked = []
     key_of = Keyring.key_of
-    monkeypatch.setattr(Keyring, "key_of", lambda self, text, now: asked.append(text) or key_of(self, text, now))
-    return asked
+    monkeypatch.setattr(Keyring, "key_of", lambda self, text, now: checked.append(text) or key_of(self, text, now))
+    return checked
 
 
 def request(header):
-    """Give a request."""
+    """Return the WSGI environment of a request with this Authorization header."""
     return {"HTTP_AUTHORIZATION": header, "PATH_INFO": "/tasks/t-1", "QUERY_STRING": ""}
 
 
-def test_remembered(asked):
-    """Who was here a moment ago is not looked at again; a second later, or when the keys change, it is."""
+def test_callers_are_cached_for_a_second(checked):
+    """A key is checked again after a second, or as soon as the keys change."""
     keys, now = MemoryKeys(), [1_767_323_045.0]
     text = keys.add("web")
     header = bearer(text)["Authorization"]
-    who = Access(keys, clock=lambda: now[0])
+    access = Access(keys, clock=lambda: now[0])
 
-    first = who.authenticate(request(header))
-    assert who.authenticate(request(header)) is first
-    assert (first.owner, asked) == ("web", [text])
+    first = access.authenticate(request(header))
+    assert access.authenticate(request(header)) is first
+    assert (first.owner, checked) == ("web", [text])
     now[0] += CACHE_SECONDS
-    assert who.authenticate(request(header)) == first
-    assert asked == [text] * 2
+    assert access.authenticate(request(header)) == first
+    assert checked == [text] * 2
     keys.revoke(text)
     with pytest.raises(Unauthorized):
-        who.authenticate(request(header))
+        access.authenticate(request(header))
 
 
-def test_bounds(asked, monkeypatch):
-    """Neither too many nor long ones; and nobody who does not count."""
+def test_the_cache_is_bounded(checked, monkeypatch):
+    """The cache holds a limited number of callers, no long header, and no failed authentication."""
     monkeypatch.setattr(authentication, "MAX_CACHED", 2)
     keys = MemoryKeys()
     texts = [keys.add(f"web-{number}") for number in range(5)]
-    who = Access(keys)
+    access = Access(keys)
 
     for text in (*texts, *texts):
-        assert who.authenticate(request(f"Bearer {text}")).owner
+        assert access.authenticate(request(f"Bearer {text}")).owner
     long = f"Bearer {' ' * MAX_CACHED_LENGTH}{texts[0]}"
     for _ in range(2):
-        assert who.authenticate(request(long)).owner == "web-0"
+        assert access.authenticate(request(long)).owner == "web-0"
         with pytest.raises(Unauthorized):
-            who.authenticate(request("Bearer tsk_"))
-    assert len(asked) == 14
+            access.authenticate(request("Bearer tsk_"))
+    assert len(checked) == 14
 
 
 @pytest.mark.parametrize(
     "header", ["{}", "Bearer", "Basic {}", "Bearer {} x", "Bearer {},Bearer {}", "Token {}", "x Bearer {}"]
 )
-def test_headers_that_are_none(header):
-    """One scheme, one key."""
+def test_malformed_headers_are_rejected(header):
+    """The header must consist of the scheme Bearer and one key."""
     keys = MemoryKeys()
     text = keys.add("web")
 
@@ -71,13 +71,13 @@ def test_headers_that_are_none(header):
 
 
 @pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {}", " Bearer {} "])
-def test_headers_that_are_one(header):
+def test_the_scheme_ignores_case(header):
     """The scheme is not case-sensitive (RFC 9110 section 11.1)."""
     keys = MemoryKeys()
 
     assert Access(keys).authenticate(request(header.format(keys.add("web")))).owner == "web"
 
 
-def test_without_keys():
-    """Nothing is looked at."""
+def test_any_header_is_accepted_without_keys():
+    """A server without keys ignores the header."""
     assert Access().authenticate(request("Bearer anything")) is ANYBODY

@@ -71,7 +71,7 @@ def test_knows_a_version(header):
 
 @pytest.mark.parametrize("header", ['"other"', f'"{VERSION}', f"{VERSION[:-1]}", f'"{VERSION[::-1]}"'])
 def test_does_not_know_another_version(header):
-    """Another tag, or text that is no tag, does not name the version."""
+    """Another tag, or text that is not a tag, does not name the version."""
     assert VERSION not in (known_versions(header) or ())
 
 

@@ -1,4 +1,4 @@
-"""Bodies of strangers: what is JSON and within the bounds is read; what is not costs next to nothing."""
+"""Untrusted bodies: JSON within the limits is read; any other body is rejected quickly."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from task_status_service.api.requests.json_body import (
     read_json,
 )
 
-#: no body may keep a process busy for longer, in seconds; and what a busy machine may add
+#: limit of the CPU seconds for one body, and an allowance for a busy machine
 BOUND_SECONDS = 0.05
 SLACK_SECONDS = 0.25
 
@@ -34,7 +34,7 @@ values = st.recursive(
 
 @given(values, st.booleans())
 def test_reads_json(value, is_ascii):
-    """What is within the bounds is read whatever it looks like."""
+    """Any JSON value within the limits is read."""
     assert read_json(json.dumps(value, ensure_ascii=is_ascii).encode()) == value
 
 
@@ -42,7 +42,7 @@ def test_reads_json(value, is_ascii):
 @example(b'{"":1,"":2}')
 @example(b'{"a":[{"b":1}, {"b":1, "\\u0062":2}]}')
 def test_agrees_with_a_strict_reader(body):
-    """Any bytes: either an error that says what is wrong, or what a reader gives that refuses members given twice."""
+    """For any bytes, the result equals that of a reader that rejects duplicate members, or an error is raised."""
 
     def once(pairs):
         names = [name for name, _ in pairs]
@@ -57,10 +57,10 @@ def test_agrees_with_a_strict_reader(body):
 
 
 @pytest.mark.parametrize(
-    ("body", "what"),
+    ("body", "message"),
     [
-        (b'{"a": 1, "a": 1}', "twice"),
-        (b'[{"a": {"b": 1, "\\u0062": 2}}]', "twice"),
+        (b'{"a": 1, "a": 1}', "duplicate"),
+        (b'[{"a": {"b": 1, "\\u0062": 2}}]', "duplicate"),
         (b"[" * MAX_LEVELS + b"1" + b"]" * MAX_LEVELS, "levels"),
         (b"[" * 500_000, "not JSON|levels"),
         (b'{"a":' * 100_000, "values"),
@@ -89,16 +89,16 @@ def test_agrees_with_a_strict_reader(body):
     ],
     ids=lambda value: value[:12] if isinstance(value, bytes) else value,
 )
-def test_refuses_at_once(body, what):
-    """What is meant to be expensive is refused before it is."""
+def test_expensive_bodies_are_rejected_quickly(body, message):
+    """A body that would take long to parse is rejected before that."""
     started = time.process_time()
-    with pytest.raises(UnreadableJson, match=what):
+    with pytest.raises(UnreadableJson, match=message):
         read_json(body)
     assert time.process_time() - started < BOUND_SECONDS + SLACK_SECONDS
 
 
-def test_takes_what_the_bounds_allow():
-    """Each bound is the last value that is taken."""
+def test_limits_are_inclusive():
+    """A body exactly at a limit is accepted."""
     for body in (
         b"[" * MAX_LEVELS + b"]" * MAX_LEVELS,
         b"[%s0]" % (b"0," * (MAX_VALUES - 2)),

@@ -1,4 +1,4 @@
-"""Arguments against the announced schema: pointers into the body, and no harm from a wrong schema."""
+"""The check of arguments against the announced schema."""
 
 import contextlib
 import dataclasses
@@ -27,12 +27,12 @@ JSON = st.recursive(
 
 
 def raw(value: Any) -> msgspec.Raw:
-    """Encode any JSON."""
+    """Return a value as encoded JSON."""
     return msgspec.Raw(json.dumps(value).encode())
 
 
 def task_type(schema: Any, positional: list[str], *, positional_only: int = 0, var_positional: Any = False) -> TaskType:
-    """Make a task type of schemas."""
+    """Return a task type with these schemas."""
     return TaskType(
         "t",
         arguments=raw(schema),
@@ -43,14 +43,14 @@ def task_type(schema: Any, positional: list[str], *, positional_only: int = 0, v
 
 
 def announced(function: Any) -> TaskType:
-    """Make the task type that a worker announces of a function."""
+    """Return the task type that a worker announces for a function."""
     return msgspec.json.decode(
         msgspec.json.encode({"name": "t"} | msgspec.to_builtins(describe_arguments(function))), type=TaskType
     )
 
 
 def pointers_of(task_type: TaskType, *args: Any, **kwargs: Any) -> list[str | None]:
-    """Check arguments, and give where the faults are."""
+    """Return the pointers of the faults of some arguments."""
     try:
         check_arguments(task_type, list(args), kwargs)
     except InvalidArguments as error:
@@ -74,8 +74,8 @@ PAY = task_type(
     ("args", "kwargs"),
     [([3], {}), ([], {"amount": 3}), ([3, [{"sku": "a"}]], {}), ([3], {"lines": []})],
 )
-def test_fits(args, kwargs):
-    """By position, by name, or both."""
+def test_valid_arguments_are_accepted(args, kwargs):
+    """Arguments may be passed by position, by name, or both."""
     check_arguments(PAY, args, kwargs)
 
 
@@ -91,31 +91,31 @@ def test_fits(args, kwargs):
         ([3], {"a/b~c": 1}, ["#/kwargs"]),
     ],
 )
-def test_points_at_what_does_not_fit(args, kwargs, pointers):
-    """Each fault points into the body as it was sent."""
+def test_each_fault_has_a_pointer(args, kwargs, pointers):
+    """Each pointer refers to the request body."""
     with pytest.raises(InvalidArguments) as raised:
         check_arguments(PAY, args, kwargs)
 
     assert [fault.pointer for fault in raised.value.faults] == pointers
 
 
-def test_lists_a_few_faults():
-    """A thousand faults are not a thousand lines."""
+def test_the_number_of_faults_is_limited():
+    """An error lists at most `MAX_FAULTS` faults."""
     with pytest.raises(InvalidArguments) as raised:
         check_arguments(PAY, [3, [{}] * 1_000], {})
 
     assert len(raised.value.faults) == MAX_FAULTS
 
 
-def test_more_by_position():
-    """A type that takes more arguments than it names gets them."""
+def test_var_positional_accepts_more_arguments():
+    """A function with `*args` accepts more positional arguments than it names."""
     check_arguments(
         task_type({"properties": {"first": {"type": "string"}}}, ["first"], var_positional=True), ["a", 2, 3], {}
     )
 
 
-def test_each_further_argument_is_checked():
-    """By the schema of `*args`, which may refer to what the named ones define."""
+def test_var_positional_arguments_are_checked():
+    """The schema of `*args` applies to each of them, and may refer to `$defs` of the named arguments."""
     schema = {"properties": {"first": {"type": "string"}}, "$defs": {"Line": {"required": ["sku"]}}}
     lines = task_type(schema, ["first"], var_positional={"type": "object", "$ref": "#/$defs/Line"})
 
@@ -125,14 +125,14 @@ def test_each_further_argument_is_checked():
 
 
 @pytest.mark.parametrize("var_positional", [3, None, {"type": "nonsense"}, {"$ref": "#/$defs/None"}, "text"])
-def test_a_wrong_schema_of_further_ones_refuses_nothing(var_positional):
-    """As for those with names."""
+def test_an_invalid_schema_of_var_positional_accepts_anything(var_positional):
+    """An invalid schema of `*args` accepts any arguments, like one of named arguments."""
     for schema in (True, {}, {"$defs": 3}):
         check_arguments(task_type(schema, [], var_positional=var_positional), [1, 2], {})
 
 
-def test_by_position_only():
-    """Python does not take it by name, so neither do we."""
+def test_positional_only_arguments_are_rejected_by_name():
+    """A positional-only argument is rejected by name, as in Python."""
     schema = {"properties": {"a": {}, "b": {}}, "additionalProperties": False}
     assert pointers_of(task_type(schema, ["a", "b"], positional_only=1), a=1, b=2) == ["#/kwargs/a"]
     assert pointers_of(task_type(schema, ["a", "b"], positional_only=1), 1, b=2) == []
@@ -140,21 +140,21 @@ def test_by_position_only():
 
 @dataclasses.dataclass
 class Address:
-    """Somewhere."""
+    """An address."""
 
     street: str
     number: int = 1
 
 
 class Customer(pydantic.BaseModel):
-    """Somebody."""
+    """A customer."""
 
     name: str = pydantic.Field(min_length=1)
     address: Address
 
 
 def order(customer: Customer, *lines: Address, express: bool = False, **notes: str) -> None:
-    """Take one of each."""
+    """Accept each kind of parameter."""
 
 
 ADA = {"name": "Ada", "address": {"street": "S"}}
@@ -173,16 +173,16 @@ ADA = {"name": "Ada", "address": {"street": "S"}}
         ([ADA], {"customer": ADA}, ["#/kwargs/customer"]),
     ],
 )
-def test_what_a_worker_announces_is_checked(args, kwargs, pointers):
-    """Dataclasses, pydantic models, defaults, any number by position and by name: from the signature to the fault."""
+def test_an_announced_signature_is_checked(args, kwargs, pointers):
+    """Dataclasses, pydantic models, defaults, `*args` and `**kwargs` of a signature are checked."""
     assert sorted(pointers_of(announced(order), *args, **kwargs)) == pointers
 
 
 @given(
     st.lists(st.integers() | st.text(max_size=1), max_size=4), st.dictionaries(st.sampled_from("abcde"), st.integers())
 )
-def test_what_python_takes_is_taken(args, kwargs):
-    """Without hints, arguments fit if and only if the function can be called with them."""
+def test_arguments_are_accepted_as_in_python(args, kwargs):
+    """Without hints, arguments are accepted if and only if the function can be called with them."""
 
     def plain(a, /, b, c=3, *, d=4): ...
 
@@ -208,12 +208,12 @@ def test_what_python_takes_is_taken(args, kwargs):
         {"$ref": "#"},
     ],
 )
-def test_a_wrong_schema_refuses_nothing(schema):
-    """Announcements are untrusted: a schema that cannot be used is no reason to refuse, or to fail."""
+def test_an_invalid_schema_accepts_anything(schema):
+    """A type with an invalid schema accepts any arguments, because announcements are untrusted."""
     check_arguments(task_type(schema, ["a"]), ["text"], {})
 
 
-#: each takes the library minutes or forever
+#: schemas and values that take jsonschema minutes or longer
 EXPENSIVE = {
     "unique objects": ({"uniqueItems": True}, [{"a": number} for number in range(9_000)]),
     "unique of every kind": ({"uniqueItems": True}, [[number] for number in range(9_000)] + ["a"]),
@@ -231,8 +231,8 @@ TREE = {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Tree"}}] * 2 + [{
 
 
 @pytest.mark.parametrize("case", EXPENSIVE)
-def test_takes_no_time(case):
-    """Whatever is announced and whatever is sent, the check is over soon."""
+def test_the_check_time_is_limited(case):
+    """The check ends in time for any schema and any arguments."""
     schema, argument = EXPENSIVE[case]
     checked = task_type({"properties": {"a": schema}, "$defs": {"Tree": TREE}}, ["a"])
     started = time.process_time()
@@ -241,8 +241,8 @@ def test_takes_no_time(case):
     assert time.process_time() - started < 4 * CHECK_SECONDS
 
 
-def test_what_takes_too_long_is_refused():
-    """It could be anything."""
+def test_an_unfinished_check_rejects_the_arguments():
+    """Arguments are rejected if their check takes too long."""
     schema, argument = EXPENSIVE["a tree of alternatives"]
     with pytest.raises(InvalidArguments) as raised:
         check_arguments(task_type({"properties": {"a": schema}, "$defs": {"Tree": TREE}}, ["a"]), [argument], {})
@@ -262,8 +262,8 @@ def test_what_takes_too_long_is_refused():
         ({"propertyNames": {"pattern": "^a"}}, {"ab": 1}, {"ba": 1}),
     ],
 )
-def test_checks_all_the_same(schema, good, bad):
-    """What cannot take long is checked as ever."""
+def test_quick_keywords_are_checked(schema, good, bad):
+    """Keywords that cannot take long are still checked."""
     checked = task_type({"properties": {"a": schema}}, ["a"])
     check_arguments(checked, [good], {})
     if bad is not None:
@@ -272,8 +272,8 @@ def test_checks_all_the_same(schema, good, bad):
 
 
 @given(st.lists(JSON, max_size=4), st.dictionaries(st.text(), JSON, max_size=4), JSON)
-def test_never_anything_else(args, kwargs, schema):
-    """Whatever is sent and whatever is announced: it fits, or it is said what does not."""
+def test_the_check_raises_no_other_error(args, kwargs, schema):
+    """For any arguments and any schema, the check passes or raises `InvalidArguments`."""
     for checked in (PAY, task_type(schema, ["a", "b"], var_positional=schema)):
         with contextlib.suppress(InvalidArguments):
             check_arguments(checked, args, kwargs)
@@ -292,8 +292,8 @@ def test_never_anything_else(args, kwargs, schema):
         ({"additionalProperties": False}, {"b": "kanarienvogel"}, "Additional properties are not allowed ('b' was"),
     ],
 )
-def test_value_is_not_quoted(schema, value, detail):
-    """Whoever sent it has it, and an answer may be logged by whoever gets it."""
+def test_messages_do_not_quote_values(schema, value, detail):
+    """A message does not contain the value, because responses may be logged."""
     arguments = {"type": "object", "properties": {"x": schema}}
     with pytest.raises(InvalidArguments) as raised:
         check_arguments(TaskType(name="t", arguments=msgspec.Raw(json.dumps(arguments).encode())), [], {"x": value})

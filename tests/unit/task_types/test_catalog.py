@@ -1,4 +1,4 @@
-"""The catalog: what may be submitted, and how often the announcements are read."""
+"""The catalog: available task types, and the caching of announcements."""
 
 import json
 
@@ -11,7 +11,7 @@ NOW = 1_000_000.0
 
 
 class Announcements:
-    """Announcements that may change, and a count of how often they were read."""
+    """Stored announcements, which may change, and the number of reads."""
 
     def __init__(self, *names: str) -> None:
         self.stored = {name.encode(): json.dumps({"name": name, "announced_at": NOW}).encode() for name in names}
@@ -23,7 +23,7 @@ class Announcements:
 
 
 class Clock:
-    """A clock that stands still until it is told otherwise."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,8 +32,8 @@ class Clock:
         return self.now
 
 
-def test_finds_what_is_announced():
-    """An announced name is found, any other is refused."""
+def test_announced_types_are_found():
+    """An announced name is found; any other is rejected."""
     catalog = Catalog(Announcements("shop.pay").read)
 
     assert catalog.find("shop.pay").name == "shop.pay"
@@ -42,8 +42,8 @@ def test_finds_what_is_announced():
             catalog.find(name)
 
 
-def test_reads_seldom():
-    """Announcements are read once for a while, and again when the while is over."""
+def test_announcements_are_cached():
+    """Announcements are read again after `FRESH_SECONDS`."""
     announcements, clock = Announcements("shop.pay"), Clock()
     catalog = Catalog(announcements.read, clock=clock)
 
@@ -56,8 +56,8 @@ def test_reads_seldom():
     assert announcements.reads == 2
 
 
-def test_finds_what_was_announced_a_moment_ago():
-    """A name that is not known is looked for again before it is refused."""
+def test_a_new_announcement_is_found_at_once():
+    """The announcements are read again before an unknown name is rejected."""
     announcements = Announcements()
     catalog = Catalog(announcements.read)
     with pytest.raises(UnknownTaskType):
@@ -68,8 +68,8 @@ def test_finds_what_was_announced_a_moment_ago():
     assert catalog.find("shop.pay").name == "shop.pay"
 
 
-def test_celerys_own_are_not_even_looked_up():
-    """Celery's own tasks are refused whatever anybody announces or allows."""
+def test_celerys_own_tasks_are_rejected():
+    """Celery's own tasks are rejected without a read, even if they are announced or allowed."""
     announcements = Announcements("celery.group")
     for catalog in (
         Catalog(announcements.read),
@@ -80,8 +80,8 @@ def test_celerys_own_are_not_even_looked_up():
     assert announcements.reads == 0
 
 
-def test_setting_narrows_and_widens():
-    """With the setting just its names count, announced or not; a type that no worker announces takes anything."""
+def test_the_setting_determines_the_names():
+    """The setting allows exactly its names, announced or not; an unannounced type accepts any arguments."""
     catalog = Catalog(Announcements("shop.pay", "shop.refund").read, allowed=TaskNames.parse("shop.pay,old.*"))
 
     assert catalog.find("shop.pay").name == "shop.pay"
@@ -90,8 +90,8 @@ def test_setting_narrows_and_widens():
         catalog.find("shop.refund")
 
 
-def test_an_old_announcement_does_not_count():
-    """What no worker has announced for a day may not be submitted."""
+def test_an_old_announcement_is_ignored():
+    """A type that no worker has announced for a day may not be submitted."""
     announcements = Announcements("shop.pay")
     catalog = Catalog(lambda: (NOW + SEEN_SECONDS, announcements.stored))
 
@@ -100,88 +100,90 @@ def test_an_old_announcement_does_not_count():
 
 
 @pytest.mark.parametrize("stored", [b"", b"{", b"\xff", b"[]", b'{"name": 3}', b"[" * 100_000, b'{"doc": "no name"}'])
-def test_what_cannot_be_read_is_not_announced(stored):
-    """Announcements are untrusted: garbage is passed over."""
+def test_unreadable_announcements_are_skipped(stored):
+    """An unreadable announcement does not affect the others."""
     announcements = Announcements("shop.pay")
     announcements.stored[b"garbage"] = stored
 
     assert Catalog(announcements.read).find("shop.pay").name == "shop.pay"
 
 
-def served(*names: str, queues: tuple[str, ...] = ("pay",)) -> bytes:
-    """Give what one live worker instance says that it serves."""
+def consumer(*names: str, queues: tuple[str, ...] = ("pay",)) -> bytes:
+    """Return the announcement of one live worker instance."""
     return json.dumps({"task_types": names, "queues": queues, "announced_at": NOW}).encode()
 
 
 def announced_in(queue: str, *names: str) -> Announcements:
-    """Give announcements of task types that go to one queue."""
+    """Return announcements of task types with one default queue."""
     announcements = Announcements(*names)
     for name in names:
         announcements.stored[name.encode()] = json.dumps({"name": name, "queue": queue, "announced_at": NOW}).encode()
     return announcements
 
 
-def test_offers_what_may_be_submitted():
-    """By name, with the settings' rule: Celery's own never, what is allowed by name even if no worker announces it."""
+def test_available_types_follow_the_setting():
+    """The list is sorted, contains no type of Celery, and contains exactly named types even if unannounced."""
     announcements = Announcements("shop.refund", "shop.pay", "mail.send", "celery.group")
 
     def names(allowed: str | None = None) -> list[str]:
         catalog = Catalog(announcements.read, allowed=TaskNames.parse(allowed) if allowed else None)
-        return [offer.task_type.name for offer in catalog.offers()]
+        return [available.task_type.name for available in catalog.available_types()]
 
     assert names() == ["mail.send", "shop.pay", "shop.refund"]
     assert names("shop.*,old.task,celery.*,celery.group") == ["old.task", "shop.pay", "shop.refund"]
 
 
-def test_counts_who_serves_a_type():
-    """A worker serves a type that it knows and whose queue it reads; what cannot be read serves nothing."""
-    serving = [
-        served("shop.pay", "shop.refund"),
-        served("shop.pay", queues=("pay", "mail")),
-        served("shop.pay", queues=("mail",)),
-        served("mail.send"),
+def test_workers_of_a_type_are_counted():
+    """A worker consumes a type that it knows and whose queue it reads; unreadable announcements are skipped."""
+    consumers = [
+        consumer("shop.pay", "shop.refund"),
+        consumer("shop.pay", queues=("pay", "mail")),
+        consumer("shop.pay", queues=("mail",)),
+        consumer("mail.send"),
         b"garbage",
         b"[" * 100_000,
         b"{}",
     ]
-    catalog = Catalog(announced_in("pay", "shop.pay", "shop.refund", "idle").read, read_serving=lambda: serving)
+    catalog = Catalog(announced_in("pay", "shop.pay", "shop.refund", "idle").read, read_consumers=lambda: consumers)
 
-    assert {offer.task_type.name: offer.workers for offer in catalog.offers()} == {
+    assert {available.task_type.name: available.workers for available in catalog.available_types()} == {
         "shop.pay": 2,
         "shop.refund": 1,
         "idle": 0,
     }
-    assert catalog.offer("shop.pay").workers == 2
+    assert catalog.available_type("shop.pay").workers == 2
 
 
-def test_who_serves_is_read_seldom_and_not_for_a_submission():
-    """Finding a type does not ask; describing it does, once for a while."""
+def test_consumers_are_cached_and_not_read_for_a_submission():
+    """`find` does not read the consumers; descriptions read them once in `FRESH_SECONDS`."""
     clock, reads = Clock(), []
     catalog = Catalog(
-        announced_in("pay", "shop.pay").read, read_serving=lambda: reads.append(1) or [served("shop.pay")], clock=clock
+        announced_in("pay", "shop.pay").read,
+        read_consumers=lambda: reads.append(1) or [consumer("shop.pay")],
+        clock=clock,
     )
     catalog.find("shop.pay")
     assert reads == []
 
     for _ in range(10):
-        assert catalog.offer("shop.pay").workers == 1
-        catalog.offers()
+        assert catalog.available_type("shop.pay").workers == 1
+        catalog.available_types()
     assert len(reads) == 1
 
     clock.now = FRESH_SECONDS
-    catalog.offers()
+    catalog.available_types()
     assert len(reads) == 2
 
 
-def test_offers_nothing_else():
-    """What may not be submitted is not described."""
+def test_unavailable_types_are_not_described():
+    """A type that may not be submitted is not found."""
     catalog = Catalog(Announcements("shop.pay").read, allowed=TaskNames.parse("shop.pay"))
     for name in ("shop.refund", "celery.group", "", "a b"):
         with pytest.raises(TaskTypeNotFound):
-            catalog.offer(name)
+            catalog.available_type(name)
 
 
-def test_a_name_that_is_none_is_not_announced():
-    """It could not be asked for."""
+def test_invalid_names_are_skipped():
+    """An announcement with an invalid name is skipped."""
     announcements = Announcements("shop.pay", "a b", "x" * 257, "")
-    assert [offer.task_type.name for offer in Catalog(announcements.read).offers()] == ["shop.pay"]
+    assert [available.task_type.name for available in Catalog(announcements.read).available_types()] == ["shop.pay"]

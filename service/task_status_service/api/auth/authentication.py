@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _NAME: Final = "task-status-access"
 #: TTL of the authentication cache; the expiry of a key or token takes effect late by up to this many seconds
 CACHE_SECONDS: Final = 1.0
-#: most cached callers, and the longest Authorization header of one, in characters
+#: limit of cached callers, and of the characters of a cached Authorization header
 MAX_CACHED: Final = 4_096
 MAX_CACHED_LENGTH: Final = 512
 
@@ -91,7 +91,7 @@ class Access:
         try:
             authenticated = self.authenticate(environ)
         except TokenExpired as expired:
-            # A page that was left open, not an attempt to guess a token: it must not block its address.
+            # An expired token comes from a page left open, not from a guess: it must not block the address.
             self._limits.count(environ, expired.owner)
             raise
         except Unauthorized:

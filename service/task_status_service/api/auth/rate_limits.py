@@ -25,7 +25,7 @@ _IPV6_PREFIX: Final = 64
 
 
 class Limits:
-    """Rate limits of one process. A server without keys, which serves this machine only, has none."""
+    """Rate limits of one process. A server without keys accepts only local requests and has no limits."""
 
     def __init__(self, requests: RateLimit | None = None, *, failures: RateLimit | None = None) -> None:
         """Create limits.

@@ -1,4 +1,4 @@
-"""flask-smorest as this API uses it: strict bodies in, problems out, and a document that generates good clients."""
+"""flask-smorest with strict request parsing, problem responses, and a document for client generators."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -23,26 +23,26 @@ _View = TypeVar("_View", bound=Callable[..., Any])
 
 
 class StrictParser(FlaskParser):
-    """Read JSON bodies and nothing else, and queries of known parameters only.
+    """Parser that accepts only JSON bodies and known query parameters.
 
-    webargs takes a body of another type for an empty one (webargs#183), and the standard library's parser accepts NaN
-    and dies on deep nesting.
+    webargs treats a body of another type as empty (webargs#183). The standard library's JSON parser accepts NaN and
+    raises RecursionError on deep nesting.
     """
 
-    # A filter that is misspelt must not list everything.
+    # Otherwise a misspelt filter would be ignored, and all tasks listed.
     DEFAULT_UNKNOWN_BY_LOCATION = {  # noqa: RUF012  # webargs types it so
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "query": ma.RAISE,
     }
 
     def load_json(self, req: Any, schema: Any) -> Any:
-        """Read the body; `HTTPException` 413, 415 or 400 if it is not JSON. None at all is for the schema to judge."""
+        """Read the body; raise `HTTPException` 413, 415 or 400 if it is invalid. The schema checks a missing body."""
         body = req.get_data()
-        # werkzeug cuts a body that comes in chunks at the limit, where it should refuse it.
+        # werkzeug truncates a chunked body at the limit instead of rejecting it.
         if req.content_length is None and len(body) >= req.max_content_length:
             raise RequestEntityTooLarge
-        # Generated clients say application/json also when they leave out a body that may be left out.
-        if not body and (not req.content_type or (req.is_json and not _requires_some(schema))):
+        # Generated clients send application/json even when they omit an optional body.
+        if not body and (not req.content_type or (req.is_json and not _has_required_field(schema))):
             return ma.missing
         if not req.is_json:
             raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
@@ -52,17 +52,17 @@ class StrictParser(FlaskParser):
             raise BadRequest(str(error)) from error
 
 
-def _requires_some(schema: ma.Schema) -> bool:
+def _has_required_field(schema: ma.Schema) -> bool:
     return any(field.required for field in schema.fields.values())
 
 
 class Blueprint(SmorestBlueprint):
-    """A blueprint whose arguments are read strictly."""
+    """A blueprint with strict request parsing."""
 
     ARGUMENTS_PARSER = StrictParser()
 
     def route(self, rule: str, *, scope: Scope | None, **options: Any) -> Callable[[_View], _View]:
-        """Register a view for callers that have a scope; None: for everybody, without a key."""
+        """Register a view for callers that have a scope; None allows requests without a key."""
         register = super().route(rule, **options)
 
         def register_described(view: _View) -> _View:
@@ -82,7 +82,7 @@ class Blueprint(SmorestBlueprint):
 
     @staticmethod
     def doc(**kwargs: Any) -> Callable[[_View], _View]:
-        """Describe a view. flask-smorest's own wraps it, in a layer that does nothing and is run for each request."""
+        """Describe a view. The decorator of flask-smorest would add a useless call to each request."""
 
         def describe(view: _View) -> _View:
             described: dict[str, Any] = getattr(view, "_apidoc", {})
@@ -95,14 +95,14 @@ class Blueprint(SmorestBlueprint):
 class ProblemApi(Api):
     """An API whose every error is a problem document."""
 
-    # Only what an operation lists is documented: with a `default`, generated clients fail on a proxy's HTML page.
+    # Document listed responses only: with a `default`, generated clients fail on a proxy's HTML page.
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     def init_app(self, app: Flask, **kwargs: Any) -> None:
-        """Attach to the Flask app and fill in the document's components, before any blueprint refers to them."""
+        """Attach to the Flask app, and add the components to the document before any blueprint refers to them."""
         super().init_app(app, **kwargs)
         document.add_components(self.spec)
 
     def handle_http_exception(self, error: HTTPException) -> Response:
-        """Answer as a problem, with the exception's own headers, which flask-smorest drops."""
+        """Return a problem with the headers of the exception, which flask-smorest drops."""
         return problems.answer_http_exception(error)

@@ -1,4 +1,4 @@
-"""The examples of the document, made of what the code answers with."""
+"""The examples of the document, built from the same structs as the responses."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +9,13 @@ import msgspec
 from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.requests.cursor import to_cursor
 from task_status_service.api.responses.bodies import Alive, IssuedToken, Ready, TaskList, TaskType, TaskTypeList
-from task_status_service.api.responses.problems import HTTP_READINGS, PROBLEM_TYPES, Problem, ProblemFault, ProblemType
+from task_status_service.api.responses.problems import (
+    HTTP_PROBLEM_TYPES,
+    PROBLEM_TYPES,
+    Problem,
+    ProblemFault,
+    ProblemType,
+)
 from task_status_service.errors import message_of
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
 from task_status_service.use_cases.listing import Position
@@ -93,7 +99,7 @@ _PAGE: Final = TaskList(
 )
 _TASK_TYPE: Final = TaskType(
     name="demo.count",
-    doc="Count up to `total`, and say so the way most tasks do: state PROGRESS with `done` and `total`.",
+    doc="Count up to `total`, and report progress as most tasks do: state PROGRESS with `done` and `total`.",
     queue="demo",
     workers=1,
     ignores_result=False,
@@ -116,7 +122,7 @@ _ANSWERS: Final[Mapping[str, Any]] = {
     "byId": TaskList(items=[_SUCCEEDED], next_cursor=None, missing=[_OTHER_ID]),
     "canceled": _CANCELED,
     "canceling": _CANCELING,
-    # What a stream sends, in short: an event for each status.
+    # A short stream: one event for each status.
     "events": "".join(
         f"event: status\nid: {version}\ndata: {msgspec.json.encode(task).decode()}\n\n"
         for version, task in (("3c5b0f1e8a7d4c62", _RUNNING), ("91d0a4e27bfe5038", _SUCCEEDED))
@@ -137,20 +143,20 @@ _ANSWERS: Final[Mapping[str, Any]] = {
 }
 
 _BODY_STATUSES: Final = frozenset({400, 408, 413, 415, 422})
-#: what a problem is about, unless it is a task, or a body that makes one
+#: path of the request, where it is neither a task nor a submission
 _INSTANCES: Final = {
     "idempotency-in-flight": "/tasks",
     "not-ready": "/readyz",
     "task-type-not-found": "/task-types/demo.count",
     "too-many-queued": "/tasks",
-    # Which path it was nobody has read.
+    # The path of a rejected request line is unknown.
     "uri-too-long": "",
 }
 _FAULTS: Final = {
-    "not-ready": [ProblemFault("No worker was seen yet.")],
+    "not-ready": [ProblemFault("No worker has sent a heartbeat yet.")],
     "validation": [ProblemFault("'ten' is not of type 'integer'", pointer="#/kwargs/total")],
 }
-#: what says more than the title and is no exception of ours
+#: details of problems that no exception of this service has a message for
 _DETAILS: Final = {
     "uri-too-long": "Request Line is too large (8215 > 8190)",
     "malformed-json": "JSON is malformed: trailing comma in array (byte 34)",
@@ -159,37 +165,37 @@ _DETAILS: Final = {
 }
 
 
-def _problem(reading: ProblemType, detail: str) -> Problem:
-    instance = "/tasks" if reading.status in _BODY_STATUSES else f"/tasks/{_ID}"
+def _problem(problem_type: ProblemType, detail: str) -> Problem:
+    instance = "/tasks" if problem_type.status in _BODY_STATUSES else f"/tasks/{_ID}"
     return Problem(
-        type=f"/problems/{reading.slug}",
-        title=reading.title,
-        status=reading.status,
-        detail=_DETAILS.get(reading.slug, detail),
-        instance=_INSTANCES.get(reading.slug, instance),
-        errors=_FAULTS.get(reading.slug, []),
+        type=f"/problems/{problem_type.slug}",
+        title=problem_type.title,
+        status=problem_type.status,
+        detail=_DETAILS.get(problem_type.slug, detail),
+        instance=_INSTANCES.get(problem_type.slug, instance),
+        errors=_FAULTS.get(problem_type.slug, []),
         request_id="9f2c61ab03de4d57",
     )
 
 
 _PROBLEMS: Final = {
-    **{reading.slug: _problem(reading, reading.title) for reading in HTTP_READINGS.values()},
-    **{reading.slug: _problem(reading, message_of(kind)) for kind, reading in PROBLEM_TYPES.items()},
+    **{problem_type.slug: _problem(problem_type, problem_type.title) for problem_type in HTTP_PROBLEM_TYPES.values()},
+    **{problem_type.slug: _problem(problem_type, message_of(kind)) for kind, problem_type in PROBLEM_TYPES.items()},
 }
 
-#: every answer by the name that operations have for it, and every problem by its slug
+#: responses by the name that operations use, and problems by slug
 EXAMPLES: Final[Mapping[str, Any]] = {
     name: msgspec.to_builtins(example) for name, example in {**_ANSWERS, **_PROBLEMS}.items()
 }
 
 CANCELLATIONS: Final[Mapping[str, Any]] = {
-    "ifItHasNotStarted": {"value": {}},
-    "alsoWhereItRuns": {"value": {"terminate": True}},
+    "cooperative": {"value": {}},
+    "terminate": {"value": {"terminate": True}},
 }
 
-TOKEN_WISHES: Final[Mapping[str, Any]] = {
-    "toReadForAnHour": {"value": {}},
-    "toReadAndCancel": {"value": {"scopes": ["read", "cancel"], "ttl_seconds": 600}},
+TOKEN_REQUESTS: Final[Mapping[str, Any]] = {
+    "readForAnHour": {"value": {}},
+    "readAndCancel": {"value": {"scopes": ["read", "cancel"], "ttl_seconds": 600}},
 }
 
 SUBMISSIONS: Final[Mapping[str, Any]] = {

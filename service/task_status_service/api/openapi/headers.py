@@ -13,7 +13,9 @@ _SECONDS: Final = {"type": "integer", "minimum": 0}
 
 HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     "ETag": _header("Version of the response; send it back as `If-None-Match`.", _TEXT, required=True),
-    "CacheControl": _header("How long the response may be cached: never before the task is done.", _TEXT),
+    "CacheControl": _header(
+        "How long the response may be cached; before the task is done, each use must be revalidated.", _TEXT
+    ),
     "Location": _header("Path of the task's status.", {"type": "string", "format": "uri-reference"}, required=True),
     "RetryAfter": _header("Seconds to wait before the next poll; sent until the task is done.", _SECONDS),
     "IdempotencyReplayed": _header(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from task_status_service.api.openapi import headers
-from task_status_service.api.responses.problems import CONTENT_TYPE, HTTP_READINGS, PROBLEM_TYPES, ProblemType
+from task_status_service.api.responses.problems import CONTENT_TYPE, HTTP_PROBLEM_TYPES, PROBLEM_TYPES, ProblemType
 from task_status_service.errors import (
     BodyMalformed,
     BodyTooSlow,
@@ -20,7 +20,7 @@ from task_status_service.errors import (
 )
 
 Response = dict[str, Any]
-#: an error of an operation: one of our exceptions, or the status of one of Flask's
+#: error of an operation: one of our exceptions, or the status of an exception of Flask
 Kind = type[TaskStatusError] | http.HTTPStatus
 
 #: inline and without a type, which every client generator reads as any JSON
@@ -78,31 +78,31 @@ NOT_MODIFIED: Final = empty("Not modified since the version in `If-None-Match`."
 NOT_MODIFIED_LIVE: Final = empty(NOT_MODIFIED["description"], headers=headers.CACHED)
 
 
-def reading_of(kind: Kind) -> ProblemType:
+def problem_type_of(kind: Kind) -> ProblemType:
     """Return the problem type of an error."""
-    return HTTP_READINGS[kind] if isinstance(kind, http.HTTPStatus) else PROBLEM_TYPES[kind]
+    return HTTP_PROBLEM_TYPES[kind] if isinstance(kind, http.HTTPStatus) else PROBLEM_TYPES[kind]
 
 
 def problems(kinds: Iterable[Kind]) -> dict[int, Response]:
     """Describe the problems of an operation by status; each has an example named by its slug."""
     by_status: dict[int, dict[str, ProblemType]] = {}
-    for reading in map(reading_of, kinds):
-        by_status.setdefault(reading.status, {})[reading.slug] = reading
-    return {status: _problem(list(readings.values())) for status, readings in by_status.items()}
+    for problem_type in map(problem_type_of, kinds):
+        by_status.setdefault(problem_type.status, {})[problem_type.slug] = problem_type
+    return {status: _problem(list(problem_types.values())) for status, problem_types in by_status.items()}
 
 
-def _problem(readings: list[ProblemType]) -> Response:
+def _problem(problem_types: list[ProblemType]) -> Response:
     described: Response = {
-        "description": "; ".join(dict.fromkeys(reading.title for reading in readings)),
+        "description": "; ".join(dict.fromkeys(problem_type.title for problem_type in problem_types)),
         "content": {
             CONTENT_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": named(*(reading.slug for reading in readings)),
+                "examples": named(*(problem_type.slug for problem_type in problem_types)),
             }
         },
     }
-    own = {name: name.replace("-", "") for reading in readings for name in reading.headers}
-    if any(reading.passes for reading in readings):
-        always = all(reading.passes for reading in readings)
+    own = {name: name.replace("-", "") for problem_type in problem_types for name in problem_type.headers}
+    if any(problem_type.is_temporary for problem_type in problem_types):
+        always = all(problem_type.is_temporary for problem_type in problem_types)
         own["Retry-After"] = "RetryAfterProblem" if always else "RetryAfterIfItPasses"
     return {**described, "headers": own} if own else described

@@ -1,4 +1,4 @@
-"""The fields of requests that marshmallow does not have, each with its JSON Schema where apispec cannot tell it."""
+"""Request fields that marshmallow lacks, with a JSON Schema where apispec cannot derive it."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -11,17 +11,17 @@ from task_status_service.access.task_tokens import TOKEN_SCOPES
 from task_status_service.api.requests.cursor import from_cursor
 from task_status_service.status import TaskState
 
-#: a task id, ours or a client's: never spliced into a key unless it looks like this
+#: pattern of all task ids; no other text becomes part of a Redis key
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
-#: keys of an object, and items of a list, of arguments
+#: limit of positional arguments, and of named ones
 MAX_ARGUMENTS: Final = 1_000
 MAX_LABELS: Final = 32
-#: so that a record keeps them (record.MAX_FIELD_BYTES), with room for the one that a retry adds
+#: below the field limit of a record (record.MAX_FIELD_BYTES), with room for the label that a retry adds
 MAX_LABELS_BYTES: Final = 16_000
-#: characters of a label to find tasks by: name, colon, text
+#: characters of a label filter: name, colon, text
 MAX_LABEL: Final = 63 + 1 + 256
-#: ten years, in seconds: further away is a mistake
+#: ten years; a later time is probably a mistake
 MAX_SECONDS: Final = 10 * 366 * 86_400
 
 _LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
@@ -29,7 +29,7 @@ _QUEUE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
 
 
 class JsonObject(fields.Dict):
-    """An object of any JSON, with at most `MAX_ARGUMENTS` keys."""
+    """An object with any JSON values and at most `MAX_ARGUMENTS` keys."""
 
     json_schema: ClassVar = {"type": "object", "additionalProperties": True, "maxProperties": MAX_ARGUMENTS}
 
@@ -40,11 +40,11 @@ class JsonObject(fields.Dict):
 
 def _check_size(labels: dict[str, str]) -> None:
     if len(msgspec.json.encode(labels)) > MAX_LABELS_BYTES:
-        raise ValidationError(f"Must not be longer than {MAX_LABELS_BYTES} bytes in all.")
+        raise ValidationError(f"Must not be longer than {MAX_LABELS_BYTES} bytes in total.")
 
 
 class Labels(fields.Dict):
-    """Short texts by name."""
+    """Labels of a task: short texts by name."""
 
     json_schema: ClassVar = {
         "type": "object",
@@ -54,7 +54,12 @@ class Labels(fields.Dict):
     }
 
     def __init__(self, **kwargs: Any) -> None:
-        names = fields.String(validate=validate.Regexp(rf"{_LABEL_NAME}\Z", error="Not a label name."))
+        names = fields.String(
+            validate=validate.Regexp(
+                rf"{_LABEL_NAME}\Z",
+                error="Must be a label name: up to 63 letters, digits and ._/-, starting with a letter or digit.",
+            )
+        )
         texts = fields.String(validate=validate.Length(max=256))
         super().__init__(keys=names, values=texts, validate=[validate.Length(max=MAX_LABELS), _check_size], **kwargs)
 
@@ -65,14 +70,20 @@ class QueueName(fields.String):
     json_schema: ClassVar = {"pattern": f"^{_QUEUE_NAME}$"}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Regexp(rf"{_QUEUE_NAME}\Z", error="Not a queue name."), **kwargs)
+        super().__init__(
+            validate=validate.Regexp(
+                rf"{_QUEUE_NAME}\Z",
+                error="Must be a queue name: up to 128 letters, digits and ._:@-, starting with a letter or digit.",
+            ),
+            **kwargs,
+        )
 
 
 class WholeNumber(fields.Integer):
-    """A whole number from one to another; JSON Schema takes 60.0 for one. Python's True is none."""
+    """An integer in a range. Accepts 60.0, as JSON Schema does, but not true."""
 
-    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
-        super().__init__(strict=True, validate=validate.Range(least, most), **kwargs)
+    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(minimum, maximum), **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
         if isinstance(value, float) and value.is_integer():
@@ -83,7 +94,7 @@ class WholeNumber(fields.Integer):
 
 
 class Flag(fields.Boolean):
-    """True or false; marshmallow takes texts and numbers for them too."""
+    """True or false; the field of marshmallow also accepts texts and numbers."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -92,7 +103,7 @@ class Flag(fields.Boolean):
 
 
 class Seconds(fields.Float):
-    """A number of seconds, from 0 to `MAX_SECONDS`; text that looks like a number is none."""
+    """A number of seconds, from 0 to `MAX_SECONDS`; numbers in a text are rejected."""
 
     json_schema: ClassVar = {"type": "number", "minimum": 0, "maximum": MAX_SECONDS}
 
@@ -105,7 +116,7 @@ class Seconds(fields.Float):
 
 
 class Moment(fields.AwareDateTime):
-    """A time, RFC 3339 with its offset, at most `MAX_SECONDS` away; UTC when read."""
+    """An RFC 3339 time with an offset, at most `MAX_SECONDS` from now; deserialized as UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         moment = super()._deserialize(value, attr, data, **kwargs)
@@ -130,21 +141,21 @@ _MOMENT: Final = Moment(format="iso")
 
 
 def from_now(seconds: float) -> datetime:
-    """Give the time so many seconds from now, to the millisecond."""
+    """Return the time after `seconds`, to the millisecond."""
     return _to_milliseconds(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def _to_milliseconds(moment: datetime) -> datetime:
-    """Cut to what a record keeps, so that the 202 says what a read says."""
+    """Truncate to the precision of a record, so that the 202 response equals later reads."""
     return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
 class TokenScopes(fields.List[str]):
-    """Some of the scopes that a task token may have, each once."""
+    """Scopes of a task token, each at most once."""
 
     json_schema: ClassVar = {
         "type": "array",
-        # By name: of an enum within an array of unique items openapi-generator makes Java that does not compile.
+        # A reference: from an inline enum in a unique array, openapi-generator makes Java code that does not compile.
         "items": {"$ref": "#/components/schemas/TokenScope"},
         "uniqueItems": True,
     }
@@ -156,7 +167,7 @@ class TokenScopes(fields.List[str]):
 
 def _check_once(items: list[str]) -> None:
     if len(set(items)) < len(items):
-        raise ValidationError("Each once.")
+        raise ValidationError("Must not contain duplicates.")
 
 
 class TaskId(fields.String):
@@ -165,11 +176,17 @@ class TaskId(fields.String):
     json_schema: ClassVar = {"pattern": f"^{TASK_ID.pattern}$"}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Regexp(rf"{TASK_ID.pattern}\Z", error="Not a task id."), **kwargs)
+        super().__init__(
+            validate=validate.Regexp(
+                rf"{TASK_ID.pattern}\Z",
+                error="Must be a task id: up to 128 letters, digits and ._:-, starting with a letter or digit.",
+            ),
+            **kwargs,
+        )
 
 
 class State(fields.Enum[TaskState]):
-    """A state; a reference to the component, so that clients have one class for it."""
+    """A state, as a reference to the component, so that generated clients have one class for it."""
 
     json_schema: ClassVar = {"$ref": "#/components/schemas/TaskState"}
 
@@ -178,7 +195,7 @@ class State(fields.Enum[TaskState]):
 
 
 class Label(fields.String):
-    """One label to find tasks by: its name, a colon, its text."""
+    """A label filter: name, colon, text."""
 
     json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:"}
 
@@ -194,10 +211,10 @@ class Label(fields.String):
 
 
 class Cursor(fields.String):
-    """A cursor that this service has given."""
+    """A cursor that this service returned."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         try:
             return from_cursor(super()._deserialize(value, attr, data, **kwargs))
         except ValueError as error:
-            raise ValidationError("Not a cursor of this service.") from error
+            raise ValidationError("Must be a `next_cursor` that this service returned.") from error

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-#: nesting levels; the body itself is the first
+#: nesting levels, including the body itself
 MAX_LEVELS: Final = 32
 #: values on all levels, without the names of members
 MAX_VALUES: Final = 10_000
@@ -46,7 +46,7 @@ def read_json(body: bytes) -> Any:
     except RecursionError as error:
         raise _too_deep() from error
     if _checked(value) != marks.count(b":"):
-        raise UnreadableJson("The body has an object that gives one member twice.")
+        raise UnreadableJson("The body has an object with a duplicate member.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What a caller asks for: which tasks, how long it waits, and what it has."""
+"""Options of a read request: task ids, wait time and known versions."""
 
 import re
 from typing import Final
@@ -12,17 +12,17 @@ from task_status_service.api.requests.fields import TASK_ID
 from task_status_service.api.requests.parameters import MAX_IDS, MAX_WAIT_SECONDS
 from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
 
-_UNUSABLE: Final = "The request cannot be used."
-#: as JSON writes one, and so every client does; float() takes more
+_UNUSABLE: Final = "The request is invalid: correct the listed errors."
+#: a JSON number; float() accepts more forms
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _PREFER_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
 
 
 def checked_task_id(task_id: str) -> str:
-    """Give an id that may be one.
+    """Return a task id of valid form.
 
     Raises:
-        TaskNotFound: it cannot be the id of any task.
+        TaskNotFound: the text cannot be a task id.
     """
     if not TASK_ID.fullmatch(task_id):
         raise TaskNotFound("A task id is 1 to 128 letters, digits and ._:- and starts with a letter or digit.")
@@ -30,46 +30,48 @@ def checked_task_id(task_id: str) -> str:
 
 
 def task_ids_of_query() -> list[str]:
-    """Read `?id=…&id=…`, each once.
+    """Return the ids of `?id=…&id=…` without duplicates.
 
     Raises:
-        InvalidArguments: there is none, there are more than `MAX_IDS`, or one cannot be the id of a task.
+        InvalidArguments: the query has no id, more than `MAX_IDS`, or a malformed one.
     """
     task_ids = list(dict.fromkeys(request.args.getlist("id")))
     if not 1 <= len(task_ids) <= MAX_IDS:
-        raise InvalidArguments(_UNUSABLE, [Fault(f"must be given 1 to {MAX_IDS} times", parameter="id")])
+        raise InvalidArguments(_UNUSABLE, [Fault(f"must occur 1 to {MAX_IDS} times", parameter="id")])
     if wrong := [task_id for task_id in task_ids if not TASK_ID.fullmatch(task_id)]:
         raise InvalidArguments(
-            _UNUSABLE, [Fault(f"{task_id!r:.140} is no task id", parameter="id") for task_id in wrong]
+            _UNUSABLE, [Fault(f"{task_id!r:.140} is not a task id", parameter="id") for task_id in wrong]
         )
     return task_ids
 
 
 class WaitPreference(msgspec.Struct, frozen=True):
-    """How long the caller waits, and whether it said so by `Prefer` (RFC 7240)."""
+    """The wait time of a request, and whether `Prefer` (RFC 7240) contained it."""
 
     seconds: float
     is_preference: bool = False
 
     def acknowledge(self, response: Response) -> Response:
-        """Say that a preference was applied."""
+        """Add `Preference-Applied` if the wait came from `Prefer`."""
         if self.is_preference:
             response.headers["Preference-Applied"] = f"wait={self.seconds:.0f}"
         return response
 
 
-def patience() -> WaitPreference:
-    """Read `?wait=` and `Prefer: wait`; the parameter counts, and a preference beyond the limit is cut to it.
+def wait_preference() -> WaitPreference:
+    """Return the wait of `?wait=`, or else of `Prefer: wait`, which is limited to `MAX_WAIT_SECONDS`.
+
+    Without the scope `read`, a preference is ignored.
 
     Raises:
-        InvalidArguments: `wait` is no number from 0 to `MAX_WAIT_SECONDS`.
-        Forbidden: to wait is to read, and the caller may not. A preference is not applied then.
+        InvalidArguments: `wait` is not a number from 0 to `MAX_WAIT_SECONDS`.
+        Forbidden: `?wait=` requires the scope `read`.
     """
     given = request.args.getlist("wait")
     if given:
         text = given[0]
         if len(given) > 1 or not _NUMBER.fullmatch(text) or not 0 <= float(text) <= MAX_WAIT_SECONDS:
-            fault = Fault(f"must be one number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
+            fault = Fault(f"must be a number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
             raise InvalidArguments(_UNUSABLE, [fault])
         require(Scope.READ)
         return WaitPreference(float(text))
@@ -80,5 +82,5 @@ def patience() -> WaitPreference:
 
 
 def if_none_match() -> str | None:
-    """Give what the caller says that it has, as it was sent."""
+    """Return the `If-None-Match` header; None if it is missing."""
     return request.headers.get("If-None-Match")

@@ -73,7 +73,7 @@ class SubmissionSchema(ma.Schema):
     @ma.validates_schema
     def _check(self, data: dict[str, Any], **_: Any) -> None:
         if "countdown" in data and "eta" in data:
-            raise ValidationError("Give countdown or eta, not both.", "countdown")
+            raise ValidationError("Send countdown or eta, not both.", "countdown")
         if len(msgspec.json.encode([data.get("args"), data.get("kwargs")])) > MAX_ARGUMENTS_BYTES:
             raise ValidationError(f"All arguments must not be longer than {MAX_ARGUMENTS_BYTES} bytes.")
 
@@ -152,7 +152,7 @@ def _pairs(labels: Iterable[str]) -> dict[str, str]:
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks for: these tasks, or one page of those that fit."""
+    """A parsed query of the list: some ids, or filters and a page."""
 
     task_ids: list[str]
     wanted: Filter
@@ -198,10 +198,10 @@ class ListingSchema(ma.Schema):
         if "id" in original:
             others = [name for name in self.fields if name != "id" and name in original]
             if others:
-                raise ValidationError({name: ["Not together with id."] for name in others})
+                raise ValidationError({name: ["Cannot be combined with id."] for name in others})
         labels = set(data.get("label", ()))
         if len(_pairs(labels)) < len(labels):
-            raise ValidationError("Two values for one key: no task has both.", "label")
+            raise ValidationError("Two values for one label: no task has both.", "label")
 
     @ma.post_load
     def _make(self, data: dict[str, Any], **_: Any) -> Listing:

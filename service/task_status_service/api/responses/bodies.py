@@ -21,7 +21,7 @@ LIVE: Final = "private, no-cache"
 #: Cache-Control of a response that is constant until the task is deleted
 KEPT: Final = "private, max-age=60"
 
-#: as a list of pairs, because setting headers one by one in Flask takes longer than encoding the body
+#: a list of pairs: setting headers one by one in Flask takes longer than encoding the body
 Headers = Sequence[tuple[str, str]]
 JSON: Final = ("Content-Type", "application/json")
 #: bytes of a large response that are written at once
@@ -45,7 +45,7 @@ class Answer(NamedTuple):
 
 
 def _pieces(body: bytes) -> Iterable[bytes]:
-    """Divide a body into pieces, because the server limits the seconds per piece."""
+    """Divide a body into pieces, because the server limits the time of each write."""
     return (
         [body]
         if len(body) <= PIECE_BYTES
@@ -60,7 +60,7 @@ class Alive(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
-    """Redis and the broker answer, and a worker was seen."""
+    """Redis and the broker answer, and a worker has sent a heartbeat."""
 
     status: Annotated[str, Meta(description="Always `ready`.")] = "ready"
     store_epoch: Annotated[
@@ -71,7 +71,7 @@ class Ready(msgspec.Struct, frozen=True):
         ),
     ] = None
     warnings: Annotated[
-        Sequence[str], Meta(description="Warnings for the operator of a working service; empty if there are none.")
+        Sequence[str], Meta(description="Warnings for the operator of a working service; empty without warnings.")
     ] = ()
 
 

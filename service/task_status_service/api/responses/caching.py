@@ -1,4 +1,4 @@
-"""Polling: when a client asks again, and the conditional requests (RFC 9110) that make it cheap."""
+"""Polling: the interval in `Retry-After`, and conditional requests (RFC 9110)."""
 
 import hashlib
 import http
@@ -27,10 +27,10 @@ _ONE_TAG: Final = re.compile(r'"([0-9a-f]{32})"')
 
 
 def poll_after_seconds(times: PollTimes, now: float) -> int:
-    """Return when to poll again a task that is not done: soon at first, later with age.
+    """Return the seconds until the next poll of an unfinished task; they increase with its age.
 
-    A task that waits for its scheduled time or its retry is polled at that time, unless a cancel is requested. A task
-    of unknown age is taken for a new one. `now` is in seconds since the epoch.
+    A scheduled task, or one that waits for a retry, is polled at that time, unless a cancel is requested. A task of
+    unknown age is treated as new. `now` is in seconds since the epoch.
     """
     if not times.cancel_requested:
         waits_seconds = max(times.scheduled_for, times.next_retry_at) - now
@@ -71,7 +71,7 @@ def known_versions(if_none_match: str | None) -> Container[str] | None:
 
 
 def status_answer(found: CurrentStatus | NotModified) -> Answer:
-    """Return the answer to a client that polls: the status, or 304."""
+    """Return the response to a poll: the status, or 304."""
     if isinstance(found, NotModified):
         return _not_modified(found)
     cached = found.cached
@@ -81,7 +81,7 @@ def status_answer(found: CurrentStatus | NotModified) -> Answer:
 
 
 def result_of_task_answer(found: TaskResult | NotModified) -> Answer:
-    """Return the answer with the result of a task, or 304."""
+    """Return the response with the result of a task, or 304."""
     if isinstance(found, NotModified):
         return _not_modified(found)
     answer = result_answer(found.value)
@@ -100,8 +100,7 @@ def live_answer(body: Any, if_none_match: str | None) -> Answer:
 
 
 def _not_modified(found: NotModified) -> Answer:
-    # Nothing was decoded, so only the record can say that the task is done. A task that is done by its meta alone gets
-    # a `Retry-After`, which its client does not need.
+    # The meta is not decoded here: a task that is done only by its meta gets an unnecessary `Retry-After`.
     headers = _cached(found.snapshot)
     return Answer(http.HTTPStatus.NOT_MODIFIED, [*headers, _etag(found.version)], b"")
 

@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): the table from our exceptions, and from Flask's, to HTTP."""
+"""Errors as problem+json (RFC 9457): tables from our exceptions and those of libraries to HTTP."""
 
 import http
 import logging
@@ -48,7 +48,7 @@ CACHE_CONTROL: Final = "no-store"
 class ProblemFault(msgspec.Struct, frozen=True, omit_defaults=True):
     """One fault of the request."""
 
-    detail: Annotated[str, Meta(description="What is wrong, and the expected value.")]
+    detail: Annotated[str, Meta(description="Description of the fault, and the expected value.")]
     pointer: Annotated[
         str | None, Meta(description="Position in the body: a JSON Pointer as a URI fragment, such as `#/kwargs/x`.")
     ] = None
@@ -75,8 +75,8 @@ class ProblemType(msgspec.Struct, frozen=True):
     title: str
     #: log level; a mistake of a client is logged at DEBUG
     level: int = logging.DEBUG
-    #: temporary: the response has `Retry-After`
-    passes: bool = False
+    #: the response has `Retry-After`
+    is_temporary: bool = False
     #: headers of every such response
     headers: Mapping[str, str] = {}
 
@@ -91,24 +91,24 @@ PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
     TaskDone: ProblemType(409, "task-done", "Task done"),
     TaskNotRepeatable: ProblemType(409, "task-not-repeatable", "Task not repeatable"),
     NoResult: ProblemType(409, "no-result", "No result"),
-    TooManyWatches: ProblemType(429, "rate-limited", "Too many requests", passes=True),
-    RateLimited: ProblemType(429, "rate-limited", "Too many requests", passes=True),
-    TooManyQueued: ProblemType(429, "too-many-queued", "Too many tasks queued", passes=True),
+    TooManyWatches: ProblemType(429, "rate-limited", "Too many requests", is_temporary=True),
+    RateLimited: ProblemType(429, "rate-limited", "Too many requests", is_temporary=True),
+    TooManyQueued: ProblemType(429, "too-many-queued", "Too many tasks queued", is_temporary=True),
     UnknownTaskType: ProblemType(422, "unknown-task-type", "Unknown task type"),
     TaskTypeNotFound: ProblemType(404, "task-type-not-found", "No such task type"),
     InvalidArguments: ProblemType(422, "validation", "Invalid input"),
     BodyMalformed: ProblemType(400, "malformed-json", "Malformed request"),
     BodyTooSlow: ProblemType(408, "body-too-slow", "Body too slow"),
     IdempotencyConflict: ProblemType(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
-    IdempotencyInFlight: ProblemType(409, "idempotency-in-flight", "Idempotency-Key in flight", passes=True),
-    StoreUnavailable: ProblemType(503, "store-unavailable", "Store unavailable", logging.WARNING, passes=True),
-    StoreFull: ProblemType(503, "store-full", "Store full", logging.WARNING, passes=True),
-    BrokerUnavailable: ProblemType(503, "broker-unavailable", "Broker unavailable", logging.WARNING, passes=True),
-    NotReady: ProblemType(503, "not-ready", "Not ready", passes=True),
+    IdempotencyInFlight: ProblemType(409, "idempotency-in-flight", "Idempotency-Key in flight", is_temporary=True),
+    StoreUnavailable: ProblemType(503, "store-unavailable", "Store unavailable", logging.WARNING, is_temporary=True),
+    StoreFull: ProblemType(503, "store-full", "Store full", logging.WARNING, is_temporary=True),
+    BrokerUnavailable: ProblemType(503, "broker-unavailable", "Broker unavailable", logging.WARNING, is_temporary=True),
+    NotReady: ProblemType(503, "not-ready", "Not ready", is_temporary=True),
 }
 
 #: exceptions of Flask, webargs and werkzeug, by status
-HTTP_READINGS: Final[Mapping[int, ProblemType]] = {
+HTTP_PROBLEM_TYPES: Final[Mapping[int, ProblemType]] = {
     400: ProblemType(400, "malformed-json", "Malformed request"),
     404: ProblemType(404, "not-found", "No such page"),
     405: ProblemType(405, "method-not-allowed", "Method not allowed"),
@@ -120,8 +120,8 @@ HTTP_READINGS: Final[Mapping[int, ProblemType]] = {
     500: ProblemType(500, "internal-error", "Internal error", logging.ERROR),
 }
 
-#: any other status of theirs
-FALLBACK: Final = ProblemType(400, "http-error", "Refused")
+#: libraries' exceptions with any other status
+FALLBACK: Final = ProblemType(400, "http-error", "HTTP error")
 
 #: webargs' name of the body
 _BODY_LOCATION: Final = "json"
@@ -132,22 +132,22 @@ def register(app: Flask) -> None:
     app.register_error_handler(TaskStatusError, _answer_our_error)
 
 
-def reading_of_status(status: int) -> ProblemType:
+def problem_type_of_status(status: int) -> ProblemType:
     """Return the problem type of a library's error by its status."""
-    return HTTP_READINGS.get(status) or refusal(status)
+    return HTTP_PROBLEM_TYPES.get(status) or generic_problem_type(status)
 
 
-def refusal(status: int) -> ProblemType:
+def generic_problem_type(status: int) -> ProblemType:
     """Return a generic problem type whose title is the phrase of the status."""
     return ProblemType(status, FALLBACK.slug, http.HTTPStatus(status).phrase)
 
 
-def problem_of(reading: ProblemType, detail: str, *, instance: str, faults: list[Fault] | None = None) -> Problem:
+def problem_of(problem_type: ProblemType, detail: str, *, instance: str, faults: list[Fault] | None = None) -> Problem:
     """Create a problem with a new request id."""
     return Problem(
-        type=f"/problems/{reading.slug}",
-        title=reading.title,
-        status=reading.status,
+        type=f"/problems/{problem_type.slug}",
+        title=problem_type.title,
+        status=problem_type.status,
         detail=detail,
         instance=instance,
         errors=[ProblemFault(fault.detail, fault.pointer, fault.parameter) for fault in faults or []],
@@ -156,7 +156,7 @@ def problem_of(reading: ProblemType, detail: str, *, instance: str, faults: list
 
 
 def problem_response(
-    reading: ProblemType,
+    problem_type: ProblemType,
     detail: str,
     *,
     faults: list[Fault] | None = None,
@@ -164,21 +164,21 @@ def problem_response(
     retry_after_seconds: int = TaskStatusError.retry_after_seconds,
 ) -> Response:
     """Build the response for a problem, and log it."""
-    problem = problem_of(reading, detail, instance=request.path, faults=faults)
-    log.log(reading.level, "%s %s: %s (request %s)", reading.slug, request.path, detail, problem.request_id)
-    response = Response(msgspec.json.encode(problem), reading.status, headers, content_type=CONTENT_TYPE)
+    problem = problem_of(problem_type, detail, instance=request.path, faults=faults)
+    log.log(problem_type.level, "%s %s: %s (request %s)", problem_type.slug, request.path, detail, problem.request_id)
+    response = Response(msgspec.json.encode(problem), problem_type.status, headers, content_type=CONTENT_TYPE)
     response.headers["Cache-Control"] = CACHE_CONTROL
-    response.headers.update(reading.headers)
-    if reading.passes:
+    response.headers.update(problem_type.headers)
+    if problem_type.is_temporary:
         response.headers["Retry-After"] = str(retry_after_seconds)
     return response
 
 
 def _answer_our_error(error: TaskStatusError) -> Response:
     for kind in type(error).__mro__:
-        if reading := PROBLEM_TYPES.get(kind):
+        if problem_type := PROBLEM_TYPES.get(kind):
             return problem_response(
-                reading, str(error), faults=error.faults, retry_after_seconds=error.retry_after_seconds
+                problem_type, str(error), faults=error.faults, retry_after_seconds=error.retry_after_seconds
             )
     raise error
 
@@ -188,15 +188,15 @@ def answer_http_exception(error: HTTPException) -> Response:
     code = error.code or http.HTTPStatus.INTERNAL_SERVER_ERROR
     if code < http.HTTPStatus.BAD_REQUEST:
         return Response(status=code, headers=dict(error.get_headers()))
-    reading = reading_of_status(code)
+    problem_type = problem_type_of_status(code)
     kept = {name: text for name, text in error.get_headers() if name.lower() not in ("content-type", "content-length")}
     # webargs attaches the messages of marshmallow to the exception.
     messages = (getattr(error, "data", None) or {}).get("messages")
     if messages is None:
-        return problem_response(reading, error.description or reading.title, headers=kept)
+        return problem_response(problem_type, error.description or problem_type.title, headers=kept)
     faults = list(_faults(messages))
     return problem_response(
-        reading, f"The request is invalid: correct the {len(faults)} listed error(s).", faults=faults, headers=kept
+        problem_type, f"The request is invalid: correct the {len(faults)} listed error(s).", faults=faults, headers=kept
     )
 
 
