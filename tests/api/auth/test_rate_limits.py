@@ -1,6 +1,7 @@
 """How often one may ask: counted by owner, told in headers, and nobody held up by others."""
 
 import pytest
+from support.clock import Clock
 from support.keys import MemoryKeys, bearer
 from support.problems import problem_of
 from support.use_cases import create_api
@@ -14,19 +15,10 @@ BURST = 5
 PATHS = ["/tasks/t-1", "/tasks/t-1?wait=0"]
 
 
-class Clock:
-    """A clock that stands until it is told, in nanoseconds."""
-
-    now = 0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
     """Give the clock of the limits."""
-    return Clock()
+    return Clock(0)
 
 
 @pytest.fixture

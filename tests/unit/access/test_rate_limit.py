@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
 from task_status_service.access.rate_limit import RateLimit
 
 SECOND = 1_000_000_000
@@ -11,19 +12,10 @@ bursts = st.integers(1, 20)
 pauses = st.lists(st.integers(0, 3 * SECOND) | st.just(0), min_size=1, max_size=60)
 
 
-class Clock:
-    """A clock that stands."""
-
-    now = 1_000 * SECOND
-
-    def __call__(self):
-        return self.now
-
-
 @given(rates, bursts, pauses)
 def test_never_more_than_promised(per_second, burst, pauses):
     """In no stretch of time more passes than the burst and what the rate gives in that time."""
-    clock = Clock()
+    clock = Clock(1_000 * SECOND)
     limit = RateLimit(per_second, burst, clock_ns=clock)
     passed = []
     for pause in pauses:
@@ -38,7 +30,7 @@ def test_never_more_than_promised(per_second, burst, pauses):
 @given(rates, bursts, pauses)
 def test_keeps_its_word(per_second, burst, pauses):
     """Who is told that there is something left gets it, and who waits as long as told gets through."""
-    clock = Clock()
+    clock = Clock(1_000 * SECOND)
     limit = RateLimit(per_second, burst, clock_ns=clock)
     for pause in pauses:
         clock.now += pause
@@ -56,7 +48,7 @@ def test_keeps_its_word(per_second, burst, pauses):
 @given(rates, bursts)
 def test_refusals_cost_nothing(per_second, burst):
     """Who keeps asking waits no longer than who does not."""
-    clock = Clock()
+    clock = Clock(1_000 * SECOND)
     limit = RateLimit(per_second, burst, clock_ns=clock)
     waits = [limit.take("a").wait_seconds for _ in range(burst + 50)]
     assert waits[:burst] == [0] * burst
@@ -65,11 +57,11 @@ def test_refusals_cost_nothing(per_second, burst):
 
 def test_each_has_a_budget_of_its_own():
     """What one uses up another one has."""
-    limit = RateLimit(1, 2, clock_ns=Clock())
+    limit = RateLimit(1, 2, clock_ns=Clock(1_000 * SECOND))
     assert [limit.take(whose).wait_seconds for whose in "aaabab"] == [0, 0, 1, 0, 1, 0]
 
 
 def test_keeps_count_of_a_bounded_number():
     """Who was not heard of for longest is forgotten, whoever else comes."""
-    limit = RateLimit(1, 1, most=2, clock_ns=Clock())
+    limit = RateLimit(1, 1, most=2, clock_ns=Clock(1_000 * SECOND))
     assert [limit.take(whose).wait_seconds for whose in "abacbca"] == [0, 0, 1, 0, 1, 1, 0]

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.clock import Clock
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 from task_status_service.task_types.catalog import FRESH_SECONDS, Catalog, TaskNames
 from task_status_worker.record.keys import SEEN_SECONDS
@@ -22,16 +23,6 @@ class Announcements:
         return NOW, self.stored
 
 
-class Clock:
-    """A clock that stands still until it is told otherwise."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_finds_what_is_announced():
     """An announced name is found, any other is refused."""
     catalog = Catalog(Announcements("shop.pay").read)
@@ -44,7 +35,7 @@ def test_finds_what_is_announced():
 
 def test_reads_seldom():
     """Announcements are read once for a while, and again when the while is over."""
-    announcements, clock = Announcements("shop.pay"), Clock()
+    announcements, clock = Announcements("shop.pay"), Clock(0.0)
     catalog = Catalog(announcements.read, clock=clock)
 
     for _ in range(10):
@@ -156,7 +147,7 @@ def test_counts_who_serves_a_type():
 
 def test_who_serves_is_read_seldom_and_not_for_a_submission():
     """Finding a type does not ask; describing it does, once for a while."""
-    clock, reads = Clock(), []
+    clock, reads = Clock(0.0), []
     catalog = Catalog(
         announced_in("pay", "shop.pay").read, read_serving=lambda: reads.append(1) or [served("shop.pay")], clock=clock
     )
