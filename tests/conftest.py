@@ -1,4 +1,4 @@
-"""What every tier shares: a clean environment and a real Redis on a port of its own."""
+"""Shared by all tests: an environment without settings, and a real Redis on a free port."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ for name in [name for name in os.environ if name.startswith("TASK_STATUS_")]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one Redis server for the session."""
+    """A Redis server for the whole session."""
     folder: Path = tmp_path_factory.mktemp("redis")
     with running_redis(folder) as server:
         yield server
@@ -21,7 +21,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """Give the URL of an empty database."""
+    """The URL of an empty database."""
     with redis_server.client() as client:
         client.flushall()
     return redis_server.url

@@ -1,1 +1,1 @@
-"""One file per endpoint."""
+"""Tests of the HTTP API over fakes: one file per endpoint."""

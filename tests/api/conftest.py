@@ -17,13 +17,13 @@ from task_status_service.use_cases.tracker import Tracker
 
 @pytest.fixture(autouse=True)
 def _documented(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold every answer of every test to the OpenAPI document."""
+    """Compare every response of every test with the OpenAPI document."""
     monkeypatch.setattr(Flask, "test_client_class", DocumentedClient)
 
 
 @pytest.fixture
 def feed() -> MemoryFeed:
-    """Return a feed that a test scripts."""
+    """A feed that tests script."""
     return MemoryFeed()
 
 
@@ -31,11 +31,11 @@ def feed() -> MemoryFeed:
 def client(
     tracker: Tracker, submitter: Submitter, feed: MemoryFeed, catalog: Catalog, readiness: Readiness
 ) -> FlaskClient:
-    """Return an HTTP client of the app."""
+    """An HTTP client of the app."""
     return create_api(tracker, submitter, feed, catalog=catalog, readiness=readiness).test_client()
 
 
 @pytest.fixture
 def submit(client: FlaskClient) -> Callable[..., Any]:
-    """Return a function that posts a submission."""
+    """A function that posts a submission."""
     return lambda **body: client.post("/tasks", json=body)

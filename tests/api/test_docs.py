@@ -1,4 +1,4 @@
-"""`/docs`: a page that loads nothing from elsewhere; tests/browser sees it work."""
+"""`/docs`: a page that loads nothing from other hosts; tests/browser runs it."""
 
 import re
 
@@ -7,8 +7,8 @@ from flask.testing import FlaskClient
 from support.problems import problem_of
 
 
-def test_page(client: FlaskClient) -> None:
-    """Under a policy without exceptions, and with nothing in it that needs one."""
+def test_the_page_needs_no_inline_code(client: FlaskClient) -> None:
+    """The page has a strict policy, and no inline code, styles or foreign addresses."""
     response = client.get("/docs")
 
     assert (response.status_code, response.content_type) == (200, "text/html; charset=utf-8")
@@ -21,8 +21,8 @@ def test_page(client: FlaskClient) -> None:
     assert not re.search(r"https?://|<style|style=|<script>|\son\w+=", page)
 
 
-def test_assets(client: FlaskClient) -> None:
-    """All that the page names is there, and may be kept for a while."""
+def test_assets_exist_and_are_cacheable(client: FlaskClient) -> None:
+    """All assets of the page exist, and can be cached for an hour."""
     page = client.get("/docs").get_data(as_text=True)
     names = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert "docs/docs.js" in names
@@ -40,6 +40,6 @@ def test_assets(client: FlaskClient) -> None:
 @pytest.mark.parametrize(
     "name", ["docs.html", "docs.py", "swagger-ui.js", "..%2Fdocs.py", "%2Fetc%2Fpasswd", "oauth2-redirect.html"]
 )
-def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
-    """Neither our files nor the rest of the package."""
+def test_other_files_return_404(client: FlaskClient, name: str) -> None:
+    """Our source files and the rest of the package are not available."""
     problem_of(client.get(f"/docs/{name}"), 404, "not-found")

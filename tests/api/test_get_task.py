@@ -12,8 +12,8 @@ from task_status_worker.record.model import Fact, Note
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": [], "task_id": "t-1"}
 
 
-def test_reads_what_celery_stored(client, store):
-    """A task that nobody submitted here reads as far as Celery's meta goes."""
+def test_reads_a_task_without_a_record(client, store):
+    """A task that was not submitted here is read from Celery's meta."""
     store.metas["t-1"] = json.dumps(META).encode()
 
     response = client.get("/tasks/t-1")
@@ -25,8 +25,8 @@ def test_reads_what_celery_stored(client, store):
     assert (task["state"], task["celery_state"], task["progress"]["percent"]) == ("running", "PROGRESS", 30.0)
 
 
-def test_has_every_key(client, store):
-    """Every key is always there: 30 of them, none slips in or out unnoticed."""
+def test_a_status_has_all_keys(client, store):
+    """A status always has all 30 keys."""
     store.metas["t-1"] = json.dumps(META).encode()
 
     task = client.get("/tasks/t-1").get_json()
@@ -36,8 +36,8 @@ def test_has_every_key(client, store):
     assert task["labels"] == {}
 
 
-def test_done_says_no_retry_after(client, store):
-    """A client of a task that is done has nothing to wait for."""
+def test_a_done_task_has_no_retry_after(client, store):
+    """The answer for a task that is done has no `Retry-After`."""
     store.metas["t-1"] = json.dumps({**META, "status": "SUCCESS", "result": 42}).encode()
 
     response = client.get("/tasks/t-1")
@@ -46,7 +46,7 @@ def test_done_says_no_retry_after(client, store):
     assert "Retry-After" not in response.headers
 
 
-def test_one_trip(client, store):
+def test_a_read_is_one_round_trip(client, store):
     """A read costs one round trip to the store."""
     store.metas["t-1"] = json.dumps(META).encode()
 
@@ -55,15 +55,15 @@ def test_one_trip(client, store):
     assert store.trips == 1
 
 
-def test_never_heard_of(client):
-    """An id that never was is 404, and not pending."""
+def test_an_unknown_id_returns_404(client):
+    """An unknown id returns 404, and not a pending task."""
     problem = problem_of(client.get("/tasks/t-1"), 404, "task-not-found")
 
     assert problem["instance"] == "/tasks/t-1"
 
 
-def test_expired(client, store):
-    """An id that was known once and is kept no longer is 410."""
+def test_an_expired_task_returns_410(client, store):
+    """The id of an expired task returns 410."""
     store.known.add("t-1")
 
     problem_of(client.get("/tasks/t-1"), 410, "task-expired")
@@ -72,15 +72,15 @@ def test_expired(client, store):
 @pytest.mark.parametrize(
     "task_id", ["-a", ".a", "a b", "a%00", "a%0d%0ab", "a%0a", "*", "?", "[a]", "%F0%9F%98%80", "a" * 129, "a" * 8_000]
 )
-def test_ids_that_cannot_be(client, store, task_id):
-    """What is no task id is not looked up."""
+def test_an_invalid_id_is_not_looked_up(client, store, task_id):
+    """An invalid id returns 404 without a read of the store."""
     problem_of(client.get(f"/tasks/{task_id}".replace("?", "%3F")), 404, "task-not-found")
 
     assert store.trips == 0
 
 
-def test_store_down(client, store):
-    """Without the store nothing is known."""
+def test_an_unreachable_store_returns_503(client, store):
+    """A read without the store returns 503 with `Retry-After`."""
     store.down = True
 
     response = client.get("/tasks/t-1")
@@ -89,8 +89,8 @@ def test_store_down(client, store):
     assert response.headers["Retry-After"] == "1"
 
 
-def test_unreadable_is_not_an_error(client, store):
-    """Whatever is stored, the answer is a status."""
+def test_an_unreadable_value_reads_as_unknown(client, store):
+    """Any stored value results in a status, if only `unknown`."""
     store.metas["t-1"] = b"\x80garbage"
     store.metas["t-2"] = [b"a list"]
 
@@ -99,8 +99,8 @@ def test_unreadable_is_not_an_error(client, store):
         assert (response.status_code, response.get_json()["state"]) == (200, "unknown")
 
 
-def test_not_modified(client, store):
-    """A client that has this version hears so, whatever way it names it; nothing is sent twice."""
+def test_a_known_version_returns_304(client, store):
+    """Each form of `If-None-Match` with the current version returns 304 without a body."""
     store.metas["t-1"] = json.dumps(META).encode()
     first = client.get("/tasks/t-1")
     etag = first.headers["ETag"]
@@ -116,8 +116,8 @@ def test_not_modified(client, store):
     assert client.get("/tasks/t-1", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-def test_not_modified_decodes_nothing(client, store, monkeypatch):
-    """A poll that finds nothing new costs a read and a hash."""
+def test_a_304_decodes_nothing(client, store, monkeypatch):
+    """A poll of an unchanged task costs only a read and a hash."""
     store.metas["t-1"] = json.dumps(META).encode()
     etag = client.get("/tasks/t-1").headers["ETag"]
     monkeypatch.setattr(StatusCache, "decoded", lambda *_, **__: pytest.fail("decoded"))
@@ -125,8 +125,8 @@ def test_not_modified_decodes_nothing(client, store, monkeypatch):
     assert client.get("/tasks/t-1", headers={"If-None-Match": etag}).status_code == 304
 
 
-def test_modified(client, store):
-    """Whatever changes the status changes its version: another meta, another record, another type of key."""
+def test_every_change_changes_the_version(client, store):
+    """A change of the meta, the record or the type of the key changes the ETag."""
     seen = []
     for change in (
         lambda: store.metas.update({"t-1": b'{"status": "STARTED"}'}),
@@ -145,7 +145,7 @@ def test_modified(client, store):
 
 
 def test_settings_are_part_of_the_version(store, broker, submitter, feed):
-    """Another meaning of a custom state is another status of the same bytes."""
+    """Another meaning of a custom state changes the ETag of the same bytes."""
     store.metas["t-1"] = b'{"status": "PARTIAL"}'
     etags = set()
     for final_states in ({}, {"PARTIAL": TaskState.SUCCEEDED}):
@@ -154,8 +154,8 @@ def test_settings_are_part_of_the_version(store, broker, submitter, feed):
     assert len(etags) == 2
 
 
-def test_done_may_be_kept(client, store):
-    """What will not change may be kept for a while, and a 304 says the same."""
+def test_a_done_task_is_cacheable(client, store):
+    """A final status can be cached for a minute, and a 304 has the same header."""
     store.note(Note(task_id="t-1", fact=Fact.FINISHED, outcome="SUCCESS"))
 
     response = client.get("/tasks/t-1")
@@ -167,6 +167,6 @@ def test_done_may_be_kept(client, store):
         assert "Retry-After" not in answer.headers
 
 
-def test_not_found_has_no_version(client):
-    """`*` means any version; there is none of what is not there."""
+def test_not_found_is_never_304(client):
+    """An unknown task returns 404 even if `If-None-Match` is `*`, which matches any version."""
     problem_of(client.get("/tasks/t-1", headers={"If-None-Match": "*"}), 404, "task-not-found")

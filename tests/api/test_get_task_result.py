@@ -14,8 +14,8 @@ def put_result(store, result, status="SUCCESS"):
 
 
 @pytest.mark.parametrize("result", [None, 0, "text", [1, [2]], {"a": None}])
-def test_bare(client, store, result):
-    """The return value and nothing around it."""
+def test_returns_only_the_result(client, store, result):
+    """The body is the return value alone."""
     put_result(store, result)
 
     response = client.get("/tasks/t-1/result")
@@ -25,8 +25,8 @@ def test_bare(client, store, result):
     assert store.trips == 1
 
 
-def test_too_large_for_a_status(client, store):
-    """A result over the inline limit is not in the status, which says so, and is here."""
+def test_returns_a_result_that_the_status_omits(client, store):
+    """The status omits a result over the inline limit with a diagnostic; this route returns it."""
     result = "x" * (MAX_INLINE_SIZE + 1)
     put_result(store, result)
 
@@ -36,8 +36,8 @@ def test_too_large_for_a_status(client, store):
     assert client.get("/tasks/t-1/result").get_json() == result
 
 
-def test_not_modified(client, store):
-    """It has the version of its task."""
+def test_a_known_version_returns_304(client, store):
+    """A result has the version of its task."""
     put_result(store, 42)
     etag = client.get("/tasks/t-1/result").headers["ETag"]
 
@@ -47,36 +47,36 @@ def test_not_modified(client, store):
 
 
 @pytest.mark.parametrize("status", ["STARTED", "PROGRESS", "RETRY"])
-def test_not_done(client, store, status):
-    """A task that is not done has none yet."""
+def test_a_task_that_is_not_done_returns_409(client, store, status):
+    """A task that is not done has no result yet."""
     put_result(store, None, status)
 
     problem_of(client.get("/tasks/t-1/result"), 409, "task-not-done")
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "REVOKED"])
-def test_did_not_succeed(client, store, status):
-    """A task that failed or was canceled has none; its status says what happened."""
+def test_an_unsuccessful_task_returns_409(client, store, status):
+    """A failed or canceled task has no result; its status has the reason."""
     put_result(store, {"exc_type": "ValueError", "exc_message": ["no"]}, status)
 
     problem_of(client.get("/tasks/t-1/result"), 409, "no-result")
 
 
-def test_expired(client, store):
-    """A result that Celery has dropped before the record: the task is known to have succeeded."""
+def test_an_expired_result_returns_410(client, store):
+    """A successful task whose meta has expired returns 410."""
     store.note(Note(task_id="t-1", fact=Fact.FINISHED, outcome="SUCCESS"))
 
     problem_of(client.get("/tasks/t-1/result"), 410, "task-expired")
 
 
-def test_larger_than_is_read(client, store):
-    """A result that is not even read: no state, no result."""
+def test_a_result_over_the_read_limit_returns_409(client, store):
+    """A meta over the read limit is not read, so its task has neither state nor result."""
     put_result(store, "x" * MAX_STORED_BYTES)
 
     problem_of(client.get("/tasks/t-1/result"), 409, "task-not-done")
 
 
-def test_never_heard_of(client):
-    """An id that never was, and one that cannot be."""
+def test_an_unknown_id_returns_404(client):
+    """Unknown and invalid ids return 404."""
     problem_of(client.get("/tasks/t-1/result"), 404, "task-not-found")
     problem_of(client.get("/tasks/-/result"), 404, "task-not-found")

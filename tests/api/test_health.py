@@ -8,8 +8,8 @@ from task_status_service.errors import StoreVolatile
 from task_status_service.use_cases.readiness import Readiness, VolatileStore
 
 
-def test_alive_without_anything(client, store, broker):
-    """A process is alive whatever its surroundings do, and asks them nothing."""
+def test_liveness_ignores_other_services(client, store, broker):
+    """A process is alive without Redis and the broker."""
     store.down = broker.down = True
 
     response = client.get("/livez")
@@ -17,8 +17,8 @@ def test_alive_without_anything(client, store, broker):
     assert (response.status_code, response.get_json()) == (200, {"status": "alive"})
 
 
-def test_ready(client):
-    """Ready: Redis and the broker answer, and a worker was seen."""
+def test_ready_with_redis_broker_and_worker(client):
+    """The service is ready if Redis and the broker answer, and a worker was seen."""
     response = client.get("/readyz")
 
     assert response.status_code == 200
@@ -26,31 +26,31 @@ def test_ready(client):
 
 
 @pytest.mark.parametrize(
-    ("volatile_store", "told"),
+    ("volatile_store", "warnings"),
     [
         (VolatileStore.WARN, ["keeps nothing", "has lost its data"]),
         (VolatileStore.ACCEPT, ["has lost its data"]),
         (VolatileStore.REFUSE, None),
     ],
 )
-def test_a_store_that_may_lose_tasks(store, volatile_store, told):
-    """It is told, or not, or is no store to serve with, as the settings say; data that is lost is told in any case."""
+def test_a_volatile_store_is_reported(store, volatile_store, warnings):
+    """The setting reports, ignores or rejects a volatile store; lost data is always reported."""
     store.durability_warnings, store.warnings = ["keeps nothing"], ["has lost its data"]
     readiness = Readiness(store, MemoryBroker(), volatile_store=volatile_store)
     response = create_api(None, None, None, readiness=readiness).test_client().get("/readyz")
 
-    assert response.get_json().get("warnings") == told
-    if told is None:
+    assert response.get_json().get("warnings") == warnings
+    if warnings is None:
         [error] = problem_of(response, 503, "not-ready")["errors"]
         assert error["detail"].startswith("store: keeps nothing `TASK_STATUS_VOLATILE_STORE=refuse`")
         with pytest.raises(StoreVolatile, match="keeps nothing"):
             readiness.check_store()
     else:
-        assert readiness.check_store() == told
+        assert readiness.check_store() == warnings
 
 
-def test_says_what_is_missing(client, store, broker):
-    """Each part that is missing is named."""
+def test_each_failed_check_is_listed(client, store, broker):
+    """Each failed check has its own error."""
     store.worker_seen = None
     broker.down = True
     problem = problem_of(client.get("/readyz"), 503, "not-ready")

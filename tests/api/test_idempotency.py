@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the same request sent again makes no second task, whatever became of the first one."""
+"""`Idempotency-Key`: a repeated request creates no second task, even if the first request failed."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ BODY = {"name": "demo.add", "kwargs": {"x": 2, "y": 3}, "labels": {"customer": "
 
 @pytest.fixture
 def send(client):
-    """Give a function that submits with a key."""
+    """A function that submits with a key."""
 
     def send(key="order-1", path="/tasks", **body):
         return client.post(path, json=body or BODY, headers={"Idempotency-Key": key})
@@ -24,8 +24,8 @@ def send(client):
     return send
 
 
-def test_replays_the_answer(send, client, store, broker):
-    """The same again is the first answer, byte by byte, though the task has moved on; it is sent once."""
+def test_a_repeated_request_returns_the_first_answer(send, client, store, broker):
+    """A repeated request returns the first answer byte for byte, even if the task has changed, and sends nothing."""
     first = send()
     task_id = first.get_json()["id"]
     store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="FAILURE"))
@@ -43,7 +43,7 @@ def test_replays_the_answer(send, client, store, broker):
 
 
 def test_another_body_is_a_conflict(send, broker):
-    """A key that names another request is refused."""
+    """A key with another body is rejected."""
     send()
 
     problem_of(send(name="demo.add", args=[2, 3]), 422, "idempotency-conflict")
@@ -58,8 +58,8 @@ def test_another_body_is_a_conflict(send, broker):
         b'{"name":"d\\u0065mo.add","kwargs":{"x":2,"y":3},"labels":{"customer":"42"}}',
     ],
 )
-def test_the_same_body_in_other_words(send, client, body):
-    """What a body says counts, not how it is written."""
+def test_the_form_of_the_body_is_ignored(send, client, body):
+    """Bodies with the same JSON values are the same request."""
     send()
 
     again = client.post("/tasks", data=body, content_type="application/json", headers={"Idempotency-Key": "order-1"})
@@ -67,8 +67,8 @@ def test_the_same_body_in_other_words(send, client, body):
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
-def test_other_keys_and_none(send, submit, broker):
-    """Another key, or none, is another task; keys differ by case."""
+def test_other_keys_create_other_tasks(send, submit, broker):
+    """Each different key, and each request without a key, creates a task; keys are case-sensitive."""
     tasks = {
         response.get_json()["id"] for response in (send("a"), send("A"), send("a:b"), submit(**BODY), submit(**BODY))
     }
@@ -77,8 +77,8 @@ def test_other_keys_and_none(send, submit, broker):
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "a\tb", "é", "\x7f", "x" * 256])
-def test_bad_keys(send, broker, key):
-    """What is no key is named, and nothing is submitted."""
+def test_an_invalid_key_returns_422(send, broker, key):
+    """An invalid key returns 422 with the name of the header, and nothing is submitted."""
     problem = problem_of(send(key), 422, "validation")
 
     assert [error["parameter"] for error in problem["errors"]] == ["Idempotency-Key"]
@@ -87,15 +87,15 @@ def test_bad_keys(send, broker, key):
 
 @pytest.mark.parametrize("key", ["x" * 255, "!", "~", '"quoted"', "*?[a]\\{}%00", "task-status:claim:"])
 def test_any_visible_ascii_is_a_key(send, key):
-    """Every other key is one, and used as it is."""
+    """Any visible ASCII characters are a valid key, and are used unchanged."""
     first, again = send(key), send(key)
 
     assert first.status_code == 202
     assert again.data == first.data
 
 
-def test_a_refused_request_claims_nothing(send, store, broker):
-    """What was mended may be sent with the same key."""
+def test_a_rejected_request_claims_nothing(send, store, broker):
+    """A corrected request can use the key of a rejected one."""
     problem_of(send(name="demo.add", args=["two", 3]), 422, "validation")
     problem_of(send(name="no.such.task"), 422, "unknown-task-type")
     problem_of(send(name="demo.add", surprise=1), 422, "validation")
@@ -105,11 +105,11 @@ def test_a_refused_request_claims_nothing(send, store, broker):
     assert len(broker.sent) == 1
 
 
-def test_in_flight(send, broker):
-    """While the first request is at it another one is told to come again, and sends nothing."""
+def test_a_concurrent_request_returns_409(send, broker):
+    """A request with the key of one in progress returns 409 with `Retry-After`, and sends nothing."""
     answers = []
-    sends = broker.send
-    broker.send = lambda *args, **kwargs: (answers.append(send()), sends(*args, **kwargs))
+    original = broker.send
+    broker.send = lambda *args, **kwargs: (answers.append(send()), original(*args, **kwargs))
 
     assert send().status_code == 202
 
@@ -118,8 +118,8 @@ def test_in_flight(send, broker):
     assert len(broker.sent) == 1
 
 
-def test_a_failed_send_may_be_tried_again_at_once(send, client, store, broker):
-    """After a 503 the same request sends the same id, and then all is well."""
+def test_a_request_can_be_repeated_after_a_failed_send(send, client, store, broker):
+    """After a 503 the same request sends the same task id, without waiting for the lease."""
     broker.down = True
     problem_of(send(), 503, "broker-unavailable")
     [task_id] = store.records
@@ -143,22 +143,22 @@ class Killed(BaseException):
 
 
 def killed(*_, **__):
-    """Be killed."""
+    """Raise `Killed`."""
     raise Killed
 
 
-def die_within(send, part, step):
-    """Let the server be killed when it comes to a step."""
-    real = getattr(part, step)
-    setattr(part, step, killed)
+def kill_before(send, part, method):
+    """Submit, and kill the server before it calls a method."""
+    original = getattr(part, method)
+    setattr(part, method, killed)
     with pytest.raises(Killed):
         send()
-    setattr(part, step, real)
+    setattr(part, method, original)
 
 
-def test_killed_before_it_was_sent(send, store, broker):
-    """The claim's lease ends, and the next request sends the id that was recorded."""
-    die_within(send, broker, "send")
+def test_a_crash_before_the_send(send, store, broker):
+    """After the lease, the next request sends the recorded task id."""
+    kill_before(send, broker, "send")
     [task_id] = store.records
     problem_of(send(), 409, "idempotency-in-flight")
 
@@ -170,9 +170,9 @@ def test_killed_before_it_was_sent(send, store, broker):
     assert send().headers["Idempotency-Replayed"] == "true"
 
 
-def test_killed_before_it_was_known_to_be_sent(send, store, broker):
-    """It was sent and no worker has seen it: the same id is sent again, for the worker kit to run once."""
-    die_within(send, store, "end_lease")
+def test_a_crash_after_the_send(send, store, broker):
+    """If no worker has received the task, the next request sends the same id again; the worker kit runs it once."""
+    kill_before(send, store, "end_lease")
 
     store.time += timedelta(seconds=LEASE_SECONDS)
     answer = send()
@@ -181,9 +181,9 @@ def test_killed_before_it_was_known_to_be_sent(send, store, broker):
 
 
 @pytest.mark.parametrize("fact", [Fact.RECEIVED, Fact.STARTED, Fact.FINISHED])
-def test_killed_after_a_worker_has_seen_it(send, store, broker, fact):
-    """Then there is nothing to send, and the answer is what is known."""
-    die_within(send, store, "end_lease")
+def test_a_crash_after_a_worker_received_the_task(send, store, broker, fact):
+    """The next request sends nothing, and returns the current status."""
+    kill_before(send, store, "end_lease")
     [task_id] = store.records
     store.note(Note(task_id=task_id, fact=fact, outcome="SUCCESS" if fact is Fact.FINISHED else None))
 
@@ -195,8 +195,8 @@ def test_killed_after_a_worker_has_seen_it(send, store, broker, fact):
     assert send().data == answer.data
 
 
-def test_what_the_first_request_was_scheduled_for_holds(send, store, broker):
-    """A request that goes on in another one's place sends its times, which the record has."""
+def test_a_resumed_request_keeps_the_recorded_times(send, store, broker):
+    """A request that resumes another one sends the times in the record."""
     body = {"name": "demo.add", "args": [2, 3], "countdown": 600, "expires": 3600}
     broker.down = True
     problem_of(send(**body), 503, "broker-unavailable")
@@ -211,9 +211,9 @@ def test_what_the_first_request_was_scheduled_for_holds(send, store, broker):
     assert answer["scheduled_for"] == submission.scheduled_for.isoformat().replace("+00:00", "Z")
 
 
-def test_a_record_that_has_expired_meanwhile(send, store, broker):
-    """A request that goes on where another one has died records the task again if it must."""
-    die_within(send, broker, "send")
+def test_a_resumed_request_records_an_expired_task(send, store, broker):
+    """A request that resumes another one records the task again if its record has expired."""
+    kill_before(send, broker, "send")
     [task_id] = store.records
     del store.records[task_id]
 
@@ -223,8 +223,8 @@ def test_a_record_that_has_expired_meanwhile(send, store, broker):
     assert task_id in store.records
 
 
-def test_a_lease_that_cannot_be_ended(send, store, broker):
-    """The task is sent, so it is accepted; the next request finds out."""
+def test_a_sent_task_is_accepted_if_its_lease_cannot_end(send, store, broker):
+    """A sent task is accepted; after the lease, the next request returns its status."""
 
     def unavailable(*_):
         raise StoreUnavailable
@@ -241,8 +241,8 @@ def test_a_lease_that_cannot_be_ended(send, store, broker):
     assert len(broker.sent) == 1
 
 
-def test_accepted_stays_accepted(send, store, broker, tracker, feed):
-    """The answer is the same when the type is not announced any more, also by another server."""
+def test_a_replay_needs_no_announced_type(send, store, broker, tracker, feed):
+    """The first answer is returned even if the type is no longer announced, also by another server."""
     first = send()
     store.announced.clear()
     submitter = Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
@@ -255,8 +255,8 @@ def test_accepted_stays_accepted(send, store, broker, tracker, feed):
     problem_of(send_elsewhere("order-2"), 422, "unknown-task-type")
 
 
-def test_a_key_lasts_a_day(send, store):
-    """Then it names a new task."""
+def test_a_key_expires_after_a_day(send, store):
+    """After a day a key creates a new task."""
     first = send()
     store.time += timedelta(seconds=CLAIM_SECONDS - 1)
     assert send().data == first.data
@@ -265,8 +265,8 @@ def test_a_key_lasts_a_day(send, store):
     assert send().get_json()["id"] != first.get_json()["id"]
 
 
-def test_a_wait_is_no_part_of_the_request(send, store, feed):
-    """The same request may wait longer, or not at all; a replay that waits tells the end."""
+def test_a_wait_does_not_change_the_request(send, store, feed):
+    """The same request with another wait is a replay; a replay with a wait returns the final status."""
     task_id = send().get_json()["id"]
     feed.script = [lambda: store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="FAILURE"))]
 
@@ -277,8 +277,8 @@ def test_a_wait_is_no_part_of_the_request(send, store, feed):
     assert send().get_json()["state"] == "queued"
 
 
-def test_trips(send, submit, store):
-    """A key costs one round trip more, after the send; a replay costs one in all."""
+def test_a_key_costs_one_more_round_trip(send, submit, store):
+    """A key adds one round trip after the send; a replay costs one in total."""
     submit(**BODY)
 
     def trips_of(request):
@@ -289,7 +289,7 @@ def test_trips(send, submit, store):
     assert [trips_of(request) for request in (lambda: submit(**BODY), send, send)] == [1, 2, 1]
 
 
-def test_store_down(send, store, broker):
+def test_an_unreachable_store_returns_503(send, store, broker):
     """Without the store nothing is claimed, recorded or sent."""
     send("warm")
     store.down, broker.sent = True, []

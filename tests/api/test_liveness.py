@@ -1,4 +1,4 @@
-"""Is the worker of a task still there, and what follows where lost is final."""
+"""Liveness of the worker of a task, and tasks of lost workers that are marked as failed."""
 
 import json
 
@@ -10,33 +10,38 @@ from task_status_worker.record.model import Fact, Note
 from api.test_events import events_of
 
 STARTED = Note(task_id="t-1", fact=Fact.STARTED, run="1", instance="w@h/1", worker="w@h")
-ALIVE, STALLED, LOST, LOST_FOR_LONG = 3.0, 20.0, 60.0, 301.0
+ALIVE, STALLED, LOST, OVER_LIMIT = 3.0, 20.0, 60.0, 301.0
 
 
 @pytest.fixture
 def final_client(store, broker, submitter, feed):
-    """Give a client of a service for which lost is final after five minutes."""
+    """A client of a service that marks tasks of a lost worker as failed after 300 seconds."""
     tracker = create_tracker(store, broker, final_states={}, lost_final_seconds=300)
     return create_api(tracker, submitter, feed).test_client()
 
 
-def test_alive_stalled_lost(client, store):
-    """Each is another version of the status; a client that knows this one hears 304 until the next."""
+def test_each_liveness_is_a_new_version(client, store):
+    """Each change of the liveness changes the ETag; a known version returns 304 until then."""
     store.note(STARTED)
     seen = []
-    for silence, liveness in ((None, "unknown"), (ALIVE, "alive"), (STALLED, "stalled"), (LOST, "lost")):
-        store.seconds_since_heartbeat = silence
+    for seconds_since_heartbeat, liveness in (
+        (None, "unknown"),
+        (ALIVE, "alive"),
+        (STALLED, "stalled"),
+        (LOST, "lost"),
+    ):
+        store.seconds_since_heartbeat = seconds_since_heartbeat
         response = client.get("/tasks/t-1", headers={"If-None-Match": ", ".join(seen)})
         assert (response.status_code, response.get_json()["liveness"]) == (200, liveness)
         seen.append(response.headers["ETag"])
-        if silence is not None:
+        if seconds_since_heartbeat is not None:
             store.seconds_since_heartbeat += 5
         assert client.get("/tasks/t-1", headers={"If-None-Match": seen[-1]}).status_code == 304
     assert len(set(seen)) == 4
 
 
-def test_also_while_canceling(client, store):
-    """A cancel changes nothing about the worker."""
+def test_a_canceling_task_has_a_liveness(client, store):
+    """A cancel does not change the liveness."""
     store.note(STARTED)
     store.note(Note(task_id="t-1", cancel_requested=True))
     store.seconds_since_heartbeat = LOST
@@ -55,8 +60,8 @@ def test_also_while_canceling(client, store):
         Note(task_id="t-1", fact=Fact.STARTED, run="2"),
     ],
 )
-def test_unknown_unless_it_runs(client, store, last):
-    """Nobody runs it, or nobody knows who does."""
+def test_liveness_is_unknown_unless_a_known_worker_runs_the_task(client, store, last):
+    """The liveness is unknown if the task is not running, or the record does not name its worker instance."""
     store.note(STARTED)
     store.note(last)
     store.seconds_since_heartbeat = LOST
@@ -64,8 +69,8 @@ def test_unknown_unless_it_runs(client, store, last):
     assert client.get("/tasks/t-1").get_json()["liveness"] == "unknown"
 
 
-def test_unknown_where_celery_knows_the_end(client, store):
-    """The record may miss the end of a task of which Celery has the result."""
+def test_liveness_is_unknown_if_celery_has_the_result(client, store):
+    """A task with a result in Celery's meta is done, even if the record lacks its end."""
     store.note(STARTED)
     store.metas["t-1"] = b'{"status": "SUCCESS", "result": 1}'
     store.seconds_since_heartbeat = LOST
@@ -75,8 +80,8 @@ def test_unknown_where_celery_knows_the_end(client, store):
     assert (task["state"], task["liveness"]) == ("succeeded", "unknown")
 
 
-def test_a_stream_tells(client, store, feed):
-    """A stream tells each, though nothing was written."""
+def test_a_stream_reports_each_liveness(client, store, feed):
+    """A stream reports each change of the liveness, although nothing is written."""
     store.note(STARTED)
     store.seconds_since_heartbeat = ALIVE
     feed.script = [
@@ -91,8 +96,8 @@ def test_a_stream_tells(client, store, feed):
     assert [status["liveness"] for _, status in events] == ["alive", "stalled", "lost", "unknown"]
 
 
-def test_a_wait_ends_with_a_change(client, store, feed):
-    """Who waits for another version is answered when the worker falls silent."""
+def test_a_wait_returns_when_the_worker_stalls(client, store, feed):
+    """A wait for another version returns when the heartbeats of the worker stop."""
     store.note(STARTED)
     store.seconds_since_heartbeat = ALIVE
     etag = client.get("/tasks/t-1").headers["ETag"]
@@ -103,7 +108,7 @@ def test_a_wait_ends_with_a_change(client, store, feed):
     assert response.get_json()["liveness"] == "stalled"
 
 
-WAYS = {
+READS = {
     "read": lambda client: client.get("/tasks/t-1").get_json(),
     "batch": lambda client: client.get("/tasks?id=t-1").get_json()["items"][0],
     "list": lambda client: client.get("/tasks").get_json()["items"][0],
@@ -113,17 +118,17 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_lost_is_final(final_client, store, way):
-    """In every way of reading: it has failed, that is noted before it is told, and what comes later changes nothing."""
+@pytest.mark.parametrize("read", READS)
+def test_a_lost_task_is_marked_as_failed(final_client, store, read):
+    """Every read marks a lost task as failed in the record before it answers; later facts change nothing."""
     store.note(STARTED)
-    store.seconds_since_heartbeat = LOST_FOR_LONG
+    store.seconds_since_heartbeat = OVER_LIMIT
 
-    told = WAYS[way](final_client)
+    status = READS[read](final_client)
 
-    assert (told["state"], told["done"], told["liveness"]) == ("failed", True, "unknown")
-    assert (told["failure"]["kind"], told["failure"]["type"]) == ("worker_lost", "WorkerLost")
-    assert told["failure"]["message"] == "The worker has sent no heartbeat for 300 seconds."
+    assert (status["state"], status["done"], status["liveness"]) == ("failed", True, "unknown")
+    assert (status["failure"]["kind"], status["failure"]["type"]) == ("worker_lost", "WorkerLost")
+    assert status["failure"]["message"] == "The worker has sent no heartbeat for 300 seconds."
     record = unpack(store.records["t-1"])
     assert (record.fact, record.final) == (Fact.FINISHED, True)
 
@@ -131,30 +136,30 @@ def test_lost_is_final(final_client, store, way):
     store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42, "task_id": "t-1"}).encode()
     for fact, outcome in ((Fact.STARTED, None), (Fact.FINISHED, "SUCCESS")):
         store.note(Note(task_id="t-1", fact=fact, run="1", outcome=outcome))
-        assert WAYS[way](final_client) == told
+        assert READS[read](final_client) == status
 
 
-def test_a_list_of_what_runs_has_none_that_is_lost(final_client, store):
-    """What is settled by listing is in the list of its new state."""
+def test_a_list_of_running_tasks_omits_lost_ones(final_client, store):
+    """A lost task that a list marks as failed is in the list of failed tasks."""
     store.note(STARTED)
-    store.seconds_since_heartbeat = LOST_FOR_LONG
+    store.seconds_since_heartbeat = OVER_LIMIT
 
     assert final_client.get("/tasks?state=running").get_json()["items"] == []
     assert len(final_client.get("/tasks?state=failed").get_json()["items"]) == 1
 
 
-@pytest.mark.parametrize("silence", [None, ALIVE, STALLED, LOST, 300.0])
-def test_not_yet(final_client, store, silence):
-    """Before its time nothing is written."""
+@pytest.mark.parametrize("seconds_since_heartbeat", [None, ALIVE, STALLED, LOST, 300.0])
+def test_a_task_is_not_marked_before_the_limit(final_client, store, seconds_since_heartbeat):
+    """A read before the limit writes nothing."""
     store.note(STARTED)
-    store.seconds_since_heartbeat = silence
+    store.seconds_since_heartbeat = seconds_since_heartbeat
 
     assert final_client.get("/tasks/t-1").get_json()["state"] == "running"
     assert store.records["t-1"][b"seq"] == b"1"
 
 
-def test_never_unless_set(client, store):
-    """Without the setting a task that is lost may come back for ever."""
+def test_lost_tasks_are_not_marked_without_the_setting(client, store):
+    """Without the setting a lost task keeps its state, because its worker may return."""
     store.note(STARTED)
     store.seconds_since_heartbeat = 86_400.0
 
@@ -163,21 +168,21 @@ def test_never_unless_set(client, store):
     assert (task["state"], task["liveness"], task["done"]) == ("running", "lost", False)
 
 
-def test_celery_knows_the_end(final_client, store):
-    """A task of which Celery has the result is not lost, though the record misses the end."""
+def test_a_task_with_a_result_is_not_marked(final_client, store):
+    """A task with a result in Celery's meta is not marked as failed, even if the record lacks its end."""
     store.note(STARTED)
     store.metas["t-1"] = b'{"status": "SUCCESS", "result": 1}'
-    store.seconds_since_heartbeat = LOST_FOR_LONG
+    store.seconds_since_heartbeat = OVER_LIMIT
 
     assert final_client.get("/tasks/t-1").get_json()["state"] == "succeeded"
     assert store.records["t-1"][b"seq"] == b"1"
 
 
-def test_a_store_that_takes_no_notes(final_client, store):
-    """What cannot be noted is not told: it is lost, and may be settled later. Of many that are lost one is tried."""
+def test_a_full_store_leaves_tasks_lost(final_client, store):
+    """A task that cannot be marked is returned as lost. After one failed write, a request tries no other task."""
     for number in range(3):
         store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED, instance="w@h/1"))
-    store.seconds_since_heartbeat = LOST_FOR_LONG
+    store.seconds_since_heartbeat = OVER_LIMIT
     store.full = True
     store.trips = 0
 

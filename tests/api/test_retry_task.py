@@ -9,7 +9,7 @@ from task_status_worker.record.model import Fact, Note
 
 @pytest.fixture
 def failed(submit, store, broker):
-    """Give the id of a task that was submitted with all there is, and has failed."""
+    """The id of a failed task that was submitted with all options."""
     response = submit(
         name="demo.add",
         args=[2],
@@ -27,8 +27,8 @@ def failed(submit, store, broker):
 
 
 @pytest.mark.usefixtures("at_present")
-def test_submits_it_again(client, broker, failed):
-    """A new task with the same name, arguments, queue, priority and labels, and one that names the first; now."""
+def test_a_retry_is_a_new_task(client, broker, failed):
+    """A retry copies name, arguments, queue, priority and labels, but not the times, and names the old task."""
     response = client.post(f"/tasks/{failed}/retry")
 
     task = response.get_json()
@@ -50,8 +50,8 @@ def test_submits_it_again(client, broker, failed):
     assert client.get(f"/tasks/{failed}").get_json()["state"] == "failed"
 
 
-def test_a_retry_of_a_retry(client, store, failed):
-    """It names the task that it repeats, and can be found by that."""
+def test_a_retry_of_a_retry_names_the_retry(client, store, failed):
+    """The label `retry_of` names the retried task, and lists can filter by it."""
     first = client.post(f"/tasks/{failed}/retry").get_json()["id"]
     store.note(Note(task_id=first, fact=Fact.REVOKED))
 
@@ -61,8 +61,8 @@ def test_a_retry_of_a_retry(client, store, failed):
     assert [task["id"] for task in client.get(f"/tasks?label=retry_of:{failed}").get_json()["items"]] == [first]
 
 
-def test_where_it_belongs(submit, client, store, broker):
-    """One that named no queue goes where its type belongs."""
+def test_a_task_without_a_queue_is_sent_to_the_queue_of_its_type(submit, client, store, broker):
+    """The retry of a task without a queue uses the announced queue."""
     task_id = submit(name="demo.add", args=[2, 3]).get_json()["id"]
     store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="SUCCESS"))
 
@@ -71,16 +71,16 @@ def test_where_it_belongs(submit, client, store, broker):
     assert [(queue, submission.call.priority) for _, submission, queue in broker.sent] == [("sums", None)] * 2
 
 
-def test_not_done(submit, client, broker):
-    """What may still succeed by itself is not repeated."""
+def test_a_task_that_is_not_done_returns_409(submit, client, broker):
+    """A task that may still succeed is not retried."""
     task_id = submit(name="demo.add", args=[2, 3]).get_json()["id"]
 
     problem_of(client.post(f"/tasks/{task_id}/retry"), 409, "task-not-done")
     assert len(broker.sent) == 1
 
 
-def test_not_submitted_here(client, store, broker):
-    """Nobody knows what it was called with."""
+def test_a_task_without_a_call_returns_409(client, store, broker):
+    """A task that was not submitted here has no stored call."""
     store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42, "task_id": "t-1"}).encode()
     store.note(Note(task_id="t-2", fact=Fact.FINISHED, name="demo.add", outcome="FAILURE"))
 
@@ -89,8 +89,8 @@ def test_not_submitted_here(client, store, broker):
     assert broker.sent == []
 
 
-def test_no_such_task(client, store):
-    """There is nothing to repeat."""
+def test_an_unknown_task_returns_404(client, store):
+    """Unknown and invalid ids return 404, expired ones 410."""
     store.known.add("t-2")
 
     problem_of(client.post("/tasks/t-1/retry"), 404, "task-not-found")
@@ -98,8 +98,8 @@ def test_no_such_task(client, store):
     problem_of(client.post("/tasks/t-2/retry"), 410, "task-expired")
 
 
-def test_checks_as_a_submission(client, store, broker, failed):
-    """What may not be submitted any more is not repeated."""
+def test_a_retry_is_checked_like_a_submission(client, store, broker, failed):
+    """A call that is no longer valid is not retried."""
     store.calls[failed] = type(store.calls[failed])(name="demo.add", args=["two", 3])
     problem_of(client.post(f"/tasks/{failed}/retry"), 422, "validation")
     store.calls[failed] = type(store.calls[failed])(name="no.such.task")
@@ -107,8 +107,8 @@ def test_checks_as_a_submission(client, store, broker, failed):
     assert broker.sent == []
 
 
-def test_once_for_a_key(client, store, broker, failed):
-    """The same key gives the same answer, also when the first task is forgotten; it is another request's elsewhere."""
+def test_an_idempotency_key_creates_one_retry(client, store, broker, failed):
+    """A repeated key returns the first answer, even if the old task was deleted. For another request it conflicts."""
     headers = {"Idempotency-Key": "again"}
     first = client.post(f"/tasks/{failed}/retry", headers=headers)
     assert client.delete(f"/tasks/{failed}").status_code == 204
@@ -127,8 +127,8 @@ def test_once_for_a_key(client, store, broker, failed):
     problem_of(client.post(f"/tasks/{failed}/retry", headers={"Idempotency-Key": ""}), 422, "validation")
 
 
-def test_waits(client, store, broker, feed, failed):
-    """It may wait for the end as a submission does."""
+def test_a_retry_waits_for_the_result(client, store, broker, feed, failed):
+    """A retry can wait for its result as a submission can."""
 
     def finish():
         store.note(Note(task_id=broker.sent[0][0], fact=Fact.FINISHED, outcome="SUCCESS", result_stored=False))

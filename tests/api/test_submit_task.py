@@ -9,8 +9,8 @@ from support.problems import problem_of
 
 
 @pytest.mark.usefixtures("at_present")
-def test_accepts(submit, broker):
-    """A submission is recorded, sent with the id of the answer, and answered 202 with where to look."""
+def test_a_submission_is_accepted(submit, broker):
+    """A submission is recorded and sent, and returns 202 with its location."""
     response = submit(name="demo.add", args=[2, 3], labels={"customer": "42"})
 
     task = response.get_json()
@@ -23,15 +23,15 @@ def test_accepts(submit, broker):
     assert (task_id, submission.call.args, queue) == (task["id"], [2, 3], "sums")
 
 
-def test_answer_is_what_a_read_gives(submit, client):
-    """The 202 is the status that a read right after it gives, in every field."""
+def test_the_answer_equals_a_later_read(submit, client):
+    """The 202 contains the same status as a read immediately after it."""
     submitted = submit(name="demo.add", args=[2, 3], countdown=60, expires=120, labels={"a": "b"}).get_json()
 
     assert client.get(f"/tasks/{submitted['id']}").get_json() == submitted
 
 
-def test_records_before_it_sends(submit, store, broker):
-    """A poll that races the 202 never sees 404: when the message goes out the record is there."""
+def test_a_task_is_recorded_before_it_is_sent(submit, store, broker):
+    """The record exists when the message is sent, so that no poll returns 404."""
     seen = []
     send = broker.send
     broker.send = lambda task_id, *args, **kwargs: (
@@ -44,8 +44,8 @@ def test_records_before_it_sends(submit, store, broker):
     assert seen == [True]
 
 
-def test_one_trip_and_one_publish(submit, store, broker):
-    """A submission costs one round trip to the store and one publish, once the catalog is read."""
+def test_a_submission_is_one_round_trip_and_one_message(submit, store, broker):
+    """A submission costs one round trip and one message after the catalog is read."""
     submit(name="demo.add", args=[1, 1])
     store.trips, broker.sent = 0, []
 
@@ -54,8 +54,8 @@ def test_one_trip_and_one_publish(submit, store, broker):
     assert (store.trips, len(broker.sent)) == (1, 1)
 
 
-def test_schedules(submit, broker):
-    """`countdown`, `eta` and `expires` become times; `queue` and `priority` go with the message."""
+def test_times_queue_and_priority_are_sent(submit, broker):
+    """`countdown`, `eta` and `expires` become times; `queue` and `priority` are sent with the message."""
     eta = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
 
     task = submit(name="demo.add", args=[1, 2], eta=eta.isoformat(), expires=7200, queue="slow", priority=3).get_json()
@@ -69,8 +69,8 @@ def test_schedules(submit, broker):
 
 
 @pytest.mark.parametrize("priority", ["3", "3.0", "30e-1"])
-def test_whole_numbers(client, broker, priority):
-    """A whole number is one however JSON writes it (JSON Schema, section 6.1.1)."""
+def test_every_form_of_an_integer_is_valid(client, broker, priority):
+    """A number without a fraction is an integer in every JSON form (JSON Schema, section 6.1.1)."""
     body = f'{{"name": "demo.add", "args": [1, 2], "priority": {priority}}}'
 
     response = client.post("/tasks", data=body, content_type="application/json")
@@ -81,8 +81,8 @@ def test_whole_numbers(client, broker, priority):
 
 
 @pytest.mark.usefixtures("at_present")
-def test_says_to_come_back_at_its_time(submit, client):
-    """There is nothing to see of a task before it may start: the answer says so as a read does."""
+def test_retry_after_of_a_scheduled_task_is_its_start(submit, client):
+    """`Retry-After` of a scheduled task is the time until its start, in the 202 and in reads."""
     response = submit(name="demo.add", args=[1, 2], countdown=3600)
 
     assert 3590 < int(response.headers["Retry-After"]) <= 3600
@@ -102,8 +102,8 @@ def test_says_to_come_back_at_its_time(submit, client):
         "\x00",
     ],
 )
-def test_refuses_names_that_no_worker_announces(submit, broker, store, name):
-    """Only what workers announce may be submitted, exactly as announced; Celery's own tasks never."""
+def test_rejects_names_that_no_worker_announces(submit, broker, store, name):
+    """Only announced names are accepted, in exactly the same spelling; Celery's own tasks are rejected."""
     problem_of(submit(name=name), 422, "unknown-task-type")
     assert broker.sent == []
     assert store.records == {}
@@ -141,8 +141,8 @@ def test_refuses_names_that_no_worker_announces(submit, broker, store, name):
         (["demo.add"], ["#"]),
     ],
 )
-def test_names_what_is_wrong(client, broker, body, pointers):
-    """Every fault is listed with a pointer into the body."""
+def test_each_fault_has_a_pointer(client, broker, body, pointers):
+    """Every fault is listed with a JSON pointer into the body."""
     problem = problem_of(client.post("/tasks", json=body), 422, "validation")
 
     assert sorted(error["pointer"] for error in problem["errors"]) == pointers
@@ -160,8 +160,8 @@ def test_names_what_is_wrong(client, broker, body, pointers):
         ({"kwargs": {"x": 1, "y": 2, "z/~": 3}}, ["#/kwargs"]),
     ],
 )
-def test_checks_arguments(submit, broker, arguments, pointers):
-    """Arguments by position or by name must fit what the worker announced."""
+def test_arguments_must_match_the_announcement(submit, broker, arguments, pointers):
+    """Positional and keyword arguments must match the announced schema."""
     problem = problem_of(submit(name="demo.add", **arguments), 422, "validation")
 
     assert [error["pointer"] for error in problem["errors"]] == pointers
@@ -169,16 +169,16 @@ def test_checks_arguments(submit, broker, arguments, pointers):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"name": NaN}', b"\xff", b'{"name": "\\ud800"}', b"[" * 100_000])
-def test_malformed_json(client, body):
-    """What is not JSON is a malformed request, however deep it is nested."""
+def test_malformed_json_returns_400(client, body):
+    """A body that is not JSON returns 400 at any nesting depth."""
     response = client.post("/tasks", data=body, content_type="application/json")
 
     problem_of(response, 400, "malformed-json")
 
 
 @pytest.mark.parametrize("arguments", ["[" * 40 + "]" * 40, f"[{2**64}]", '[{"a": 1, "a": 2}]', str([0] * 10_000)])
-def test_bounds_of_json(client, broker, arguments):
-    """What is beyond a bound, or may be read in two ways, is refused before it is sent (json_body.py)."""
+def test_ambiguous_or_oversized_json_returns_400(client, broker, arguments):
+    """JSON over a limit, or with an ambiguous meaning, is rejected before it is sent (json_body.py)."""
     body = f'{{"name": "demo.any", "args": {arguments}}}'
     response = client.post("/tasks", data=body, content_type="application/json")
 
@@ -186,8 +186,8 @@ def test_bounds_of_json(client, broker, arguments):
     assert broker.sent == []
 
 
-def test_large_arguments(submit, broker):
-    """What the broker and the store keep of one task is bounded by itself."""
+def test_too_large_arguments_return_422(submit, broker):
+    """Arguments have their own size limit, which protects the broker and the store."""
     problem = problem_of(submit(name="demo.add", kwargs={"x": "a" * 262_144, "y": "a" * 262_144}), 422, "validation")
 
     assert "524288 bytes" in problem["errors"][0]["detail"]
@@ -195,22 +195,22 @@ def test_large_arguments(submit, broker):
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
-def test_other_media_types(client, content_type):
-    """A body that does not say it is JSON is not read."""
+def test_other_media_types_return_415(client, content_type):
+    """A body without the JSON media type is not read."""
     response = client.post("/tasks", data=json.dumps({"name": "demo.add"}), content_type=content_type)
 
     problem_of(response, 415, "unsupported-media-type")
 
 
-def test_too_large(client):
-    """A body over the limit is refused."""
+def test_a_too_large_body_returns_413(client):
+    """A body over the limit is rejected."""
     response = client.post("/tasks", data=b" " * 1_048_577, content_type="application/json")
 
     problem_of(response, 413, "payload-too-large")
 
 
-def test_too_large_in_chunks(client, broker):
-    """A body that does not say its length is not cut to what may be valid by itself."""
+def test_a_too_large_chunked_body_returns_413(client, broker):
+    """A chunked body over the limit is rejected, even if its beginning is valid JSON."""
     body = b'{"name": "demo.add", "args": [1, 1]}'.ljust(1_048_576) + b', "and": "more"'
     response = client.post(
         "/tasks",
@@ -223,8 +223,8 @@ def test_too_large_in_chunks(client, broker):
     assert broker.sent == []
 
 
-def test_store_down(submit, store, broker):
-    """Without the store nothing is sent, and the answer says when to try again."""
+def test_an_unreachable_store_returns_503(submit, store, broker):
+    """Without the store no message is sent, and the 503 has `Retry-After`."""
     submit(name="demo.add", args=[1, 1])
     store.down, broker.sent = True, []
 
@@ -235,8 +235,8 @@ def test_store_down(submit, store, broker):
     assert broker.sent == []
 
 
-def test_broker_down(submit, client, store, broker):
-    """A send that is not confirmed is a 503, and the record says that it may not have been sent."""
+def test_an_unconfirmed_send_returns_503(submit, client, store, broker):
+    """An unconfirmed send returns 503, and the record has a diagnostic."""
     broker.down = True
 
     problem_of(submit(name="demo.add", args=[1, 1]), 503, "broker-unavailable")

@@ -24,7 +24,8 @@ def more(store):
         {"name": "odd", "arguments": 3, "var_positional": False, "announced_at": at},
     ):
         store.announced[announced["name"].encode()] = json.dumps(announced).encode()
-    store.served["w@h/1"] = json.dumps({"task_types": ["demo.add"], "queues": ["sums"], "announced_at": at}).encode()
+    entry = {"task_types": ["demo.add"], "queues": ["sums"], "announced_at": at}
+    store.consumer_entries["w@h/1"] = json.dumps(entry).encode()
 
 
 @pytest.mark.usefixtures("more")

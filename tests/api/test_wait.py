@@ -8,7 +8,7 @@ from task_status_service.use_cases import watcher
 from task_status_worker.record.model import Fact, Note
 
 RUNNING = Note(task_id="t-1", fact=Fact.STARTED)
-RUNNING_THERE = Note(task_id="t-1", fact=Fact.STARTED, run="1", instance="w@h/1", worker="w@h")
+RUNNING_ON_A_WORKER = Note(task_id="t-1", fact=Fact.STARTED, run="1", instance="w@h/1", worker="w@h")
 ENDED = Note(task_id="t-1", fact=Fact.FINISHED, outcome="SUCCESS")
 
 
@@ -18,8 +18,8 @@ def put_result(store, result):
 
 
 @pytest.mark.parametrize("asked", [{"query_string": {"wait": "5"}}, {"headers": {"Prefer": "respond-async, wait=5"}}])
-def test_waits_for_the_end(client, store, feed, asked):
-    """It is answered when the task is done, and not before."""
+def test_a_wait_returns_when_the_task_is_done(client, store, feed, asked):
+    """A wait without a known version returns when the task is done, and not at an earlier change."""
     store.note(RUNNING)
     feed.script = [lambda: store.note(RUNNING), lambda: put_result(store, 42)]
 
@@ -30,8 +30,8 @@ def test_waits_for_the_end(client, store, feed, asked):
     assert feed.script == feed.watches == []
 
 
-def test_waits_for_a_change(client, store, feed):
-    """A client that knows a version waits for another one."""
+def test_a_wait_with_a_version_returns_at_a_change(client, store, feed):
+    """A wait with `If-None-Match` returns when the version changes."""
     store.note(RUNNING)
     etag = client.get("/tasks/t-1").headers["ETag"]
     feed.script = [lambda: None, lambda: store.note(Note(task_id="t-1", progress={"percent": 50}))]
@@ -42,9 +42,9 @@ def test_waits_for_a_change(client, store, feed):
     assert response.headers["ETag"] != etag
 
 
-def test_is_told_the_end_and_not_that_it_is_near(client, store, feed):
-    """Celery stores how a task ends a moment before its record says so: who waits for a change waits for that, too."""
-    store.note(RUNNING_THERE)
+def test_a_wait_for_a_change_returns_the_final_status(client, store, feed):
+    """Celery stores the result a moment before the record ends; a wait returns the status after both."""
+    store.note(RUNNING_ON_A_WORKER)
     store.seconds_since_heartbeat = 1.0
     etag = client.get("/tasks/t-1").headers["ETag"]
     ended = Note(task_id="t-1", fact=Fact.FINISHED, run="1", outcome="SUCCESS")
@@ -56,10 +56,10 @@ def test_is_told_the_end_and_not_that_it_is_near(client, store, feed):
     assert feed.script == feed.watches == []
 
 
-def test_does_not_wait_long_for_an_end_that_is_not_told(client, store, feed, monkeypatch):
-    """What is stored may be of a run before this one; then this one runs on, and that is told."""
+def test_a_wait_does_not_wait_long_for_the_record_to_end(client, store, feed, monkeypatch):
+    """A stored result may belong to an earlier execution; after a short time the wait returns the running task."""
     monkeypatch.setattr(watcher, "ENDING_SECONDS", 0.05)
-    store.note(RUNNING_THERE)
+    store.note(RUNNING_ON_A_WORKER)
     store.seconds_since_heartbeat = 1.0
     etag = client.get("/tasks/t-1").headers["ETag"]
     feed.script = [lambda: put_result(store, 42)]
@@ -69,8 +69,8 @@ def test_does_not_wait_long_for_an_end_that_is_not_told(client, store, feed, mon
     assert (response.status_code, response.get_json()["state"]) == (200, "running")
 
 
-def test_gives_what_is_known_in_the_end(client, store, feed):
-    """After the time it is answered as it is: 200, or 304 to a client that knows that."""
+def test_a_wait_returns_the_status_when_its_time_is_over(client, store, feed):
+    """When the time is over, a wait returns 200, or 304 if the client knows this version."""
     store.note(RUNNING)
 
     response = client.get("/tasks/t-1?wait=0.05")
@@ -80,16 +80,16 @@ def test_gives_what_is_known_in_the_end(client, store, feed):
     assert feed.watches == []
 
 
-def test_done_is_answered_at_once(client, store, feed):
-    """There is nothing to wait for."""
+def test_a_wait_for_a_done_task_returns_at_once(client, store, feed):
+    """A task that is done is returned without a wait."""
     store.note(ENDED)
     feed.script = [lambda: pytest.fail("waited")]
 
     assert client.get("/tasks/t-1?wait=60").get_json()["state"] == "succeeded"
 
 
-def test_too_many_wait_already(client, store, feed):
-    """Then it is answered at once, and says when to come back."""
+def test_a_wait_over_the_limit_returns_at_once(client, store, feed):
+    """A wait over the limit of waits returns at once, with `Retry-After`."""
     store.note(RUNNING)
     feed.limit = 0
 
@@ -98,8 +98,8 @@ def test_too_many_wait_already(client, store, feed):
     assert (response.status_code, response.headers["Retry-After"]) == (200, "15")
 
 
-def test_the_server_is_about_to_end(client, store, feed):
-    """Who waits is answered, and asks another one."""
+def test_a_wait_returns_when_the_server_stops(client, store, feed):
+    """A wait returns when its server stops, so that the client can ask another one."""
     store.note(RUNNING)
     feed.is_closed = True
 
@@ -109,8 +109,8 @@ def test_the_server_is_about_to_end(client, store, feed):
 @pytest.mark.parametrize(
     "wait", ["-1", "61", "60.001", "1e2", "1e9999", "x", "", "nan", "inf", "1_0", "%205", ".5", "%D9%A5", "5&wait=6"]
 )
-def test_what_is_no_wait(client, store, wait):
-    """A wait that cannot be is refused, by name."""
+def test_an_invalid_wait_returns_422(client, store, wait):
+    """An invalid wait is rejected with the name of the parameter."""
     store.note(RUNNING)
 
     problem = problem_of(client.get(f"/tasks/t-1?wait={wait}"), 422, "validation")
@@ -119,15 +119,15 @@ def test_what_is_no_wait(client, store, wait):
 
 
 @pytest.mark.parametrize("wait", ["5", "0.8188498333361891", "1e1", "1.5E-07", "-0.0", "60.0"])
-def test_numbers(client, store, wait):
-    """A wait is any number that JSON can write, as generated clients do with theirs."""
+def test_a_wait_is_any_json_number(client, store, wait):
+    """A wait accepts every form of a JSON number, as generated clients send it."""
     put_result(store, 7)
     assert client.get(f"/tasks/t-1?wait={wait}").status_code == 200
 
 
 @pytest.mark.parametrize("prefer", ["wait=x", "handling=lenient", "wait", ""])
 def test_other_preferences_are_ignored(client, store, prefer):
-    """A preference that is not understood is none (RFC 7240 section 2)."""
+    """Unknown and invalid preferences are ignored (RFC 7240 section 2)."""
     store.note(RUNNING)
 
     response = client.get("/tasks/t-1", headers={"Prefer": prefer})
@@ -135,14 +135,14 @@ def test_other_preferences_are_ignored(client, store, prefer):
     assert (response.status_code, "Preference-Applied" in response.headers) == (200, False)
 
 
-def test_nothing_to_wait_for(client, feed):
-    """An id that never was is 404 at once."""
+def test_a_wait_for_an_unknown_task_returns_404(client, feed):
+    """An unknown id returns 404 at once."""
     problem_of(client.get("/tasks/t-1?wait=60"), 404, "task-not-found")
     assert feed.watches == []
 
 
-def test_store_goes_away(client, store, feed):
-    """A wait during which the store goes away ends as one without."""
+def test_a_wait_returns_503_when_the_store_fails(client, store, feed):
+    """A store that fails during a wait returns 503, as for a read."""
     store.note(RUNNING)
     feed.script = [lambda: setattr(store, "down", True)]
 
@@ -150,25 +150,25 @@ def test_store_goes_away(client, store, feed):
     assert feed.watches == []
 
 
-def submitted(store):
-    """Give the id of the one task that was submitted."""
+def only_task(store):
+    """Return the id of the only task in the store."""
     [task_id] = store.records
     return task_id
 
 
-def test_submits_and_waits(client, store, feed):
-    """Done within the wait: 200 with the result, and still with where to find it."""
-    feed.script = [lambda: store.note(Note(task_id=submitted(store), fact=Fact.FINISHED, outcome="SUCCESS"))]
+def test_a_submission_waits_for_the_result(client, store, feed):
+    """A task that ends during the wait returns 200 with its result and location."""
+    feed.script = [lambda: store.note(Note(task_id=only_task(store), fact=Fact.FINISHED, outcome="SUCCESS"))]
 
     response = client.post("/tasks?wait=5", json={"name": "demo.add", "args": [1, 2]})
 
     assert (response.status_code, response.get_json()["state"]) == (200, "succeeded")
-    assert response.headers["Location"] == f"/tasks/{submitted(store)}"
+    assert response.headers["Location"] == f"/tasks/{only_task(store)}"
 
 
 @pytest.mark.parametrize("trouble", [{"limit": 0}, {"script": True}, {}])
-def test_accepted_whatever_becomes_of_the_wait(client, store, feed, trouble):
-    """What was submitted is accepted: 202 when it takes longer, too many wait, or the store goes away meanwhile."""
+def test_a_submission_is_accepted_when_its_wait_ends_early(client, store, feed, trouble):
+    """A submission returns 202 when the wait times out, exceeds a limit, or loses the store."""
     feed.limit = trouble.get("limit", feed.limit)
     if "script" in trouble:
         feed.script = [lambda: setattr(store, "down", True)]

@@ -1,1 +1,1 @@
-"""Shared by all tests: real servers, fakes, API keys, stored values and checks."""
+"""Helpers of all tests: real servers, fakes, API keys, stored values and checks."""

@@ -1,12 +1,11 @@
-"""A clock that tests move by hand."""
+"""A clock that tests set."""
 
 
 class Clock:
-    """A clock in seconds that stands still until a test sets `now`."""
+    """A clock that stands still until a test sets `now`, in the unit of the tested code."""
 
     def __init__(self, now: float = 100.0) -> None:
         self.now = now
 
     def __call__(self) -> float:
-        """Return the time."""
         return self.now

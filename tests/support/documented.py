@@ -1,4 +1,4 @@
-"""A client that holds every answer to the OpenAPI document: what a generated client relies on."""
+"""A test client that compares every response with the OpenAPI document, because generated clients rely on it."""
 
 import functools
 import json
@@ -13,8 +13,8 @@ from werkzeug.test import TestResponse
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 
-#: headers that an answer has only where the document says so
-TOLD = {
+#: headers that a response may have only if the document lists them
+DOCUMENTED_HEADERS = {
     "ETag",
     "Retry-After",
     "Location",
@@ -25,26 +25,26 @@ TOLD = {
     "WWW-Authenticate",
 }
 BODILESS = {204, 304}
-#: what any server may answer to anything, and Flask does: no operation lists them
-OF_NO_OPERATION = {405, 500}
+#: Flask may return these for any request, so no operation lists them
+UNLISTED = {405, 500}
 
 
 @functools.cache
 def document() -> dict[str, Any]:
-    """Read the committed document; that it is the served one is a test of its own."""
+    """Return the committed document; tests/api/openapi checks that the service returns the same one."""
     read: dict[str, Any] = json.loads(COMMITTED.read_bytes())
     return read
 
 
 @functools.cache
 def validator(schema: str) -> Draft202012Validator:
-    """Make the validator of a schema, given as JSON."""
+    """Return the validator of a schema, which is given as JSON."""
     return Draft202012Validator({**json.loads(schema), "components": document()["components"]})
 
 
 @functools.cache
 def templates() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
-    """Give each path of the document with what it looks like; a task type may have slashes in its name."""
+    """Return a pattern for each path of the document, and its operations. Names of task types may contain slashes."""
     return [
         (re.compile(re.sub(r"\\{name\\}", ".+", re.sub(r"\\{task_id\\}", "[^/]+", re.escape(path)))), item)
         for path, item in document()["paths"].items()
@@ -52,7 +52,7 @@ def templates() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
-    """Find what the document says of a request; None: nothing."""
+    """Return the documented operation of a request; None if there is no such operation."""
     for template, item in templates():
         if template.fullmatch(path):
             return item.get("get" if method == "HEAD" else method.lower())
@@ -60,7 +60,7 @@ def operation_of(method: str, path: str) -> dict[str, Any] | None:
 
 
 def resolved(node: dict[str, Any]) -> dict[str, Any]:
-    """Follow a reference."""
+    """Return a node, or the component that it refers to."""
     if "$ref" not in node:
         return node
     _, _, kind, name = node["$ref"].split("/")
@@ -69,15 +69,15 @@ def resolved(node: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(operation: dict[str, Any], code: int, headers: Headers, body: bytes | None) -> None:
-    """Check status, headers and body of an answer; None: there is none that may be read."""
+    """Check status, headers and body of a response; None skips the check of the body."""
     where = f"{operation['operationId']} {code}"
-    if code in OF_NO_OPERATION:
+    if code in UNLISTED:
         return
     assert str(code) in operation["responses"], f"{where} is not documented"
     described = operation["responses"][str(code)]
-    told = {name: resolved(header) for name, header in described.get("headers", {}).items()}
-    assert {name for name in TOLD if name in headers} <= told.keys(), where
-    for name, header in told.items():
+    listed = {name: resolved(header) for name, header in described.get("headers", {}).items()}
+    assert {name for name in DOCUMENTED_HEADERS if name in headers} <= listed.keys(), where
+    for name, header in listed.items():
         assert name in headers or not header.get("required"), f"{where} without {name}"
         if header["schema"]["type"] == "integer" and name in headers:
             assert headers[name].isdigit(), f"{where} {name}"
@@ -97,14 +97,14 @@ def check(operation: dict[str, Any], code: int, headers: Headers, body: bytes | 
 
 
 class DocumentedClient(FlaskClient):
-    """Check each answer; requests that the document does not know are nobody's."""
+    """A client that checks the response of every documented operation."""
 
     def open(self, *args: Any, **kwargs: Any) -> TestResponse:
-        """Send a request."""
+        """Send a request, and check its response."""
         response = super().open(*args, **kwargs)
         operation = operation_of(response.request.method, response.request.path)
         if operation is not None:
-            # A stream is for the test to read.
+            # The test reads a stream itself.
             is_read = response.request.method != "HEAD" and response.mimetype != "text/event-stream"
             check(operation, response.status_code, response.headers, response.data if is_read else None)
         return response

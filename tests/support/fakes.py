@@ -1,4 +1,4 @@
-"""Fakes behind the Protocols of the use cases. Each passes the same tests as the real part."""
+"""Fakes of the Protocols that the use cases need. Each fake passes the same tests as the real part."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ from task_status_worker.record.model import Fact, Note, Record
 from support import note_model
 
 
-class Kept(msgspec.Struct):
-    """What a store keeps of a claim."""
+class StoredClaim(msgspec.Struct):
+    """A claim as the store keeps it."""
 
     task_id: str
     fingerprint: str
@@ -38,20 +38,23 @@ class Kept(msgspec.Struct):
 
 
 class MemoryStore:
-    """Keep records, results and submissions in memory; `note` runs the model of note.lua."""
+    """A store of records, results and submissions in memory; `note` runs the model of note.lua."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self.records: dict[str, dict[bytes, bytes]] = {}
         self.known: set[str] = set()
-        #: what the markers of those that are known hold
+        #: owner in the marker of each known task
         self.owners: dict[str, bytes] = {}
         self.metas: dict[str, bytes | list[bytes]] = {}
         self.calls: dict[str, Call] = {}
-        self.claims: dict[tuple[str, str], Kept] = {}
+        self.claims: dict[tuple[str, str], StoredClaim] = {}
         self.resent: dict[str, datetime] = {}
         self.announced: dict[bytes, bytes] = {}
-        #: what each live worker instance serves
-        self.served: dict[str, bytes] = {}
+        #: consumer entry of each live worker instance
+        self.consumer_entries: dict[str, bytes] = {}
         self.worker_seen: float | None = None
         self.queued_per_owner = 0
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
@@ -61,7 +64,7 @@ class MemoryStore:
         self.down = False
         self.full = False
         self.trips = 0
-        #: how long the instances of all tasks that run are silent
+        #: seconds since the last heartbeat, for the workers of all running tasks
         self.seconds_since_heartbeat: float | None = None
 
     def _trip(self) -> None:
@@ -89,7 +92,7 @@ class MemoryStore:
             key=lambda one: (one.at_ms, one.task_id.encode()),
             reverse=True,
         )
-        # What one index alone can answer is given in full; else as many records are looked at as page.lua would.
+        # Filters by label read records, and page.lua reads a limited number of them. Other filters need only an index.
         if not wanted.labels:
             waiting = [one for one in waiting if _fits(one, wanted)]
         found: list[str] = []
@@ -120,10 +123,10 @@ class MemoryStore:
             wrong_type=isinstance(meta, list),
             known=task_id in self.known,
             known_owner=b"" if record else self.owners.get(task_id, b""),
-            seconds_since_heartbeat=self.seconds_since_heartbeat if self._is_run(task_id) else None,
+            seconds_since_heartbeat=self.seconds_since_heartbeat if self._is_running(task_id) else None,
         )
 
-    def _is_run(self, task_id: str) -> bool:
+    def _is_running(self, task_id: str) -> bool:
         record = self.records.get(task_id, {})
         return record.get(b"fact") == b"STARTED" and b"instance" in record
 
@@ -165,7 +168,7 @@ class MemoryStore:
         self._raise_if_full(submitted)
         if claim:
             until = self.time + timedelta(seconds=CLAIM_SECONDS)
-            self.claims[claim.owner, claim.key] = Kept(
+            self.claims[claim.owner, claim.key] = StoredClaim(
                 submitted.task_id, claim.fingerprint, submitted.task_id, leased_until, until
             )
         self.calls[submitted.task_id] = call
@@ -175,11 +178,11 @@ class MemoryStore:
         if not self.queued_per_owner or submitted.owner is None or submitted.task_id in self.records:
             return
         indexed = [self._indexed(record, task_id) for task_id, record in self.records.items()]
-        theirs = [one for one in indexed if one.owner == submitted.owner and one.state in ("queued", "canceling")]
-        if len(theirs) >= self.queued_per_owner:
+        waiting = [one for one in indexed if one.owner == submitted.owner and one.state in ("queued", "canceling")]
+        if len(waiting) >= self.queued_per_owner:
             raise TooManyQueued
 
-    def _kept(self, claim: Claim) -> Kept | None:
+    def _kept(self, claim: Claim) -> StoredClaim | None:
         kept = self.claims.get((claim.owner, claim.key))
         return kept if kept and kept.until > self.time else None
 
@@ -235,7 +238,7 @@ class MemoryStore:
 
     def consumers(self) -> Sequence[bytes]:
         self._trip()
-        return list(self.served.values())
+        return list(self.consumer_entries.values())
 
     def report(self) -> StoreReport:
         self._trip()
@@ -248,7 +251,7 @@ class MemoryStore:
 
 
 class Indexed(msgspec.Struct, frozen=True):
-    """What the index and the records say of one task."""
+    """The fields of one task by which lists filter and sort."""
 
     at_ms: int
     task_id: str
@@ -281,13 +284,16 @@ def _is_waiting(record: Record) -> bool:
 
 
 class MemoryBroker:
-    """Remember what was sent."""
+    """A broker that keeps the sent messages."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self.sent: list[tuple[str, Submission, str]] = []
-        #: of each that was sent: how often it was tried before
+        #: number of earlier attempts of each sent task
         self.retries: list[int] = []
-        #: messages that no worker has taken, by queue
+        #: number of messages that no worker has received, by queue
         self.queued: dict[str, int] = {}
         self.canceled: list[tuple[str, bool, str | None]] = []
         self.down = False
@@ -312,9 +318,12 @@ class MemoryBroker:
 
 
 class MemoryFeed:
-    """Do the next thing of a script whenever somebody waits, and tell of it."""
+    """A feed that runs the next step of a script on each wait, and reports a change after each step."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
         self.script: list[Callable[[], object]] = []
         self.watches: list[MemoryWatch] = []
         self.callers: list[str] = []
@@ -331,7 +340,7 @@ class MemoryFeed:
 
 
 class MemoryWatch:
-    """A place in a `MemoryFeed`."""
+    """A watch of a `MemoryFeed`."""
 
     def __init__(self, feed: MemoryFeed, task_ids: Collection[str]) -> None:
         self.feed = feed

@@ -19,6 +19,10 @@ class MemoryKeys:
     """API keys in memory."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Delete all keys."""
         self._set(KeyFile.new())
 
     def current(self) -> Keyring:

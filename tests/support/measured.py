@@ -1,4 +1,4 @@
-"""Measurements between two markers of a documentation page; the text around them stays."""
+"""Measurements between two markers of a documentation page; the rest of the page does not change."""
 
 import os
 import platform

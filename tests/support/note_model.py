@@ -1,4 +1,4 @@
-"""note.lua in Python: the fake store runs it, and tests compare the real script with it."""
+"""note.lua in Python: the fake store runs it, and tests compare it with the real script."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ _OF_ONE_EXECUTION = (b"outcome", b"failure", b"progress", b"progress_at", b"inst
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The arguments of the script for one note, as the script reads them."""
+    """The arguments of the script for one note."""
 
     head: NoteHead
     describes: Hash
@@ -61,7 +61,7 @@ def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int, known_owner: byte
 
 
 def write(old: Mapping[bytes, bytes], written: Written, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
-    """Return the record and the answer as `apply` does, from the arguments of the script."""
+    """Return the same as `apply`, from the arguments of the script."""
     new = dict(old) or ({b"owner": known_owner} if known_owner else {})
     was_final = old.get(b"final") == b"1"
     denial = denial_of(old, written)
@@ -112,7 +112,7 @@ def denial_of(old: Mapping[bytes, bytes], written: Written) -> Denial | None:
 
 
 def state_of(stored: Mapping[bytes, bytes]) -> TaskState:
-    """Return the state under which a record is in the index: its state if there is no meta."""
+    """Return the state under which a record is in the index: its state without a meta."""
     status = decode(Snapshot(task_id="t", record=stored))
     assert status is not None
     return status.state
@@ -163,6 +163,6 @@ def _number(value: int) -> bytes:
 
 
 def read_args(args: Sequence[str | bytes]) -> tuple[NoteHead, Hash]:
-    """Return the head and the fields of the script's arguments, as the script reads them."""
+    """Return the head and the fields from the arguments of the script."""
     head, *fields = (arg.encode() if isinstance(arg, str) else arg for arg in args)
     return msgspec.json.decode(head, type=NoteHead), dict(zip(fields[::2], fields[1::2], strict=True))

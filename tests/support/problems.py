@@ -1,4 +1,4 @@
-"""What every problem document must be."""
+"""The check of a problem document."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ PROBLEM_KEYS = {"type", "title", "status", "detail", "instance", "errors", "requ
 
 
 def problem_of(response: Any, status: int, slug: str) -> dict[str, Any]:
-    """Check that an answer is this problem, as RFC 9457 has it, and give it."""
+    """Check that a response is this problem in the form of RFC 9457, and return the problem."""
     assert response.status_code == status, response.get_data(as_text=True)
     assert response.content_type == "application/problem+json"
     problem: dict[str, Any] = response.get_json()

@@ -1,4 +1,4 @@
-"""A record client in memory, for tests of the recorder. It passes the same tests as the one for Redis."""
+"""A record client in memory, for tests of the recorder. It passes the same tests as the Redis client."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ from support.note_model import Hash, Written
 
 
 class FakeClient:
-    """A Redis that can be away, that can refuse a task, and that can break in an unforeseen way."""
+    """A fake Redis that can be unreachable, refuse the notes of a task, or raise an unexpected error."""
 
     def __init__(self) -> None:
         self.away = False
@@ -22,9 +22,9 @@ class FakeClient:
         self.refuses: set[str] = set()
         #: calls so far, including those that failed
         self.attempts = 0
-        #: the time of this Redis, in seconds since the epoch
+        #: the time of this Redis, as a Unix time in seconds
         self.now = 7.0
-        #: by key; None stands for a key of another type
+        #: record by key; None for a key of another type
         self.records: dict[str, Hash | None] = {}
         self.hashes: dict[str, dict[str, bytes]] = {}
         self.sorted_sets: dict[str, dict[str, float]] = {}
@@ -50,7 +50,7 @@ class FakeClient:
         return {name: entry for entries in self.hashes.values() for name, entry in entries.items()}
 
     def lose_data(self) -> None:
-        """Forget the worker instances, as a Redis without persistence does when it restarts."""
+        """Delete the worker instances, as a Redis without persistence does on a restart."""
         self.sorted_sets.clear()
         self.workers.clear()
 

@@ -1,4 +1,4 @@
-"""The users that docs/redis-users.md gives, for tests that run as them."""
+"""The Redis users of docs/redis-users.md, for tests that run as these users."""
 
 import re
 from pathlib import Path
@@ -9,15 +9,15 @@ PAGE = Path(__file__).parents[2] / "docs" / "redis-users.md"
 
 
 def apply_users(server: RedisServer, password: str) -> None:
-    """Give a Redis the users of the page, all with the same password; the default user is off afterwards."""
+    """Create the users of the page, all with the same password; this disables the default user."""
     lines = re.findall(r"^user (.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) == 4
     with server.client() as client:
-        # The one who does it last.
+        # In reverse order: the first line disables the default user, which this client uses.
         for line in reversed(lines):
             client.execute_command("ACL", "SETUSER", *re.sub(r">[A-Z]+-PASSWORD", f">{password}", line).split())
 
 
 def url_of(server: RedisServer, user: str, password: str) -> str:
-    """Give the URL for a user."""
+    """Return the Redis URL for a user."""
     return f"redis://{user}:{password}@127.0.0.1:{server.port}/0"

@@ -1,15 +1,15 @@
-"""Connections that remember what they send to Redis: one send is one round trip."""
+"""Connections that keep what they send to Redis: one send is one round trip."""
 
 from typing import Any
 
 import redis
 
-#: what all of them have sent, in its order
+#: data sent by all connections, in order
 SENT: list[bytes] = []
 
 
 class CountingConnection(redis.Connection):
-    """Remember what is sent."""
+    """A connection that adds each sent command to `SENT`."""
 
     def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         SENT.append(b"".join(command) if isinstance(command, list) else bytes(command))
@@ -17,5 +17,5 @@ class CountingConnection(redis.Connection):
 
 
 def counting_client(url: str) -> redis.Redis:
-    """Make a client with such connections."""
+    """Return a client with such connections."""
     return redis.Redis(connection_pool=redis.ConnectionPool.from_url(url, connection_class=CountingConnection))

@@ -1,4 +1,4 @@
-"""Real processes that tests start, and the benchmark: each on its own port, ended by pid."""
+"""Real processes for tests and the benchmark. Each has its own port, and is stopped by its pid."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from task_status_service.dev.redis_server import find_redis_server, redis_comman
 
 
 def free_port() -> int:
-    """Give a TCP port on 127.0.0.1 that nobody listens on."""
+    """Return a free TCP port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -27,19 +27,23 @@ def free_port() -> int:
 def wait_until(
     holds: Callable[[], object], *, timeout: float = 20.0, what: str = "the condition", pause: float = 0.02
 ) -> object:
-    """Wait until `holds()` is true and give what it returned; fail after `timeout` seconds. Look every `pause`."""
+    """Call `holds` every `pause` seconds until it returns a true value, and return the value.
+
+    Raises:
+        AssertionError: after `timeout` seconds.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = holds()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout} s in vain for {what}; last: {value!r}")
+            raise AssertionError(f"timed out after {timeout} s, waiting for {what}; last: {value!r}")
         time.sleep(pause)
 
 
 class RedisServer:
-    """A Redis server of one test session or one test; it can be killed and started again with its data."""
+    """A Redis server for one session or one test, which can be killed and restarted with its data."""
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = free_port()
@@ -66,21 +70,21 @@ class RedisServer:
         return False
 
     def stop(self) -> None:
-        """Kill it, as a crash would."""
+        """Kill the server, as a crash would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def forget(self) -> None:
-        """Delete the data of a server that is stopped."""
+        """Delete the data of a stopped server."""
         shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)  # since Redis 7
         (self.folder / "appendonly.aof").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def running_redis(folder: Path, *, durable: bool = False) -> Iterator[RedisServer]:
-    """Run a Redis server for the length of a `with` block."""
+    """Run a Redis server within a `with` block."""
     server = RedisServer(folder, durable=durable)
     server.start()
     try:
@@ -93,7 +97,7 @@ def running_redis(folder: Path, *, durable: bool = False) -> Iterator[RedisServe
 def running(
     command: list[str], *, environ: Mapping[str, str], log: Path, patience_seconds: float = 20.0
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process for the length of a `with` block, its output in a file; its children end with it."""
+    """Run a process and its children within a `with` block; a file receives the output."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, stdout=output, stderr=output, env={**os.environ, **environ}, start_new_session=True
@@ -107,7 +111,7 @@ def running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        # Its session is its own: what is left in it are children that a killed process has left behind.
+        # A killed process leaves its children running; they are in its session.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
@@ -116,7 +120,7 @@ class Worker(NamedTuple):
     """A real Celery worker."""
 
     process: subprocess.Popen[bytes]
-    #: Celery's name for it
+    #: Celery's node name
     hostname: str
     log: Path
 
@@ -138,7 +142,7 @@ def worker_process(
     environ: Mapping[str, str] | None = None,
     patience_seconds: float = 20.0,
 ) -> Iterator[Worker]:
-    """Run a real Celery worker from when it is ready."""
+    """Run a real Celery worker, and wait until it is ready."""
     hostname = f"{app}@{name}"
     log = folder / f"worker-{hostname}.log"
     log.touch()
@@ -160,7 +164,7 @@ def worker_process(
 
 @contextlib.contextmanager
 def running_worker(app: str, *options: str, redis_url: str, folder: Path, host: str = "test") -> Iterator[Path]:
-    """Run a real Celery worker from when it is ready; give its log."""
+    """Run a real Celery worker as `worker_process` does; yield its log."""
     with worker_process(app, *options, redis_url=redis_url, folder=folder, name=host) as worker:
         yield worker.log
 
@@ -169,7 +173,7 @@ def running_worker(app: str, *options: str, redis_url: str, folder: Path, host: 
 def server_process(
     environ: Mapping[str, str], *, folder: Path, port: int | None = None, patience_seconds: float = 20.0
 ) -> Iterator[Server]:
-    """Run the real service under gunicorn from when it answers; on a free port, or on one where it was before."""
+    """Run the real service under gunicorn, and wait until it answers. The default is a free port."""
     bind = f"127.0.0.1:{port or free_port()}"
     command = [sys.executable, "-m", "task_status_service.cli", "serve"]
     environ = {**environ, "TASK_STATUS_BIND": bind}
@@ -182,7 +186,7 @@ def server_process(
 
 @contextlib.contextmanager
 def running_service(environ: Mapping[str, str], *, folder: Path) -> Iterator[str]:
-    """Run the real service under gunicorn from when it answers; give its URL."""
+    """Run the real service as `server_process` does; yield its URL."""
     with server_process(environ, folder=folder) as server:
         yield server.url
 

@@ -1,4 +1,4 @@
-"""The corpus of stored values, as every tier uses it: see corpus/README.md."""
+"""The corpus of stored values, which all tests share: see corpus/README.md."""
 
 import base64
 import json
@@ -13,14 +13,14 @@ ROWS_BY_ID = {row["id"]: row for row in ROWS}
 
 
 def stored_bytes(row):
-    """Give the bytes of a row; None if its key holds no string."""
+    """Return the stored bytes of a row; None if its key holds no string."""
     if "raw_zlib_b64" in row:
         return zlib.decompress(base64.b64decode(row["raw_zlib_b64"]))
     return base64.b64decode(row["raw_b64"]) if "raw_b64" in row else None
 
 
 def snapshot_of(row):
-    """Give what the store would find if it held this row and nothing else."""
+    """Return the snapshot of a store that holds only this row."""
     return Snapshot(
         task_id=row["task_id"],
         meta=stored_bytes(row),

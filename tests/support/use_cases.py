@@ -39,7 +39,7 @@ ADD = {
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """Return a store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
+    """A store in which a worker has announced `demo.add`, and one of Celery's own tasks."""
     store = MemoryStore()
     announce(store)
     store.worker_seen = 1.0
@@ -47,7 +47,7 @@ def store() -> MemoryStore:
 
 
 def announce(store: MemoryStore) -> None:
-    """Let a worker announce its task types now, by the store's clock."""
+    """Announce the task types now, by the store's clock."""
     announced_at = store.time.timestamp()
     for announcement in (ADD, {"name": "celery.backend_cleanup"}):
         name = str(announcement["name"])
@@ -56,14 +56,14 @@ def announce(store: MemoryStore) -> None:
 
 @pytest.fixture
 def at_present(store: MemoryStore) -> None:
-    """Set the store's clock to the present, so that new tasks have an age of 0."""
+    """The present time on the store's clock, so that new tasks have an age of 0."""
     store.time = datetime.now(UTC).replace(microsecond=0)
     announce(store)
 
 
 @pytest.fixture
 def broker() -> MemoryBroker:
-    """Return a broker that keeps the sent messages."""
+    """A broker that keeps the sent messages."""
     return MemoryBroker()
 
 
@@ -97,7 +97,7 @@ def create_api(
     access: Access | None = None,
     **options: Any,
 ) -> Flask:
-    """Build the app over use cases; without a catalog or readiness checks, over those of an empty store."""
+    """Build the app over use cases; the default catalog and readiness checks are those of an empty store."""
     use_cases = UseCases(
         tracker=tracker,
         submitter=submitter,
@@ -111,7 +111,7 @@ def create_api(
 
 @pytest.fixture
 def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
-    """Return a tracker over the fakes."""
+    """A tracker over the fakes."""
     return create_tracker(store, broker)
 
 
@@ -123,11 +123,11 @@ def catalog(store: MemoryStore) -> Catalog:
 
 @pytest.fixture
 def readiness(store: MemoryStore, broker: MemoryBroker) -> Readiness:
-    """Return readiness checks of the fakes."""
+    """Readiness checks of the fakes."""
     return Readiness(store, broker, volatile_store=VolatileStore.WARN)
 
 
 @pytest.fixture
 def submitter(tracker: Tracker, store: MemoryStore, broker: MemoryBroker, catalog: Catalog) -> Submitter:
-    """Return a submitter over the fakes."""
+    """A submitter over the fakes."""
     return Submitter(tracker, store, broker, catalog, default_queue="celery")

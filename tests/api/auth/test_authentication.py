@@ -1,7 +1,7 @@
-"""Who may see and do what: two keys, an admin, a task token and nobody, on every route, with every kind of task.
+"""Access of two keys, an admin key, a task token and no key, on every route and for every kind of task.
 
-What is not a caller's to see must read as what never was: the same request is sent to two servers, one that knows the
-task as somebody else's, and one that knows nothing. The answers are compared, headers and all.
+A task of another owner must read as unknown. The same request goes to two servers: one stores the task for another
+owner, and one has no data. The tests compare the answers, including the headers.
 """
 
 import functools
@@ -19,7 +19,7 @@ from task_status_service.use_cases.submission import Call
 from task_status_service.use_cases.submitter import Submitter
 from task_status_worker.record.model import Fact, Note
 
-#: every route of one task, or of several, by the scope that it needs: method, path, body, headers
+#: every route of tasks: required scope, method, path, body, headers
 ROUTES = [
     (Scope.READ, "GET", "/tasks/t-1", None, {}),
     (Scope.READ, "GET", "/tasks/t-1", None, {"If-None-Match": "*"}),
@@ -45,7 +45,7 @@ ROUTES = [
     (Scope.SUBMIT, "DELETE", "/tasks/t-1", None, {}),
     (Scope.READ, "POST", "/tasks/t-1/tokens", {}, {}),
 ]
-#: what may have become of a task
+#: kinds of tasks
 TASKS = ["queued", "running", "done", "failed", "expired", "only Celery's"]
 PUBLIC = {"health.get_liveness", "health.get_readiness", "openapi", "docs", "docs_asset"}
 
@@ -69,9 +69,9 @@ class World:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all."""
+        """Delete all data and create new keys; much faster than creating another app."""
         for fake in (self.store, self.broker, self.feed, self.keys):
-            fake.__init__()  # type: ignore[misc]  # quicker by far than another app
+            fake.clear()
         announce(self.store)
         self.alice, self.bob = self.keys.add("alice"), self.keys.add("bob")
         self.admin = self.keys.add("operator", [*WORKING, Scope.ADMIN])
@@ -93,25 +93,25 @@ class World:
             store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome=outcome))
             store.metas[task_id] = json.dumps({"status": outcome, "result": 42}).encode()
 
-    def etag(self, who: str) -> str:
-        """Give the version that one who sees the task has of it."""
-        return self.client.get("/tasks/t-1", headers=bearer(who)).headers.get("ETag", '"none"')
+    def etag(self, key: str) -> str:
+        """Return the version of the task that a caller sees."""
+        return self.client.get("/tasks/t-1", headers=bearer(key)).headers.get("ETag", '"none"')
 
-    def ask(self, route, who: str | None, etag: str = '"none"'):
-        """Send a request; give status, headers and body of the answer, but for the id of the request."""
+    def ask(self, route, key: str | None, etag: str = '"none"'):
+        """Send a request; return status, headers and body, without the request id."""
         _, method, path, body, headers = route
-        # A stream ends at once: this server is about to stop.
+        # A stream ends at once, because the feed is closed.
         self.feed.is_closed = True
         headers = {name: text.replace("{etag}", etag) for name, text in headers.items()}
-        response = self.client.open(path, method=method, json=body, headers={**headers, **(bearer(who) if who else {})})
-        told = response.get_data(as_text=True)
-        if response.content_type == "application/problem+json" and told:
-            told = {**json.loads(told), "request_id": ""}
+        response = self.client.open(path, method=method, json=body, headers={**headers, **(bearer(key) if key else {})})
+        answer = response.get_data(as_text=True)
+        if response.content_type == "application/problem+json" and answer:
+            answer = {**json.loads(answer), "request_id": ""}
         kept = [(name, text) for name, text in response.headers if (name, method) != ("Content-Length", "HEAD")]
-        return response.status_code, sorted(kept), told
+        return response.status_code, sorted(kept), answer
 
     def stored(self):
-        """Give all that a request may change."""
+        """Return all data that a request can change."""
         store, broker = self.store, self.broker
         return json.dumps(
             [store.records, store.metas, store.calls, store.claims, sorted(store.known), broker.sent, broker.canceled],
@@ -122,54 +122,54 @@ class World:
 
 
 @functools.cache
-def server(_which: str) -> World:
-    """Make a server, once."""
+def server(_name: str) -> World:
+    """Return a server, which is created once per name."""
     return World()
 
 
-def fresh(which: str = "") -> World:
-    """Give a server that knows nothing."""
-    server(which).reset()
-    return server(which)
+def empty_server(name: str = "") -> World:
+    """Return a server without data."""
+    server(name).reset()
+    return server(name)
 
 
 @pytest.fixture
 def world() -> World:
-    """Give a server that knows nothing."""
-    return fresh()
+    """A server without data."""
+    return empty_server()
 
 
-def names(route) -> str:
-    """Name a route in a test's id."""
+def route_name(route) -> str:
+    """Return the name of a route for a test id."""
     return f"{route[1]} {route[2]} {','.join(route[4])}"
 
 
 @pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_what_is_not_mine_never_was(route, kind):
-    """A task of Bob's, or of nobody's, is for Alice what an id is that never was; and nothing happens to it."""
+@pytest.mark.parametrize("route", ROUTES, ids=route_name)
+def test_tasks_of_other_owners_read_as_unknown(route, kind):
+    """A task of Bob, or without an owner, reads as unknown for Alice, and no request changes it."""
     for owner in ("bob", None):
-        never, others = fresh(), fresh("others")
+        empty, others = empty_server(), empty_server("others")
         others.put(kind, owner)
         before = others.stored()
         etag = others.etag(others.admin)
 
-        assert others.ask(route, others.alice, etag) == never.ask(route, never.alice, etag)
+        assert others.ask(route, others.alice, etag) == empty.ask(route, empty.alice, etag)
         assert others.stored() == before
 
 
 @pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_what_is_not_the_tokens_never_was(route, kind):
-    """A token for another task, though of the same owner, sees no more."""
-    never, others = fresh(), fresh("others")
-    for one in (never, others):
+@pytest.mark.parametrize("route", ROUTES, ids=route_name)
+def test_other_tasks_read_as_unknown_with_a_token(route, kind):
+    """A token for one task does not show another task, even of the same owner."""
+    empty, others = empty_server(), empty_server("others")
+    for one in (empty, others):
         one.put("queued", "alice", "t-2")
     others.put(kind, "alice")
     before = others.stored()
     etag = others.etag(others.alice)
 
-    asked = [one.ask(route, token_of(one, one.alice, "t-2"), etag) for one in (others, never)]
+    asked = [one.ask(route, token_of(one, one.alice, "t-2"), etag) for one in (others, empty)]
 
     assert asked[0] == asked[1]
     assert asked[0][0] in (403, 404)
@@ -177,56 +177,56 @@ def test_what_is_not_the_tokens_never_was(route, kind):
 
 
 @pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_what_is_mine_is_as_without_keys(route, kind):
-    """Its owner sees it as everybody does on a server without keys, with any key of the name; and so does an admin."""
+@pytest.mark.parametrize("route", ROUTES, ids=route_name)
+def test_own_tasks_read_the_same_with_each_key(route, kind):
+    """Every key of the owner and every admin key return the same answer."""
     if kind != "only Celery's":
-        told = []
-        for who in ("alice", "operator"):
-            mine = fresh()
+        answers = []
+        for name in ("alice", "operator"):
+            mine = empty_server()
             mine.put(kind, "alice")
-            other = mine.keys.add(who, [*WORKING, *([Scope.ADMIN] if who == "operator" else [])])
-            told.append(without_tokens(mine.ask(route, other, mine.etag(other))))
-        assert told[0] == told[1]
-        assert told[0][0] not in (401, 403, 404) or (kind == "expired" and "id=" in route[2])
+            other = mine.keys.add(name, [*WORKING, *([Scope.ADMIN] if name == "operator" else [])])
+            answers.append(without_tokens(mine.ask(route, other, mine.etag(other))))
+        assert answers[0] == answers[1]
+        assert answers[0][0] not in (401, 403, 404) or (kind == "expired" and "id=" in route[2])
 
 
 def without_tokens(asked):
-    """Take out what differs by who asks: tokens, and the owner of a new task is in no answer."""
-    status, headers, told = asked
-    if "expires_at" in told and "tst_" in told:
+    """Drop the answer if it contains a token, because each token differs."""
+    status, headers, answer = asked
+    if "expires_at" in answer and "tst_" in answer:
         return status, [], ""
-    return status, headers, told
+    return status, headers, answer
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_the_admin_sees_what_is_nobodys(route):
-    """Tasks that nobody submitted here are the admin's to look after."""
+@pytest.mark.parametrize("route", ROUTES, ids=route_name)
+def test_an_admin_reads_tasks_without_an_owner(route):
+    """An admin key reads tasks that have no owner."""
     for kind in ("done", "only Celery's"):
-        one = fresh()
+        one = empty_server()
         one.put(kind, None)
-        status, _, told = one.ask(route, one.admin)
+        status, _, answer = one.ask(route, one.admin)
         assert status not in (401, 403, 404)
         if route[2].startswith("/tasks?id="):
-            assert [item["id"] for item in json.loads(told)["items"]] == ["t-1"]
+            assert [item["id"] for item in json.loads(answer)["items"]] == ["t-1"]
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_nobody_gets_in(route, world):
-    """Without a key, whatever the task is, and before anything else is looked at."""
+@pytest.mark.parametrize("route", ROUTES, ids=route_name)
+def test_requests_without_a_valid_key_return_401(route, world):
+    """A missing or invalid key returns 401 on every route, before the store is read."""
     world.put("done", None)
     before, trips = world.stored(), world.store.trips
 
-    for who in (None, "", "tsk_", "x" * 5_000, world.alice[:-1], world.alice + "A", "tst_e30.x", "ż"):
-        status, headers, told = world.ask(route, who)
-        assert status == 401, who
+    for key in (None, "", "tsk_", "x" * 5_000, world.alice[:-1], world.alice + "A", "tst_e30.x", "ż"):
+        status, headers, answer = world.ask(route, key)
+        assert status == 401, key
         assert ("WWW-Authenticate", "Bearer") in headers
-        assert not told or told["type"] == "/problems/unauthorized"
+        assert not answer or answer["type"] == "/problems/unauthorized"
     assert (world.stored(), world.store.trips) == (before, trips)
 
 
-def test_no_route_is_forgotten(world):
-    """All that the server answers, but health and the document, asks for a key; also what is wrong with the rest."""
+def test_all_routes_except_public_ones_require_a_key(world):
+    """Every route except health and documentation requires a key, and checks it before the rest of the request."""
     for rule in world.app.url_map.iter_rules():
         path = rule.rule.replace("<task_id>", "not an id").replace("<path:name>", "a").replace("<name>", "a")
         for method in sorted(rule.methods - {"OPTIONS"}):
@@ -236,32 +236,32 @@ def test_no_route_is_forgotten(world):
     assert {rule.endpoint for rule in world.app.url_map.iter_rules()} >= PUBLIC
 
 
-@pytest.mark.parametrize("route", [*ROUTES, (Scope.SUBMIT, "POST", "/tasks", {"name": "demo.add"}, {})], ids=names)
-def test_scopes(route, world):
-    """Each route needs its one scope: all others do not help, not even `admin`, and it alone is enough."""
+@pytest.mark.parametrize("route", [*ROUTES, (Scope.SUBMIT, "POST", "/tasks", {"name": "demo.add"}, {})], ids=route_name)
+def test_each_route_requires_one_scope(route, world):
+    """Each route requires exactly one scope; no other scope replaces it, not even `admin`."""
     scope = route[0]
     world.put("done", "alice")
     before = world.stored()
 
-    status, _, told = world.ask(route, world.keys.add("alice", set(Scope) - {scope}))
+    status, _, answer = world.ask(route, world.keys.add("alice", set(Scope) - {scope}))
     assert status == 403
-    assert not told or (told["type"], scope in told["detail"]) == ("/problems/forbidden", True)
+    assert not answer or (answer["type"], scope in answer["detail"]) == ("/problems/forbidden", True)
     assert world.stored() == before
 
     assert world.ask(route, world.keys.add("alice", {scope}))[0] not in (401, 403, 404)
 
 
-def test_lists_are_ones_own(world):
-    """Each sees its own tasks, page by page, and the admin all of them."""
+def test_lists_contain_own_tasks(world):
+    """Each owner lists its own tasks, page by page; an admin lists all tasks."""
     for number in range(6):
         world.put("queued", ["alice", "bob", None][number % 3], f"t-{number}")
 
-    def listed(who, query=""):
+    def listed(key, query=""):
         found, cursor = [], ""
         while cursor is not None:
-            page = world.client.get(f"/tasks?limit=1{query}{cursor and '&cursor='}{cursor}", headers=bearer(who))
+            page = world.client.get(f"/tasks?limit=1{query}{cursor and '&cursor='}{cursor}", headers=bearer(key))
             found += [item["id"] for item in page.get_json()["items"]]
-            # Nor does a page that is empty, with more to come, tell that others have tasks.
+            # An empty page with a next cursor would reveal tasks of other owners.
             assert page.get_json()["items"]
             cursor = page.get_json()["next_cursor"]
         return sorted(found)
@@ -272,8 +272,8 @@ def test_lists_are_ones_own(world):
         assert listed(world.admin, query) == [f"t-{number}" for number in range(6)]
 
 
-def test_a_batch_of_both(world):
-    """Others' tasks are missing like those that never were."""
+def test_tasks_of_other_owners_are_missing_in_a_batch(world):
+    """A batch reports tasks of other owners as missing, like unknown ids."""
     world.put("queued", "alice", "mine")
     world.put("queued", "bob", "others")
 
@@ -282,8 +282,8 @@ def test_a_batch_of_both(world):
     assert ([item["id"] for item in batch["items"]], batch["missing"]) == (["mine"], ["others", "never"])
 
 
-def test_what_i_submit_is_mine(world):
-    """Also with a second key of the same name, when the first one is revoked."""
+def test_all_keys_of_a_name_own_a_submitted_task(world):
+    """A second key with the same name reads the task, even after the first key is revoked."""
     task_id = world.client.post(
         "/tasks", json={"name": "demo.add", "args": [1, 2]}, headers=bearer(world.alice)
     ).get_json()["id"]
@@ -295,14 +295,14 @@ def test_what_i_submit_is_mine(world):
     problem_of(world.client.get(f"/tasks/{task_id}", headers=bearer(world.alice)), 401, "unauthorized")
 
 
-def test_idempotency_keys_are_ones_own(world):
-    """Two owners may use the same one; neither hears of the other's task."""
+def test_idempotency_keys_belong_to_their_owner(world):
+    """Two owners can use the same idempotency key, and each gets its own task."""
 
-    def send(who, **body):
+    def send(key, **body):
         return world.client.post(
             "/tasks",
             json={"name": "demo.add", "args": [1, 2], **body},
-            headers={**bearer(who), "Idempotency-Key": "order-1"},
+            headers={**bearer(key), "Idempotency-Key": "order-1"},
         )
 
     alice, bob, again = send(world.alice), send(world.bob), send(world.alice)
@@ -313,49 +313,49 @@ def test_idempotency_keys_are_ones_own(world):
     assert send(world.bob, args=[3, 4]).status_code == 422
 
 
-def test_waiting_for_what_was_submitted_is_reading(world):
-    """A key that only submits learns nothing of what became of it."""
-    who = world.keys.add("alice", {Scope.SUBMIT})
+def test_waiting_after_a_submission_requires_the_read_scope(world):
+    """A key that can only submit cannot wait for the outcome."""
+    key = world.keys.add("alice", {Scope.SUBMIT})
     body = {"name": "demo.add", "args": [1, 2]}
 
-    problem_of(world.client.post("/tasks?wait=1", json=body, headers=bearer(who)), 403, "forbidden")
+    problem_of(world.client.post("/tasks?wait=1", json=body, headers=bearer(key)), 403, "forbidden")
     assert world.broker.sent == []
 
-    response = world.client.post("/tasks", json=body, headers={**bearer(who), "Prefer": "wait=1"})
+    response = world.client.post("/tasks", json=body, headers={**bearer(key), "Prefer": "wait=1"})
     assert (response.status_code, "Preference-Applied" in response.headers) == (202, False)
 
 
 # Task tokens.
 
 
-def token_of(world: World, who: str, task_id: str = "t-1", **wish):
-    """Make a token as a client does."""
-    response = world.client.post(f"/tasks/{task_id}/tokens", json=wish or None, headers=bearer(who))
+def token_of(world: World, key: str, task_id: str = "t-1", **request_body):
+    """Create a token as a client does."""
+    response = world.client.post(f"/tasks/{task_id}/tokens", json=request_body or None, headers=bearer(key))
     assert response.status_code == 201, response.data
     issued = response.get_json()
-    assert issued["scopes"] == sorted(wish.get("scopes", ["read"]))
+    assert issued["scopes"] == sorted(request_body.get("scopes", ["read"]))
     return issued["token"]
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=names)
-def test_a_token_is_good_for_its_task(route):
-    """It reads, and if it may it cancels; it does nothing else, and nothing beside the paths of its task."""
+@pytest.mark.parametrize("route", ROUTES, ids=route_name)
+def test_a_token_is_valid_only_for_its_task(route):
+    """A token reads or cancels its task, by its scopes; on every other route it returns 403."""
     for scopes in (["read"], ["cancel"], ["read", "cancel"]):
-        one = fresh()
+        one = empty_server()
         one.put("running", "alice")
-        who = one.keys.add("alice")
-        token = token_of(one, who, scopes=scopes)
+        key = one.keys.add("alice")
+        token = token_of(one, key, scopes=scopes)
         is_possible = "t-1/" in route[2] or route[2].startswith("/tasks/t-1")
         is_possible = is_possible and route[0] in scopes and not route[2].endswith("/tokens")
 
-        by_token, by_key = one.ask(route, token), fresh("by key")
+        by_token, by_key = one.ask(route, token), empty_server("by key")
         by_key.put("running", "alice")
 
         assert by_token == by_key.ask(route, by_key.alice) if is_possible else by_token[0] == 403
 
 
-def test_a_token_in_the_address(world):
-    """Only for the stream of its one task, for an EventSource sends no headers; and no key at all."""
+def test_a_token_in_the_query_is_valid_only_for_a_stream(world):
+    """The stream of one task accepts a token in its query, because an EventSource cannot send headers."""
     world.put("done", "alice")
     token = token_of(world, world.alice)
 
@@ -372,8 +372,8 @@ def test_a_token_in_the_address(world):
     assert world.client.post(f"/tasks/t-1/cancel?access_token={token}").status_code == 401
 
 
-def test_tokens_of_others(world):
-    """Nobody makes a token for what it does not see, or with scopes that it has not; an admin does for everybody."""
+def test_a_token_cannot_exceed_its_key(world):
+    """A caller creates tokens only for tasks that it can read, and only with its own scopes."""
     world.put("running", "alice")
 
     problem_of(world.client.post("/tasks/t-1/tokens", headers=bearer(world.bob)), 404, "task-not-found")
@@ -390,8 +390,8 @@ def test_tokens_of_others(world):
     assert world.client.get("/tasks/t-2", headers=bearer(token)).status_code == 404
 
 
-def test_a_token_ends_with_its_key(world):
-    """At once, when the key is revoked."""
+def test_a_token_is_invalid_after_its_key_is_revoked(world):
+    """A revoked key invalidates its tokens at once."""
     world.put("running", "alice")
     token = token_of(world, world.alice)
     assert world.client.get("/tasks/t-1", headers=bearer(token)).status_code == 200
@@ -402,7 +402,7 @@ def test_a_token_ends_with_its_key(world):
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "request_body",
     [
         {"scopes": []},
         {"scopes": ["read", "read"]},
@@ -417,15 +417,17 @@ def test_a_token_ends_with_its_key(world):
         {"ttl": 60},
     ],
 )
-def test_wishes_that_are_none(wish, world):
-    """What a token cannot be is refused."""
+def test_invalid_token_requests_return_422(request_body, world):
+    """Unknown scopes, lifetimes and properties of a token return 422."""
     world.put("running", "alice")
 
-    problem_of(world.client.post("/tasks/t-1/tokens", json=wish, headers=bearer(world.alice)), 422, "validation")
+    problem_of(
+        world.client.post("/tasks/t-1/tokens", json=request_body, headers=bearer(world.alice)), 422, "validation"
+    )
 
 
-def test_a_stream_ends_with_its_key(world):
-    """Nothing is sent any more to a client whose key is revoked meanwhile."""
+def test_a_stream_ends_when_its_key_is_revoked(world):
+    """A stream sends no more events after its key is revoked."""
     world.put("queued", "alice")
     world.feed.script = [
         lambda: world.store.note(Note(task_id="t-1", fact=Fact.STARTED, run="1")),
@@ -441,8 +443,8 @@ def test_a_stream_ends_with_its_key(world):
     assert world.feed.watches == []
 
 
-def test_without_keys_everybody_may_do_everything(client, store):
-    """Whatever header they send; a token that they make is good for as much as any other."""
+def test_without_keys_every_request_is_allowed(client, store):
+    """A server without keys ignores the Authorization header; its tokens are valid."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED, owner="alice"))
     store.metas["t-2"] = b'{"status": "SUCCESS", "result": 1}'
 
@@ -453,9 +455,9 @@ def test_without_keys_everybody_may_do_everything(client, store):
     assert client.get(f"/tasks/t-1/events?access_token={token}", headers=bearer(token)).status_code == 200
 
 
-def test_the_same_problem_on_both_ways(world):
-    """A plain read is answered before Flask; who is refused there is told the same."""
+def test_fast_reads_return_the_same_denials(world):
+    """A denial is the same for the fast read and through Flask."""
     world.put("done", "bob")
-    for who in (None, world.alice, world.keys.add("bob", {Scope.SUBMIT})):
-        express, by_flask = (world.ask((None, "GET", f"/tasks/t-1{query}", None, {}), who) for query in ("", "?wait=0"))
-        assert express == by_flask
+    for key in (None, world.alice, world.keys.add("bob", {Scope.SUBMIT})):
+        fast, by_flask = (world.ask((None, "GET", f"/tasks/t-1{query}", None, {}), key) for query in ("", "?wait=0"))
+        assert fast == by_flask

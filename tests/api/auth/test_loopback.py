@@ -1,4 +1,4 @@
-"""A server without keys is for its machine, and not for the pages that are open on it."""
+"""A server without keys accepts requests of this machine, and no changes by pages of other origins."""
 
 import pytest
 from support.problems import problem_of
@@ -12,16 +12,16 @@ ADD = {"name": "demo.add", "kwargs": {"x": 1, "y": 2}}
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "a@[::1]"]
 )
-def test_other_names(client, path, host):
-    """A name that resolves to this machine is not this machine."""
+def test_other_host_names_are_denied(client, path, host):
+    """A host name that resolves to this machine does not name this machine."""
     problem_of(client.get(path, headers={"Host": host}), 403, "forbidden")
 
 
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:80", "a.localhost"]
 )
-def test_names_of_this_machine(client, host):
-    """With any port."""
+def test_names_of_this_machine_are_allowed(client, host):
+    """Loopback host names are allowed, with any port."""
     for path in ("/tasks/a", "/tasks/a?wait=0"):
         problem_of(client.get(path, headers={"Host": host}), 404, "task-not-found")
 
@@ -29,8 +29,8 @@ def test_names_of_this_machine(client, host):
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://localhost:3000", "http://localhost.evil.example"]
 )
-def test_pages_of_other_origins(client, submit, broker, origin):
-    """They change nothing, also where a browser needs no leave to ask: without a body."""
+def test_pages_of_other_origins_change_nothing(client, submit, broker, origin):
+    """A page of another origin cannot change a task, not even by a request without a body, which needs no preflight."""
     task_id = submit(**ADD).get_json()["id"]
     broker.sent.clear()
 
@@ -41,8 +41,8 @@ def test_pages_of_other_origins(client, submit, broker, origin):
     assert (broker.sent, broker.canceled) == ([], [])
 
 
-def test_pages_of_this_server_and_of_listed_ones(tracker, submitter, feed):
-    """They do."""
+def test_pages_of_listed_origins_can_submit(tracker, submitter, feed):
+    """Pages of this server and of listed origins can submit tasks."""
     origins = {"https://app.example.com"}
     client = create_api(tracker, submitter, feed, access=Access(None, origins=origins)).test_client()
 
@@ -51,8 +51,8 @@ def test_pages_of_this_server_and_of_listed_ones(tracker, submitter, feed):
     problem_of(client.post("/tasks", json=ADD, headers={"Origin": "https://a.example"}), 403, "forbidden")
 
 
-def test_behind_a_socket(tracker, submitter, feed):
-    """What is in front of a socket knows whom it lets through."""
+def test_any_host_name_is_allowed_behind_a_socket(tracker, submitter, feed):
+    """A server behind a Unix socket accepts any host name, because its proxy checks it."""
     client = create_api(tracker, submitter, feed, access=Access(None, is_local=False)).test_client()
 
     problem_of(client.get("/tasks/a", headers={"Host": "tasks.example"}), 404, "task-not-found")

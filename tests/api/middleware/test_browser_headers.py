@@ -1,4 +1,4 @@
-"""What browsers are told with every answer, and which pages of other origins may read it."""
+"""Security headers for browsers, and access by pages of other origins."""
 
 import json
 
@@ -19,28 +19,28 @@ ALWAYS = {
 
 @pytest.fixture
 def stored(store):
-    """Store a task that is done."""
+    """A finished and a queued task."""
     store.metas["t-1"] = json.dumps({"status": "SUCCESS", "result": 42}).encode()
     store.note(Note(task_id="t-2", fact=Fact.SUBMITTED))
 
 
 @pytest.fixture
 def client(tracker, submitter, feed) -> FlaskClient:
-    """Give a client of a service that pages of other origins may ask too; it is told what they may read."""
+    """A client of a service that other hosts can reach, and that lists no origin."""
     return create_api(tracker, submitter, feed, access=Access(is_local=False)).test_client()
 
 
 @pytest.fixture
 def open_client(tracker, submitter, feed) -> FlaskClient:
-    """Give a client of a service that lists an origin."""
+    """A client of a service that lists an origin."""
     return create_api(tracker, submitter, feed, cors_origins={OURS, "http://localhost:3000"}).test_client()
 
 
-#: method, path, status: each way in which an answer is made
+#: method, path, status: one request for each code path that creates answers
 ANSWERS = [
     ("GET", "/tasks/t-1", 200),
     ("GET", "/tasks/t-1?wait=0", 200),
-    ("GET", "/tasks/nobody", 404),
+    ("GET", "/tasks/unknown", 404),
     ("GET", "/tasks", 200),
     ("GET", "/tasks/t-1/result", 200),
     ("GET", "/tasks/t-1/events", 200),
@@ -58,8 +58,8 @@ ANSWERS = [
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(("method", "path", "code"), ANSWERS)
-def test_every_answer(client, method, path, code):
-    """Nothing is guessed, run, framed or shared, in whichever way the answer is made."""
+def test_every_answer_has_the_security_headers(client, method, path, code):
+    """Every answer has the headers that forbid sniffing, scripts, frames and referrers, and shares nothing."""
     response = client.open(path, method=method, headers={"Origin": OURS})
 
     assert response.status_code == code
@@ -70,22 +70,22 @@ def test_every_answer(client, method, path, code):
 
 
 @pytest.mark.usefixtures("stored")
-def test_not_modified_and_a_store_that_is_away(client, store):
-    """Answers without a body, and those of the express layer to errors."""
+def test_answers_of_the_fast_read_have_the_security_headers(client, store):
+    """304 and 503 of the fast read have the same headers."""
     etag = client.get("/tasks/t-1").headers["ETag"]
     unchanged = client.get("/tasks/t-1", headers={"If-None-Match": etag})
     store.down = True
-    away = client.get("/tasks/t-1")
+    unavailable = client.get("/tasks/t-1")
 
-    assert (unchanged.status_code, away.status_code) == (304, 503)
-    for response in (unchanged, away):
+    assert (unchanged.status_code, unavailable.status_code) == (304, 503)
+    for response in (unchanged, unavailable):
         assert {name: response.headers[name] for name in ALWAYS} == ALWAYS
 
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(("method", "path", "code"), ANSWERS)
 def test_a_listed_origin_reads_every_answer(open_client, method, path, code):
-    """With the headers that one needs who polls; never with credentials, and for nobody else to keep."""
+    """A page of a listed origin can read every answer and its exposed headers, without cookies."""
     response = open_client.open(path, method=method, headers={"Origin": OURS})
 
     assert response.status_code == code
@@ -110,8 +110,8 @@ def test_a_listed_origin_reads_every_answer(open_client, method, path, code):
         *("https://APP.example.com", "https://app.example.com/", "https://app.example.com, https://evil.example"),
     ],
 )
-def test_no_other_origin_does(open_client, origin):
-    """One that begins or ends like a listed one, or is written otherwise, is another one."""
+def test_other_origins_cannot_read_answers(open_client, origin):
+    """An origin that only resembles a listed one is denied."""
     for method in ("GET", "OPTIONS"):
         headers = {"Origin": origin, "Access-Control-Request-Method": "GET"}
         response = open_client.open("/tasks/t-1", method=method, headers=headers)
@@ -120,8 +120,8 @@ def test_no_other_origin_does(open_client, origin):
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/tasks/t-1", "/tasks/t-1/cancel", "/events"])
-def test_preflight(open_client, path):
-    """A browser asks before it sends a key or JSON; it has no key to ask with."""
+def test_a_preflight_needs_no_key(open_client, path):
+    """A preflight is answered without a key, because browsers send none with it."""
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
     response = open_client.options(path, headers={"Origin": OURS, **asked})
 
@@ -139,14 +139,14 @@ def test_preflight(open_client, path):
     "content_type", ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"]
 )
 @pytest.mark.usefixtures("stored")
-def test_no_form_submits(client, broker, path, content_type):
-    """What a page of another origin may send without a preflight is refused, even if its body is JSON."""
+def test_forms_cannot_submit(client, broker, path, content_type):
+    """A content type that needs no preflight is rejected, even if the body is JSON."""
     response = client.post(path, data=b'{"name": "demo.add", "kwargs": {"x": 1, "y": 2}}', content_type=content_type)
 
     assert response.status_code == 415
     assert (broker.sent, broker.canceled) == ([], [])
 
 
-def test_no_cookie_is_a_key(client):
-    """There is nothing that a browser would send along by itself."""
-    assert client.get("/tasks/nobody", headers={"Cookie": "session=tsk_a_b"}).status_code == 404
+def test_cookies_are_ignored(client):
+    """The service ignores cookies, which browsers send automatically."""
+    assert client.get("/tasks/unknown", headers={"Cookie": "session=tsk_a_b"}).status_code == 404

@@ -12,30 +12,30 @@ from task_status_service.api.auth.rate_limits import Limits
 from task_status_worker.record.model import Fact, Note
 
 META = {"status": "PROGRESS", "result": {"done": 3, "total": 10}, "traceback": None, "children": []}
-#: a query that changes nothing, and makes Flask answer
+#: a query that does not change the answer, but disables the fast read
 BY_FLASK = "?wait=0"
 
 
 @pytest.fixture
 def stored(store):
-    """Store tasks of every kind that the answer depends on, and return their ids."""
+    """The ids of stored tasks, one for each kind of answer."""
     store.metas["running"] = json.dumps(META).encode()
     store.metas["done"] = json.dumps({**META, "status": "SUCCESS", "result": 42}).encode()
     store.metas["unreadable"] = b"\x80garbage"
     store.note(Note(task_id="recorded", fact=Fact.SUBMITTED))
     store.note(Note(task_id="ended", fact=Fact.FINISHED, outcome="SUCCESS"))
     store.known.add("expired")
-    return ["running", "done", "unreadable", "recorded", "ended", "expired", "unheard-of", "-no-id"]
+    return ["running", "done", "unreadable", "recorded", "ended", "expired", "unknown", "-invalid"]
 
 
 @pytest.fixture
 def disabled(tracker, submitter, feed):
-    """Return a client of a service whose fast read is disabled."""
+    """A client of a service whose fast read is disabled."""
     return create_api(tracker, submitter, feed, fast_read=False).test_client()
 
 
 def exchange(client, path, **headers):
-    """Return status, sorted headers and body of an answer, without the id that every problem has of its own."""
+    """Return status, sorted headers and body of an answer, without the id of the request."""
     response = client.get(path, headers=headers)
     problem = response.get_json() if response.content_type == "application/problem+json" else None
     body = {**problem, "request_id": ""} if problem else response.data
@@ -73,7 +73,7 @@ def test_same_answer_to_keys(tracker, submitter, feed, store):
 
 
 def test_same_problem_without_a_store(client, disabled, store, monkeypatch):
-    """A store that is unreachable is tried once, and the problem is the same."""
+    """The fast read tries an unreachable store once, and returns the same problem."""
     attempts = []
     read = store.read
     monkeypatch.setattr(store, "read", lambda task_id: attempts.append(task_id) or read(task_id))
@@ -100,7 +100,7 @@ def test_no_flask_hooks(client):
 
 
 def test_head_has_no_body(client, stored):
-    """Flask answers a HEAD, without a body."""
+    """A HEAD request is answered without a body."""
     response = client.head(f"/tasks/{stored[0]}")
 
     assert (response.status_code, response.data) == (200, b"")

@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: valid, in the style that generates good clients, and committed as served."""
+"""`GET /openapi.json`: a valid document that generates good clients, committed as returned."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from support.documented import COMMITTED, resolved
 from support.stored_values import ROWS, snapshot_of
 from task_status_service.status import Visibility, decode
 
-#: by hand: jsonschema checks `date-time` only where another package is there
+#: jsonschema checks `date-time` only if another package is installed
 FORMATS = FormatChecker([])
 FORMATS.checks("date-time", raises=ValueError)(
     lambda text: text is None or datetime.fromisoformat(text).tzinfo is not None
@@ -21,12 +21,12 @@ FORMATS.checks("date-time", raises=ValueError)(
 
 @pytest.fixture
 def document(client):
-    """Give the document as served."""
+    """The document as the service returns it."""
     return client.get("/openapi.json").get_json()
 
 
 def operations(document):
-    """Give every operation with its method and path."""
+    """Return every operation with its method and path."""
     return [
         (method, path, operation)
         for path, item in document["paths"].items()
@@ -36,7 +36,7 @@ def operations(document):
 
 
 def schemas_within(node):
-    """Give every object in a part of the document."""
+    """Yield every object in a part of the document."""
     if isinstance(node, dict):
         yield node
         for inner in node.values():
@@ -46,19 +46,19 @@ def schemas_within(node):
             yield from schemas_within(inner)
 
 
-def test_committed(client):
-    """What is committed is what is served: run `make openapi` after a change."""
+def test_the_committed_document_is_current(client):
+    """The committed document is the one that the service returns: run `make openapi` after a change."""
     assert COMMITTED.read_bytes() == client.get("/openapi.json").data
 
 
-def test_valid(document):
-    """It is OpenAPI 3.1."""
+def test_the_document_is_valid(document):
+    """The document is valid OpenAPI 3.1."""
     assert document["openapi"] == "3.1.0"
     validate(document)
 
 
-def test_operations(document):
-    """Every operation has a camelCase id, a summary, a tag, and problems for what can go wrong; no `default`."""
+def test_operations_are_described(document):
+    """Every operation has a camelCase id, a summary, a description and a tag, and no `default` response."""
     names = {operation["operationId"] for _, _, operation in operations(document)}
     assert names == {
         "submitTask",
@@ -86,7 +86,7 @@ def test_operations(document):
 
 
 def test_parameters_are_those_of_their_operation(document):
-    """A path has only its own parts in common: what one method takes is not said of another."""
+    """Paths share only their path parameters; each other parameter belongs to one method."""
     names = {
         operation["operationId"]: {parameter["name"] for parameter in operation.get("parameters", [])}
         for _, _, operation in operations(document)
@@ -99,8 +99,8 @@ def test_parameters_are_those_of_their_operation(document):
         assert all(parameter["in"] == "path" for parameter in item.get("parameters", []))
 
 
-def test_security(document):
-    """Every operation says what key it needs, and that it refuses others; health needs none."""
+def test_operations_list_their_keys_and_scopes(document):
+    """Every operation lists its keys and scopes, and 401 and 403; health needs no key."""
     by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
     assert by_id.pop("getLiveness")["security"] == by_id.pop("getReadiness")["security"] == []
     for operation in by_id.values():
@@ -109,12 +109,12 @@ def test_security(document):
     assert by_id["submitTask"]["security"] == [{"ApiKey": ["submit"]}]
     assert by_id["getTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}]
     assert by_id["watchTask"]["security"] == [{"ApiKey": ["read"]}, {"TaskToken": ["read"]}]
-    # It takes a token in no other way than by the path of its task; and makes none of one.
+    # A token is valid only on the paths of its task, and cannot create a token.
     assert by_id["watchTasks"]["security"] == by_id["createTaskToken"]["security"] == [{"ApiKey": ["read"]}]
 
 
-def test_what_may_be_left_out_has_no_example(document):
-    """Swagger UI fills examples in: whoever tries an operation would send an Idempotency-Key that is not theirs."""
+def test_optional_parameters_have_no_example(document):
+    """Optional parameters have no example: Swagger UI would send it, such as the Idempotency-Key of another request."""
     for _, _, operation in operations(document):
         for parameter in operation.get("parameters", []):
             if not parameter.get("required"):
@@ -123,7 +123,7 @@ def test_what_may_be_left_out_has_no_example(document):
 
 
 def test_errors_are_problems(document):
-    """Every documented error is a problem document, and names the problems that it may be by an example of each."""
+    """Every documented error is a problem document, with an example of each possible problem."""
     for _, _, operation in operations(document):
         for code, response in operation["responses"].items():
             if int(code) >= 400:
@@ -136,16 +136,16 @@ def test_errors_are_problems(document):
                     assert problem["status"] == int(code)
 
 
-def test_statuses_have_every_key(document):
-    """Response properties are required, absent values null: no optional keys in clients."""
+def test_response_properties_are_required(document):
+    """All properties of responses are required and may be null, so that clients have no optional properties."""
     for name in ("TaskStatus", "Progress", "Failure", "Diagnostic", "Problem", "TaskType"):
         schema = document["components"]["schemas"][name]
         assert schema["required"] == list(schema["properties"])
         assert "additionalProperties" not in schema
 
 
-def test_times_say_so(document):
-    """Every time has its format, so that clients get a time and not a text."""
+def test_times_have_a_format(document):
+    """Every time has the format `date-time`, so that generated clients parse it."""
     for name, schema in document["components"]["schemas"].items():
         for property_name, property_schema in schema.get("properties", {}).items():
             if property_name.endswith(("_at", "_for")):
@@ -153,7 +153,7 @@ def test_times_say_so(document):
 
 
 def test_every_status_fits_its_schema(document):
-    """What is encoded by hand is what the document says: for every value of the corpus."""
+    """The encoded status of every value of the corpus is valid against the schema."""
     schema = {**document["components"]["schemas"]["TaskStatus"], "components": document["components"]}
     validator = Draft202012Validator(schema)
     for row in ROWS:
@@ -163,7 +163,7 @@ def test_every_status_fits_its_schema(document):
 
 
 def test_every_answer_has_examples(document):
-    """Every status with a body has examples, as has every request body, and each fits its schema."""
+    """Every request and response body has examples, and they are valid against its schema."""
     for _, _, operation in operations(document):
         bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
         for media_type, content in ((kind, one) for body in bodies for kind, one in body.get("content", {}).items()):
@@ -175,8 +175,8 @@ def test_every_answer_has_examples(document):
                     Draft202012Validator(schema, format_checker=FORMATS).validate(example)
 
 
-def test_the_events_of_the_example(document):
-    """They are statuses, as the description of a stream says."""
+def test_example_events_are_statuses(document):
+    """The events of the example stream are statuses, and the last one is done."""
     stream = document["components"]["examples"]["events"]["value"]
     schema = {**document["components"]["schemas"]["TaskStatus"], "components": document["components"]}
     events = [dict(line.split(": ", 1) for line in event.splitlines()) for event in stream.split("\n\n") if event]
@@ -187,21 +187,21 @@ def test_the_events_of_the_example(document):
     assert [status["done"] for status in statuses] == [False, True]
 
 
-def test_everything_is_described(document):
-    """Schemas and their properties are the docstrings of generated clients."""
+def test_schemas_are_described(document):
+    """Every schema and property has a description, because it becomes a docstring of generated clients."""
     for schema in document["components"]["schemas"].values():
         assert schema["description"]
         assert all(inner["description"] for inner in schema.get("properties", {}).values())
 
 
-def test_style(document):
-    """What generators stumble over is not there (see what each makes of it in openapi/README.md)."""
+def test_schemas_avoid_problems_of_generators(document):
+    """No schema uses a construct that generators handle badly (openapi/README.md lists the problems)."""
     for inner in schemas_within(document["components"]["schemas"]):
-        # An object without more to it has no properties at all in TypeScript.
+        # A bare object becomes a type without properties in TypeScript.
         if inner.get("type") == "object":
             assert "properties" in inner or "additionalProperties" in inner, inner
         assert not {"oneOf", "discriminator", "nullable", "readOnly", "writeOnly"} & inner.keys(), inner
-        # Two kinds of null: an enum with one, or a type beside a reference.
+        # No null in an enum, and no type beside a reference.
         assert None not in inner.get("enum", ())
         if "$ref" in inner:
             assert "type" not in inner
@@ -210,12 +210,12 @@ def test_style(document):
         for name, schema in document["components"]["schemas"].items()
         if schema.get("additionalProperties") is False
     }
-    # What may gain a property in an answer must not be closed.
+    # Responses must not be closed, because later versions may add properties.
     assert closed == {"Submission", "Cancellation", "TokenRequest"}
 
 
 def test_enums_are_named(document):
-    """Enums are components with a type, so that each is one class in a client; there are no others."""
+    """Enums are typed components, so that each becomes one class in a client; no other schema has an enum."""
     schemas = document["components"]["schemas"]
     assert len(schemas["TaskState"]["enum"]) == 10
     enums = {name for name, schema in schemas.items() if "enum" in schema}
@@ -225,7 +225,7 @@ def test_enums_are_named(document):
 
 
 def test_no_component_is_unused(document):
-    """What nothing refers to is not there."""
+    """Every component is referenced."""
     text = json.dumps(document["paths"]) + json.dumps(document["components"])
     named = {name for _, _, operation in operations(document) for one in operation["security"] for name in one}
     assert named == set(document["components"].pop("securitySchemes"))

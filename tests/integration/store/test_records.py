@@ -53,7 +53,7 @@ class ArrangedMemory:
         self.store.worker_seen = 0.0
 
     def serve(self, instance: str, serving: bytes) -> None:
-        self.store.served[instance] = serving
+        self.store.consumer_entries[instance] = serving
 
     def forget_record(self, task_id: str) -> None:
         del self.store.records[task_id]

@@ -6,6 +6,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
+from support.clock import Clock
 from task_status_service.access import keys_file
 from task_status_service.access.api_keys import new_key
 from task_status_service.access.caller import Scope
@@ -106,19 +107,10 @@ def test_names_must_be_safe_in_redis_keys(path):
             read(path)
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
     """A clock that the test sets."""
-    return Clock()
+    return Clock(0.0)
 
 
 def test_a_changed_file_is_read_again(path, clock):

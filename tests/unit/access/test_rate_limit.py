@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
 from task_status_service.access.rate_limit import RateLimit
 
 SECOND = 1_000_000_000
@@ -11,19 +12,10 @@ bursts = st.integers(1, 20)
 pauses = st.lists(st.integers(0, 3 * SECOND) | st.just(0), min_size=1, max_size=60)
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    now = 1_000 * SECOND
-
-    def __call__(self):
-        return self.now
-
-
 @given(rates, bursts, pauses)
 def test_the_limit_holds_in_every_interval(per_second, burst, pauses):
     """In each interval at most the burst plus the rate times the interval is allowed."""
-    clock = Clock()
+    clock = Clock(1_000 * SECOND)
     limit = RateLimit(per_second, burst, clock_ns=clock)
     passed = []
     for pause in pauses:
@@ -38,7 +30,7 @@ def test_the_limit_holds_in_every_interval(per_second, burst, pauses):
 @given(rates, bursts, pauses)
 def test_the_reported_budget_is_correct(per_second, burst, pauses):
     """The reported remaining requests are allowed, and so is a request after the reported wait."""
-    clock = Clock()
+    clock = Clock(1_000 * SECOND)
     limit = RateLimit(per_second, burst, clock_ns=clock)
     for pause in pauses:
         clock.now += pause
@@ -56,7 +48,7 @@ def test_the_reported_budget_is_correct(per_second, burst, pauses):
 @given(rates, bursts)
 def test_rejected_requests_are_not_counted(per_second, burst):
     """Rejected requests do not extend the wait."""
-    clock = Clock()
+    clock = Clock(1_000 * SECOND)
     limit = RateLimit(per_second, burst, clock_ns=clock)
     waits = [limit.take("a").wait_seconds for _ in range(burst + 50)]
     assert waits[:burst] == [0] * burst
@@ -65,11 +57,11 @@ def test_rejected_requests_are_not_counted(per_second, burst):
 
 def test_keys_have_separate_budgets():
     """Requests of one key do not reduce the budget of another one."""
-    limit = RateLimit(1, 2, clock_ns=Clock())
+    limit = RateLimit(1, 2, clock_ns=Clock(1_000 * SECOND))
     assert [limit.take(key).wait_seconds for key in "aaabab"] == [0, 0, 1, 0, 1, 0]
 
 
 def test_the_number_of_keys_is_limited():
     """Beyond the limit of keys, the least recently used one is forgotten."""
-    limit = RateLimit(1, 1, most=2, clock_ns=Clock())
+    limit = RateLimit(1, 1, most=2, clock_ns=Clock(1_000 * SECOND))
     assert [limit.take(key).wait_seconds for key in "abacbca"] == [0, 0, 1, 0, 1, 1, 0]

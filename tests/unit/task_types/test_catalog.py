@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from support.clock import Clock
 from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
 from task_status_service.task_types.catalog import FRESH_SECONDS, Catalog, TaskNames
 from task_status_worker.record.keys import SEEN_SECONDS
@@ -22,16 +23,6 @@ class Announcements:
         return NOW, self.stored
 
 
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_announced_types_are_found():
     """An announced name is found; any other is rejected."""
     catalog = Catalog(Announcements("shop.pay").read)
@@ -44,7 +35,7 @@ def test_announced_types_are_found():
 
 def test_announcements_are_cached():
     """Announcements are read again after `FRESH_SECONDS`."""
-    announcements, clock = Announcements("shop.pay"), Clock()
+    announcements, clock = Announcements("shop.pay"), Clock(0.0)
     catalog = Catalog(announcements.read, clock=clock)
 
     for _ in range(10):
@@ -156,7 +147,7 @@ def test_workers_of_a_type_are_counted():
 
 def test_consumers_are_cached_and_not_read_for_a_submission():
     """`find` does not read the consumers; descriptions read them once in `FRESH_SECONDS`."""
-    clock, reads = Clock(), []
+    clock, reads = Clock(0.0), []
     catalog = Catalog(
         announced_in("pay", "shop.pay").read,
         read_consumers=lambda: reads.append(1) or [consumer("shop.pay")],
