@@ -14,7 +14,7 @@ from task_status_worker.task_types import announcements
 from bench.celery_app import app as celery
 
 TASK_ID: Final = "5f0c2f0e-2b1c-4c6a-9d54-4f3f6f1f8a10"
-#: copies of the task, with numbered ids: four times the size of `StatusCache`, so that each read decodes
+#: copies of the task, with numbered ids: four times the size of `StatusCache`, so that each read misses it
 COPIES: Final = 16_384
 #: ids of one batch: the maximum of the API
 BATCH: Final = 100

@@ -38,7 +38,7 @@ def send_task() -> Flask:
 
 
 def send_only() -> Flask:
-    """Make the same app without a result backend: Celery then does not subscribe to the result."""
+    """Make the same app without a result backend, so that Celery does not subscribe to the result."""
     celery.conf.result_backend = None
     return _sending("send_only")
 

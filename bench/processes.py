@@ -58,16 +58,15 @@ def running_server(name: str, arguments: list[str], *, environ: Mapping[str, str
     port = servers.free_port()
     command = on_core(SERVER_CORE, sys.executable, "-m", *(argument.format(port=port) for argument in arguments))
     environ = {**environ, "TASK_STATUS_BIND": f"127.0.0.1:{port}"}
-    log = folder / f"{name}.log"
-    with servers.running(command, environ=environ, log=log) as process:
-        url = f"http://127.0.0.1:{port}"
-        servers.wait_until(lambda: _answers(url) or process.poll() is not None, what=name)
-        if process.poll() is not None:
-            raise RuntimeError(f"{name} exited. The end of its log:\n{log.read_text()[-2000:]}")
+    url = f"http://127.0.0.1:{port}"
+    with servers.running_when_ready(
+        command, lambda: _answers(url), environ=environ, log=folder / f"{name}.log", what=name
+    ) as process:
         yield Server(url, process.pid)
 
 
 def _answers(url: str) -> bool:
+    """Return whether a server answers, with any status: each contender has other paths."""
     try:
         urllib.request.urlopen(url, timeout=2).close()  # noqa: S310  # our own http:// URL
     except urllib.error.HTTPError:

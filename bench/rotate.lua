@@ -1,4 +1,4 @@
--- Read another copy of the task each time; the number of copies is COPIES of contenders.py.
+-- Read another task with each request; COPIES in contenders.py is their number.
 local path, number = nil, 0
 
 request = function()

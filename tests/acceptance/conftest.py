@@ -1,4 +1,4 @@
-"""The whole thing: a real Redis, a real worker process, the real service under gunicorn; looked at from outside."""
+"""Fixtures: a real Redis, a real worker process and the real service under gunicorn, used over HTTP."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ Task = dict[str, Any]
 
 
 class Service:
-    """A client of the service, as a user would write one."""
+    """A client of the service, like one that a user would write."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -22,7 +22,7 @@ class Service:
         return self.session.post(f"{self.url}/tasks", json={"name": name, **submission}, timeout=10)
 
     def submit(self, name: str, **kwargs: Any) -> str:
-        """Submit a task with these arguments; give its id."""
+        """Submit a task with these arguments; return its id."""
         response = self.post(name, kwargs=kwargs)
         assert response.status_code == 202, response.text
         return str(response.json()["id"])
@@ -33,7 +33,7 @@ class Service:
         return dict(response.json())
 
     def wait(self, task_id: str, holds: Callable[[Task], object] = lambda task: task["done"]) -> Task:
-        """Follow a task until something holds; by default until it is done."""
+        """Read a task until `holds` is true of it, by default until it is done; return it."""
         seen: Task = {}
 
         def look() -> object:
@@ -44,7 +44,7 @@ class Service:
         return seen
 
     def follow(self, task_id: str) -> list[Task]:
-        """Give every status that was seen until it was done."""
+        """Read a task until it is done; return all statuses."""
         seen: list[Task] = []
 
         def look() -> bool:
@@ -55,33 +55,33 @@ class Service:
         return seen
 
     def run(self, name: str, **kwargs: Any) -> Task:
-        """Submit a task and follow it to its end."""
+        """Submit a task and wait for its end; return it."""
         return self.wait(self.submit(name, **kwargs))
 
 
 @pytest.fixture(scope="session")
 def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis server that nobody empties."""
+    """A Redis server that all tests of the session share; no test deletes its data."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
-def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis that the tests of a module may kill, and start again with its data."""
+def module_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A durable Redis that the tests of one module may kill and restart."""
     with running_redis(tmp_path_factory.mktemp("redis"), durable=True) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder for logs."""
+    """A folder for logs."""
     return tmp_path_factory.mktemp("logs")
 
 
 @pytest.fixture(scope="session")
 def service(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
-    """Run the service and a worker with the demo tasks."""
+    """The service, with a worker that runs the demo tasks."""
     with (
         running_worker("task_status_worker.demo", "--concurrency", "4", redis_url=real_redis.url, folder=folder),
         running_service({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=folder) as url,

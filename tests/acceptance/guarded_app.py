@@ -1,4 +1,4 @@
-"""A Celery app with the worker kit, whose tasks write down what they really did."""
+"""A Celery app with the worker kit; its tasks append their real starts and ends to a file."""
 
 import os
 import signal
@@ -14,14 +14,14 @@ install(app, delivery_limit=2)
 
 
 def write_down(path: str, what: str) -> None:
-    """Append a line to a file, in one write."""
+    """Append a line to a file in one write."""
     with Path(path).open("a") as file:
         file.write(f"{what}\n")
 
 
 @app.task(name="guarded.sleep", bind=True)
 def sleep(self: Task, path, seconds=0.0):
-    """Sleep, and write down begin and end."""
+    """Sleep; record the start and the end."""
     write_down(path, f"began {self.request.id}")
     time.sleep(seconds)
     write_down(path, f"ended {self.request.id}")
@@ -30,6 +30,6 @@ def sleep(self: Task, path, seconds=0.0):
 
 @app.task(name="guarded.crash", bind=True, acks_late=True, reject_on_worker_lost=True)
 def crash(self: Task, path):
-    """Take the process along, and ask for another one."""
+    """Kill the process that runs this task; the message returns to the queue."""
     write_down(path, f"began {self.request.id}")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A Celery app whose tasks let a secret out in each way that an exception can."""
+"""A Celery app whose tasks expose a secret in each part of an exception."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ install(app)
 
 @app.task(name="leaky.say")
 def say(text: str, **words: str):
-    """Raise with a text in which secrets have their places."""
+    """Raise an exception; its message is `text` with the secrets inserted."""
     raise RuntimeError(text.format(**words))
 
 
@@ -26,7 +26,7 @@ def open_file(place: str, **_words: str):
 
 @app.task(name="leaky.chain")
 def chain(secret: str, **_words: str):
-    """Raise because of something else that was raised."""
+    """Raise an exception whose cause contains the secret."""
     try:
         Path(f"redis://:{secret}@db:6379/0").read_text(encoding="utf-8")
     except OSError as error:
@@ -35,24 +35,24 @@ def chain(secret: str, **_words: str):
 
 @app.task(name="leaky.details")
 def details(secret: str, place: str):
-    """Say it in details."""
-    said = {"password": secret, "lines": [f"api_key={secret}"], "at": f"/srv/{place}"}
-    fail("refused", code="refused", details=said)
+    """Fail with the secret in the details."""
+    values = {"password": secret, "lines": [f"api_key={secret}"], "at": f"/srv/{place}"}
+    fail("refused", code="refused", details=values)
 
 
 @app.task(name="leaky.retry", bind=True, max_retries=1)
 def retry(self: Task, secret: str, **_words: str):
-    """Try again for a long time."""
+    """Retry in ten minutes, with the secret in the exception."""
     raise self.retry(countdown=600, exc=ValueError(f"token={secret}"))
 
 
 @app.task(name="leaky.raw", bind=True)
 def raw(self: Task, secret: str, **_words: str):
-    """Write a failure by hand, in a shape that nobody else has."""
+    """Store a FAILURE with a custom meta that contains the secret."""
     self.update_state(state="FAILURE", meta={"error": f"postgres://bob:{secret}@db", "auth": {"user": secret}})
     raise Ignore
 
 
 @app.task(name="leaky.number")
 def number(secret: str, how_many: int):
-    """Take a secret and a number."""
+    """Accept a secret and a number; do nothing."""

@@ -1,4 +1,4 @@
-"""A Celery app that was there before, without the worker kit: what an unmodified worker runs."""
+"""A Celery app without the worker kit, as an existing project has it."""
 
 import os
 import time
@@ -18,7 +18,7 @@ def add(x, y):
 
 @app.task(name="plain.progress", bind=True)
 def progress(self: Task, steps):
-    """Report progress in a state of its own."""
+    """Report progress in a custom state."""
     for step in range(steps):
         self.update_state(state="CRUNCHING", meta={"current": step, "total": steps})
         time.sleep(0.05)
@@ -27,7 +27,7 @@ def progress(self: Task, steps):
 
 @app.task(name="plain.fail")
 def fail():
-    """Raise."""
+    """Raise an exception."""
     raise KeyError("nothing there")
 
 

@@ -1,4 +1,4 @@
-"""What a client does to a task, with a real worker: submit once, cancel, retry, forget."""
+"""Idempotent submission, cancel, retry and deletion of tasks, with a real worker."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from acceptance.conftest import Service
 
 
 def act(service: Service, method: str, path: str, **options: Any) -> requests.Response:
-    """Ask for something that is about one task."""
+    """Send a request to `/tasks` and below."""
     return service.session.request(method, f"{service.url}/tasks{path}", timeout=10, **options)
 
 
-def test_submits_once(service: Service) -> None:
-    """The same request with the same key is the same task, which runs once."""
+def test_repeated_submission_runs_once(service: Service) -> None:
+    """A repeated request with the same idempotency key returns the same task, which runs once."""
     request = {"json": {"name": "demo.add", "args": [2, 3]}, "headers": {"Idempotency-Key": "acceptance-1"}}
     first = act(service, "POST", "", **request)
     task = service.wait(first.json()["id"])
@@ -27,8 +27,8 @@ def test_submits_once(service: Service) -> None:
 
 
 @pytest.mark.parametrize("terminate", [False, True])
-def test_cancels_what_waits(service: Service, terminate: bool) -> None:
-    """A task that a worker holds until its time is canceled, and never runs."""
+def test_cancel_of_a_scheduled_task(service: Service, terminate: bool) -> None:
+    """A scheduled task that a worker has received is canceled and never runs."""
     task_id = service.post("demo.add", args=[2, 3], countdown=3600).json()["id"]
     service.wait(task_id, lambda task: task["received_at"])
 
@@ -41,8 +41,8 @@ def test_cancels_what_waits(service: Service, terminate: bool) -> None:
     assert (again.status_code, again.json()["state"]) == (200, "canceled")
 
 
-def test_cancels_what_runs(service: Service) -> None:
-    """With `terminate` a task that runs is ended where it runs."""
+def test_terminate_stops_a_running_task(service: Service) -> None:
+    """A cancel with `terminate` stops a running task."""
     task_id = service.submit("demo.sleep", seconds=60)
     service.wait(task_id, lambda task: task["state"] == "running")
 
@@ -52,8 +52,8 @@ def test_cancels_what_runs(service: Service) -> None:
     assert (task["state"], task["failure"]["kind"], task["executions"]) == ("canceled", "canceled", 1)
 
 
-def test_cancels_nothing_that_is_done(service: Service) -> None:
-    """What has succeeded stays so."""
+def test_done_task_cannot_be_canceled(service: Service) -> None:
+    """A cancel of a done task returns 409 and does not change it."""
     task_id = service.run("demo.add", x=2, y=3)["id"]
 
     response = act(service, "POST", f"/{task_id}/cancel")
@@ -62,8 +62,8 @@ def test_cancels_nothing_that_is_done(service: Service) -> None:
     assert service.read(task_id)["state"] == "succeeded"
 
 
-def test_retries(service: Service) -> None:
-    """A task that has failed runs once more, as another one with the same arguments."""
+def test_retry_runs_a_new_task(service: Service) -> None:
+    """A retry of a failed task runs a new task with the same arguments."""
     failed = service.run("demo.fail", message="no luck")
 
     response = act(service, "POST", f"/{failed['id']}/retry")
@@ -75,8 +75,8 @@ def test_retries(service: Service) -> None:
     assert service.read(failed["id"]) == failed
 
 
-def test_forgets(service: Service, real_redis: RedisServer) -> None:
-    """Nothing is left of a task that is forgotten, of Celery's doing or ours."""
+def test_forget_deletes_all_keys(service: Service, real_redis: RedisServer) -> None:
+    """Forgetting a task deletes all its keys, Celery's and ours."""
     task_id = service.run("demo.add", x=2, y=3)["id"]
 
     assert act(service, "DELETE", f"/{task_id}").status_code == 204

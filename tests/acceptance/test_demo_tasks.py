@@ -1,4 +1,4 @@
-"""Every way in which a task can go, one demo task each: through HTTP and a real worker."""
+"""Every course of a task, one demo task each, over HTTP with a real worker."""
 
 from typing import Any
 
@@ -12,18 +12,18 @@ from acceptance.conftest import Service
 
 @pytest.fixture
 def celery_reader(real_redis: RedisServer) -> Celery:
-    """Give Celery's own reader of the same results."""
+    """A Celery app that reads the same results."""
     return Celery(backend=real_redis.url, set_as_current=False)
 
 
 def failure_of(task: dict[str, Any]) -> dict[str, Any]:
-    """Check that a task has failed, and give how."""
+    """Check that a task has failed; return its failure."""
     assert (task["state"], task["done"], task["successful"]) == ("failed", True, False), task
     return dict(task["failure"])
 
 
 def test_add(service: Service) -> None:
-    """A task that returns has succeeded, with its result, and everything about it is known."""
+    """A task that returns has succeeded; its status has the result and all other fields."""
     task = service.run("demo.add", x=2, y=3)
 
     assert (task["state"], task["result"], task["successful"]) == ("succeeded", 5, True)
@@ -40,17 +40,17 @@ def test_add(service: Service) -> None:
     assert task["diagnostics"] == []
 
 
-def test_pending_is_not_unknown(service: Service) -> None:
-    """A task that nobody has taken yet is queued; an id that never was is 404. Celery says PENDING to both."""
-    waiting = service.read(service.post("demo.add", args=[2, 3], queue="nobody-reads-this").json()["id"])
-    never_was = service.session.get(f"{service.url}/tasks/{waiting['id'][::-1]}", timeout=5)
+def test_unknown_id_is_not_queued(service: Service) -> None:
+    """A waiting task is queued; an unknown id returns 404. Celery reports PENDING for both."""
+    waiting = service.read(service.post("demo.add", args=[2, 3], queue="unread-queue").json()["id"])
+    unknown = service.session.get(f"{service.url}/tasks/{waiting['id'][::-1]}", timeout=5)
 
-    assert (waiting["state"], waiting["celery_state"], waiting["queue"]) == ("queued", "PENDING", "nobody-reads-this")
-    assert (never_was.status_code, never_was.json()["type"]) == (404, "/problems/task-not-found")
+    assert (waiting["state"], waiting["celery_state"], waiting["queue"]) == ("queued", "PENDING", "unread-queue")
+    assert (unknown.status_code, unknown.json()["type"]) == (404, "/problems/task-not-found")
 
 
 def test_count(service: Service) -> None:
-    """A task that reports `{done, total}` is running, with rising progress, then has succeeded."""
+    """A task that reports `{done, total}` is running, with increasing progress, until it has succeeded."""
     statuses = service.follow(service.submit("demo.count", total=20, interval=0.05))
 
     running = [status["progress"] for status in statuses if status["celery_state"] == "PROGRESS"]
@@ -63,7 +63,7 @@ def test_count(service: Service) -> None:
 
 
 def test_fail(service: Service) -> None:
-    """An exception is told with its type, message and traceback."""
+    """A failure has the type, message and traceback of the exception."""
     failure = failure_of(service.run("demo.fail", message="no such customer"))
 
     assert (failure["kind"], failure["type"], failure["message"]) == ("exception", "ValueError", "no such customer")
@@ -72,7 +72,7 @@ def test_fail(service: Service) -> None:
 
 
 def test_fail_with_details(service: Service, celery_reader: Celery) -> None:
-    """What a task says about its failure reaches the client, and Celery's own reader is not broken by it."""
+    """The details of a failure reach the client, and Celery can still read the result."""
     details = {"field": "amount", "limit": 100}
     task = service.run("demo.fail_with_details", message="too much", details=details)
 
@@ -83,7 +83,7 @@ def test_fail_with_details(service: Service, celery_reader: Celery) -> None:
 
 
 def test_raw_failure(service: Service, celery_reader: Celery) -> None:
-    """The FAILURE with a custom meta that makes Celery raise reads with its details, also by Celery."""
+    """A FAILURE with a custom meta, on which plain Celery raises, can be read by the service and by Celery."""
     task = service.run("demo.raw_failure", custom={"why": "disk full"})
 
     assert failure_of(task)["details"] == {"custom": {"why": "disk full"}}
@@ -91,7 +91,7 @@ def test_raw_failure(service: Service, celery_reader: Celery) -> None:
 
 
 def test_raw_failure_fixed(service: Service) -> None:
-    """The same with `exc_type`, a traceback as a list of lines in `exc_message`, and a custom key."""
+    """A FAILURE with `exc_type`, traceback lines in `exc_message` and a custom key can be read."""
     failure = failure_of(service.run("demo.raw_failure_fixed", custom=[1, 2]))
 
     assert (failure["type"], failure["details"]) == ("ValueError", {"custom": [1, 2]})
@@ -100,7 +100,7 @@ def test_raw_failure_fixed(service: Service) -> None:
 
 
 def test_poison_then_return(service: Service, celery_reader: Celery) -> None:
-    """A task that stores a FAILURE that freezes its key, and then returns, has succeeded, with its result."""
+    """A task that stores an unreadable FAILURE and then returns has succeeded, with its result."""
     task = service.run("demo.poison_then_return", custom="x")
 
     assert (task["state"], task["result"]) == ("succeeded", 42)
@@ -108,7 +108,7 @@ def test_poison_then_return(service: Service, celery_reader: Celery) -> None:
 
 
 def test_custom_final(service: Service) -> None:
-    """A task that ends in a state of its own with Ignore is finished, and done."""
+    """A task that stores a custom state and raises Ignore is finished and done."""
     task = service.run("demo.custom_final", state="PARTIAL", meta={"rows": 3})
 
     assert (task["state"], task["done"], task["successful"]) == ("finished", True, None)
@@ -116,28 +116,28 @@ def test_custom_final(service: Service) -> None:
 
 
 def test_ignore(service: Service) -> None:
-    """A task that raises Ignore and stores nothing is finished too; Celery leaves it STARTED for ever."""
+    """A task that raises Ignore and stores nothing is finished; Celery alone leaves it STARTED forever."""
     task = service.run("demo.ignore")
 
     assert (task["state"], task["celery_state"], task["result"]) == ("finished", "IGNORED", None)
 
 
 def test_reject(service: Service) -> None:
-    """A rejected task has failed: nobody will run it."""
+    """A rejected task has failed: no worker will run it."""
     failure = failure_of(service.run("demo.reject"))
 
     assert (failure["kind"], failure["message"]) == ("rejected", "the demo rejects it")
 
 
 def test_reject_with_requeue(service: Service) -> None:
-    """A task that is put back into its queue goes on, and counts how often it was started."""
+    """A task that is rejected and requeued runs again; `executions` counts both starts."""
     task = service.run("demo.reject", requeue=True)
 
     assert (task["state"], task["result"], task["executions"]) == ("succeeded", "accepted", 2)
 
 
 def test_flaky(service: Service) -> None:
-    """Between its attempts a task is retrying, with what the last one died of and when the next comes."""
+    """Between attempts a task is retrying, with the last failure and the time of the next attempt."""
     statuses = service.follow(service.submit("demo.flaky", fail_times=2))
 
     retrying = [status for status in statuses if status["state"] == "retrying"]
@@ -151,7 +151,7 @@ def test_flaky(service: Service) -> None:
 
 
 def test_sleep(service: Service) -> None:
-    """A task that says nothing is running all the same."""
+    """A task that reports no progress is running too."""
     statuses = service.follow(service.submit("demo.sleep", seconds=0.5))
 
     assert any((status["state"], status["celery_state"]) == ("running", "STARTED") for status in statuses)
@@ -159,8 +159,8 @@ def test_sleep(service: Service) -> None:
     assert statuses[-1]["result"] == 0.5
 
 
-def test_revoked_while_it_runs(service: Service, real_redis: RedisServer) -> None:
-    """A task that is revoked and terminated is canceled."""
+def test_revoked_while_running(service: Service, real_redis: RedisServer) -> None:
+    """A running task that Celery revokes with `terminate` is canceled."""
     task_id = service.submit("demo.sleep", seconds=60)
     service.wait(task_id, lambda task: task["state"] == "running")
     with Celery(broker=real_redis.url, set_as_current=False) as control:
@@ -172,7 +172,7 @@ def test_revoked_while_it_runs(service: Service, real_redis: RedisServer) -> Non
 
 
 def test_expired(service: Service) -> None:
-    """A task whose `expires` passed before it could start has expired."""
+    """A task has expired if its `expires` passed before its start."""
     task_id = service.post("demo.add", args=[1, 2], countdown=1, expires=0.2).json()["id"]
 
     waiting = service.read(task_id)
@@ -181,8 +181,8 @@ def test_expired(service: Service) -> None:
     assert (task["state"], task["done"], task["executions"]) == ("expired", True, 0)
 
 
-def test_waits_for_its_time(service: Service) -> None:
-    """A task that a worker holds until its time is queued, and says when that is."""
+def test_scheduled(service: Service) -> None:
+    """A scheduled task that a worker has received is queued, with `scheduled_for`, until that time."""
     task_id = service.post("demo.add", args=[1, 2], countdown=1).json()["id"]
 
     held = service.wait(task_id, lambda task: task["received_at"])
@@ -192,19 +192,19 @@ def test_waits_for_its_time(service: Service) -> None:
 
 
 def test_checkpointed(service: Service) -> None:
-    """A task that reports through the kit tells step, message and stage."""
+    """A task that reports through the kit has progress with step, message and stage."""
     statuses = service.follow(service.submit("demo.checkpointed", total=10))
 
     reports = [status["progress"] for status in statuses if status["celery_state"] == "PROGRESS"]
     assert {progress["stage"] for progress in reports} == {"working"}
     assert all(progress["message"] for progress in reports)
-    # Not of each: between the two writes of a report the record is ahead of the meta, and its time is of another value.
+    # Not all: between the two writes of a report the record is ahead of the meta, so their values differ.
     assert any(progress["updated_at"] for progress in reports)
     assert statuses[-1]["result"] == 10
 
 
 def test_checkpointed_stops_when_canceled(service: Service, real_redis: RedisServer) -> None:
-    """A task that reports learns that a cancel was asked for, and ends canceled."""
+    """A task that reports progress stops after a cancel and is canceled."""
     task_id = service.submit("demo.checkpointed", total=1_000)
     service.wait(task_id, lambda task: task["progress"])
     with real_redis.client() as client:
@@ -215,7 +215,7 @@ def test_checkpointed_stops_when_canceled(service: Service, real_redis: RedisSer
 
 
 def test_unserializable(service: Service) -> None:
-    """A return value that cannot be stored makes a failure that says so."""
+    """A task whose return value cannot be serialized has failed with `not_serializable`."""
     failure = failure_of(service.run("demo.unserializable"))
 
     assert failure["kind"] == "not_serializable"
@@ -223,30 +223,30 @@ def test_unserializable(service: Service) -> None:
 
 
 def test_no_result(service: Service) -> None:
-    """A task whose result nobody stores has succeeded; Celery says PENDING for ever."""
+    """A task whose result is not stored has succeeded; Celery alone reports PENDING forever."""
     task = service.run("demo.no_result")
 
     assert (task["state"], task["result"], task["diagnostics"]) == ("succeeded", None, [])
 
 
 def test_replace_self(service: Service) -> None:
-    """A task that lets another one run under its id ends as that one does."""
+    """A task that replaces itself has the state and result of its replacement."""
     task = service.run("demo.replace_self")
 
     assert (task["state"], task["result"], task["executions"]) == ("succeeded", 42, 2)
 
 
 def test_crash(service: Service) -> None:
-    """A task whose process dies has failed, and it is told that the worker was lost."""
+    """A task whose process dies has failed with `worker_lost`."""
     failure = failure_of(service.run("demo.crash"))
 
     assert failure["kind"] == "worker_lost"
 
 
 def test_tree(service: Service) -> None:
-    """A task that starts others tells their ids; they know their parent, root and group."""
+    """A task that starts others lists their ids as children; they have its id as root."""
     task = service.run("demo.tree", width=3)
-    # Nobody has heard of the body before its members are done and it is sent.
+    # The body of the chord is unknown until its members are done and it is sent.
     members = [service.wait(task_id) for task_id in task["children"] if task_id != task["result"]]
     wait_until(lambda: service.session.get(f"{service.url}/tasks/{task['result']}", timeout=5).ok, what="the body")
     body = service.wait(task["result"])
@@ -256,8 +256,8 @@ def test_tree(service: Service) -> None:
     assert all(member["root_id"] == task["id"] for member in [body, *members])
 
 
-def test_a_poll_that_races_the_answer(service: Service) -> None:
-    """Whoever has an id finds it, however soon; no status goes back."""
+def test_immediate_polls_find_the_task(service: Service) -> None:
+    """A poll right after a submission finds the task; its state never goes back."""
     order = ["queued", "running", "succeeded"]
     for _ in range(50):
         seen = [order.index(status["state"]) for status in service.follow(service.submit("demo.add", x=1, y=1))]

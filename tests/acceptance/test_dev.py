@@ -1,4 +1,4 @@
-"""`task-status dev`, which is what `make run` runs: as a newcomer meets it."""
+"""`task-status dev`, the command behind `make run`."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ READY = "Ctrl-C stops everything."
 
 
 class Dev:
-    """One `task-status dev` and what it prints."""
+    """A `task-status dev` process and its output."""
 
     def __init__(self, folder: Path, *options: str, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -46,7 +46,7 @@ class Dev:
         assert READY in self.output(), self.output()
 
     def parts(self) -> list[int]:
-        """Give the pids of what it has started."""
+        """Return the pids of its child processes."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         return [int(pid) for pid in children]
 
@@ -58,7 +58,7 @@ class Dev:
 
 @contextlib.contextmanager
 def running_dev(folder: Path, *options: str) -> Iterator[Dev]:
-    """Run one for the length of a block, from when it is ready."""
+    """Run `task-status dev` during a `with` block, which begins when it is ready."""
     dev = Dev(folder, *options, port=free_port())
     try:
         dev.wait_ready()
@@ -68,7 +68,7 @@ def running_dev(folder: Path, *options: str) -> Iterator[Dev]:
 
 
 def has_ended(pid: int) -> bool:
-    """Tell whether a process is gone, or waits only to be reaped."""
+    """Return whether a process has exited; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except OSError:
@@ -76,7 +76,7 @@ def has_ended(pid: int) -> bool:
 
 
 def test_the_printed_lines_work(tmp_path):
-    """The three curl lines that it prints, pasted into a shell: 202, then running, then succeeded."""
+    """The three printed curl commands work in a shell: 202, then running, then succeeded."""
     with running_dev(tmp_path / "run") as dev:
         lines = re.findall(r"^  (.*\bcurl .*)$", dev.output(), re.MULTILINE)
         assert len(lines) == 3
@@ -91,7 +91,7 @@ def test_the_printed_lines_work(tmp_path):
 
 
 def test_stops_everything_and_keeps_the_data(tmp_path):
-    """Ctrl-C leaves no process behind; the next start knows the tasks of the last one."""
+    """Ctrl-C stops all processes; the next start has the tasks of the previous run."""
     with running_dev(tmp_path / "run") as dev:
         submission = {"name": "demo.add", "args": [2, 3]}
         task_id = requests.post(f"{dev.url}/tasks", json=submission, timeout=5).json()["id"]
@@ -106,7 +106,7 @@ def test_stops_everything_and_keeps_the_data(tmp_path):
 
 
 def test_long_lines(tmp_path):
-    """A part that prints a line without an end, or nearly, is not kept waiting for somebody to read it."""
+    """A part that prints very long lines does not block, because its output is always read."""
     with running_dev(tmp_path / "run") as dev:
 
         def run(name: str, **kwargs: str) -> None:
@@ -120,16 +120,16 @@ def test_long_lines(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of a killed process")
-def test_killed_it_leaves_nothing(tmp_path):
-    """Killed without a chance to clean up, it leaves no process behind either."""
+def test_kill_ends_all_processes(tmp_path):
+    """If the command is killed, the processes that it started end too."""
     with running_dev(tmp_path / "run") as dev:
         parts = dev.parts()
         dev.end(signal.SIGKILL)
         wait_until(lambda: all(has_ended(pid) for pid in parts), what="the parts to end")
 
 
-def test_a_part_that_ends_ends_all(tmp_path):
-    """When a part crashes, one sentence says which, and the others are stopped."""
+def test_crash_of_a_part_stops_all(tmp_path):
+    """If a part crashes, the error names it, and the other parts are stopped."""
     with running_dev(tmp_path / "run") as dev:
         parts = dev.parts()
         os.kill(parts[0], signal.SIGKILL)
@@ -163,7 +163,7 @@ def test_reload(tmp_path):
 
 
 def test_port_in_use(tmp_path):
-    """A port in use is one clear sentence."""
+    """A port in use causes a one-line error that suggests another port."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         dev = Dev(tmp_path / "run", port=port)
@@ -172,7 +172,7 @@ def test_port_in_use(tmp_path):
 
 
 def test_folder_in_use(tmp_path):
-    """Two on the same data would destroy it: the second says so and leaves."""
+    """A second start with the same data folder exits with an error: two would destroy the data."""
     with running_dev(tmp_path / "run"):
         second = Dev(tmp_path / "run", port=free_port())
         assert second.process.wait(20) == 1

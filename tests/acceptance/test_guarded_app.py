@@ -1,4 +1,4 @@
-"""What the worker kit keeps true when workers, messages and Redis fail: real workers, of every pool."""
+"""The guarantees of the worker kit when workers, messages and Redis fail, with real workers of two pools."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from task_status_worker.redis_client import RedisRecordClient
 
 
 class Guarded:
-    """The guarded app as its users, the service and the disk see it."""
+    """Access to the guarded app: its queue, its records and the file that its tasks write."""
 
     def __init__(self, server: RedisServer, folder: Path) -> None:
         self.folder = folder
@@ -30,7 +30,7 @@ class Guarded:
 
     @contextlib.contextmanager
     def working(self, pool: str) -> Iterator[None]:
-        """Run a worker that reads the queue named like its pool."""
+        """Run a worker that consumes the queue named like its pool."""
         options = ("--pool", pool, "--queues", pool, "--concurrency", "4")
         with running_worker("acceptance.guarded_app", *options, redis_url=self.server.url, folder=self.folder):
             yield
@@ -39,14 +39,14 @@ class Guarded:
         return str(self.app.send_task(f"guarded.{name}", (str(self.written), *args), queue=queue, **options).id)
 
     def cancel(self, task_id: str, *, terminate: bool = False) -> None:
-        """Record a cancel, and tell nobody."""
+        """Record a cancel without sending it to the workers."""
         self.recorder.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate))
 
     def record(self, task_id: str) -> Record | None:
         return unpack(self.client.hgetall(Keys().record(task_id)))
 
     def wait(self, task_id: str) -> Record:
-        """Wait for the end of a task."""
+        """Wait for the end of a task; return its record."""
 
         def ended() -> Record | None:
             record = self.record(task_id)
@@ -57,13 +57,13 @@ class Guarded:
         return record
 
     def state(self, task_id: str) -> str:
-        """Read the result as Celery's own reader does."""
+        """Return the state that Celery reads."""
         return str(self.app.AsyncResult(task_id).state)
 
     def did(self, task_id: str) -> list[str]:
-        """Tell what the task really did."""
+        """Return the real starts and ends of a task."""
         lines = [line.split() for line in self.written.read_text().splitlines()]
-        return [what for what, who in lines if who == task_id]
+        return [what for what, its_id in lines if its_id == task_id]
 
     def close(self) -> None:
         self.client.close()
@@ -71,9 +71,9 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """Run a pool of processes, with some tasks canceled before it came, some lost in it, and one to be killed."""
-    guarded = Guarded(redis_of_its_own, tmp_path_factory.mktemp("guarded"))
+def guarded(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """A prefork worker with tasks canceled before its start, a task that crashes, and one to terminate."""
+    guarded = Guarded(module_redis, tmp_path_factory.mktemp("guarded"))
     guarded.sent = {
         "canceled": [guarded.send("sleep") for _ in range(5)],
         "scheduled": [guarded.send("sleep", countdown=1)],
@@ -91,8 +91,8 @@ def guarded(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFact
     guarded.close()
 
 
-def test_what_was_canceled_while_no_worker_was_up_never_runs(guarded: Guarded) -> None:
-    """Not one of them, also not when its time has come; what is not canceled does."""
+def test_task_canceled_without_a_worker_never_runs(guarded: Guarded) -> None:
+    """Tasks canceled before the worker started do not run, also scheduled ones; other tasks run."""
     (free,) = guarded.sent["free"]
     assert (guarded.wait(free).outcome, guarded.did(free)) == ("SUCCESS", ["began", "ended"])
     for task_id in guarded.sent["canceled"] + guarded.sent["scheduled"]:
@@ -102,7 +102,7 @@ def test_what_was_canceled_while_no_worker_was_up_never_runs(guarded: Guarded) -
 
 
 def test_a_running_task_is_terminated(guarded: Guarded) -> None:
-    """Within a heartbeat, though Celery's command to do so never came."""
+    """A heartbeat terminates a task whose cancel was only recorded, without Celery's revoke command."""
     (task_id,) = guarded.sent["long"]
     record = guarded.wait(task_id)
     assert (record.fact, record.executions) == (Fact.REVOKED, 1)
@@ -110,7 +110,7 @@ def test_a_running_task_is_terminated(guarded: Guarded) -> None:
 
 
 def test_a_crash_loop_ends_as_failed(guarded: Guarded) -> None:
-    """After as many runs as the limit says; every Celery reader can read why."""
+    """A task that crashes its process fails at the delivery limit; Celery can read the exception."""
     (task_id,) = guarded.sent["crashing"]
     record = guarded.wait(task_id)
     assert (record.outcome, record.executions, guarded.did(task_id)) == ("FAILURE", 2, ["began", "began"])
@@ -119,8 +119,8 @@ def test_a_crash_loop_ends_as_failed(guarded: Guarded) -> None:
     assert type(guarded.app.AsyncResult(task_id).result).__name__ == "DeliveryLimitReached"
 
 
-def test_what_finishes_while_redis_is_away_has_succeeded(guarded: Guarded) -> None:
-    """Its result is stored when Redis is back, and not turned into a failure."""
+def test_task_that_finishes_during_an_outage_has_succeeded(guarded: Guarded) -> None:
+    """A result from an outage of Redis is stored after it, and does not become a failure."""
     task_ids = [guarded.send("sleep", 1.5) for _ in range(4)]
     wait_until(lambda: all(guarded.did(task_id) for task_id in task_ids), what="all to start")
     guarded.server.stop()
@@ -132,9 +132,9 @@ def test_what_finishes_while_redis_is_away_has_succeeded(guarded: Guarded) -> No
         assert guarded.did(task_id) == ["began", "ended"]
 
 
-def test_greenlets(redis_of_its_own: RedisServer, tmp_path: Path) -> None:
-    """What is canceled does not start, and the record of what runs names a worker instance that is seen."""
-    guarded = Guarded(redis_of_its_own, tmp_path)
+def test_gevent_pool(module_redis: RedisServer, tmp_path: Path) -> None:
+    """A canceled task does not start; the record of a running one names a worker instance with a heartbeat."""
+    guarded = Guarded(module_redis, tmp_path)
     canceled, running = guarded.send("sleep", queue="gevent"), guarded.send("sleep", 0.5, queue="gevent")
     guarded.cancel(canceled)
     with guarded.working("gevent"):

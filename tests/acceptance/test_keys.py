@@ -1,4 +1,4 @@
-"""The real server with API keys: who may come in changes while it runs."""
+"""The real server with API keys that are added and revoked while it runs."""
 
 import socket
 import subprocess
@@ -12,13 +12,13 @@ from support.servers import RedisServer, running_service, wait_until
 
 
 def keys(path: Path, *words: str) -> str:
-    """Run a `task-status keys` command; give what it prints."""
+    """Run a `task-status keys` command; return its output."""
     command = [sys.executable, "-m", "task_status_service.cli", "keys", *words, "--file", str(path)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
-    """A key that is added counts within seconds, one that is revoked no more; two owners see nothing of each other."""
+def test_keys_change_while_the_server_runs(real_redis: RedisServer, tmp_path: Path) -> None:
+    """Added and revoked keys take effect within seconds; owners see only their own tasks."""
     path = tmp_path / "keys.json"
     keys(path, "init")
     environ = {
@@ -35,8 +35,8 @@ def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
         first, second, other = (
             keys(path, "add", name, "--scopes", "submit,read").split()[-1] for name in ("web", "web", "app")
         )
-        # Not too often: an address may fail to say who it is only so many times.
-        wait_until(lambda: get("/tasks", other).ok, timeout=10, pause=0.2, what="the keys to count")
+        # Not too often: failed authentication is rate-limited per address.
+        wait_until(lambda: get("/tasks", other).ok, timeout=10, pause=0.2, what="the keys to be valid")
 
         answer = session.post(f"{url}/tasks", json={"name": "shop.pay"}, headers=bearer(first), timeout=10)
         where = answer.headers["Location"]
@@ -44,14 +44,14 @@ def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
         assert get(where, second).json() == answer.json()
         token = session.post(f"{url}{where}/tokens", headers=bearer(first), timeout=10).json()["token"]
         assert get(where, token).json() == answer.json()
-        unheard_of = get("/tasks/unheard-of", other)
+        unknown = get("/tasks/unknown", other)
         hidden = get(where, other)
-        assert hidden.status_code == unheard_of.status_code == 404
-        assert hidden.json()["detail"] == unheard_of.json()["detail"]
+        assert hidden.status_code == unknown.status_code == 404
+        assert hidden.json()["detail"] == unknown.json()["detail"]
         assert get("/tasks", other).json()["items"] == []
 
         keys(path, "revoke", first.split("_")[1])
-        wait_until(lambda: get(where, first).status_code == 401, timeout=10, what="the key to count no more")
+        wait_until(lambda: get(where, first).status_code == 401, timeout=10, what="the key to be invalid")
         assert get(where, token).status_code == 401
         assert get(where, second).status_code == 200
 
@@ -80,17 +80,17 @@ def test_from_key_to_key(real_redis: RedisServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "error"),
     [
         ({"TASK_STATUS_BIND": "0.0.0.0:8000"}, "without TASK_STATUS_API_KEYS_FILE"),
         ({"TASK_STATUS_BIND": "0.0.0.0:8000", "TASK_STATUS_API_KEYS_FILE": "/no/such/file"}, "cannot be read"),
     ],
 )
-def test_does_not_start(environ: dict[str, str], said: str) -> None:
-    """For a network, without keys."""
+def test_does_not_start(environ: dict[str, str], error: str) -> None:
+    """The server does not start without a readable keys file on a public address."""
     command = [sys.executable, "-m", "task_status_service.cli", "serve"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ, timeout=30)
 
     assert done.returncode == 1
-    assert said in done.stderr
+    assert error in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""A word that is a secret, in passwords, arguments and exceptions; and one that is a place. Neither may get outside."""
+"""Secrets in passwords, arguments and exceptions stay out of answers and logs; so do worker names and paths."""
 
 import socket
 import subprocess
@@ -13,11 +13,11 @@ import requests
 from support.redis_users import apply_users, url_of
 from support.servers import running_redis, running_service, running_worker, wait_until
 
-#: no rule knows it by its looks
+#: the secret; no redaction rule recognizes it by its form
 CANARY = "kanarienvogel"
-#: part of a worker's name and of paths: for those with the scope `tracebacks`
+#: part of a worker's name and of paths, which only the scope `tracebacks` permits
 PLACE = "vogelhaus"
-#: every task whose failure is told, and with what
+#: tasks that fail, with their arguments
 TASKS = [
     *(
         ("leaky.say", {"text": text})
@@ -41,17 +41,17 @@ TASKS = [
 
 
 class Everything(NamedTuple):
-    """What runs, who may ask, and what all has answered so far."""
+    """The running service, its log, two keys, and all answers so far."""
 
     url: str
     log: Path
     outside: str
     inside: str
-    #: the key of who asked, and what was answered
+    #: the key of each request, and the text of the answer
     answers: list[tuple[str | None, str]]
 
-    def ask(self, method: str, path: str, *, key: str | None = None, **options: object) -> requests.Response:
-        """Ask, and keep the whole answer."""
+    def request(self, method: str, path: str, *, key: str | None = None, **options: object) -> requests.Response:
+        """Send a request, and keep the whole answer."""
         headers = {"Authorization": f"Bearer {key or self.outside}", **options.pop("headers", {})}
         response = requests.request(method, self.url + path, headers=headers, timeout=10, **options)
         self.answers.append((key, f"{response.status_code} {response.headers} {response.text}"))
@@ -59,7 +59,7 @@ class Everything(NamedTuple):
 
 
 def make_key(file: Path, scopes: str) -> str:
-    """Make a key as an operator does."""
+    """Create a key with the command that operators use."""
     command = [sys.executable, "-m", "task_status_service.cli", "keys", "add", "shop", "--scopes", scopes]
     made = subprocess.run([*command, "--file", str(file)], check=True, capture_output=True, text=True)
     return made.stdout.split()[-1]
@@ -67,7 +67,7 @@ def make_key(file: Path, scopes: str) -> str:
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
-    """Run a Redis with the users of docs/redis-users.md, a worker on a host of that name, and the service with keys."""
+    """A Redis with the users of docs/redis-users.md, a worker on the host `PLACE`, and the service with keys."""
     folder = tmp_path_factory.mktemp(PLACE)
     keys_file = folder / "keys.json"
     outside, inside = (make_key(keys_file, f"submit,read,cancel{more}") for more in ("", ",tracebacks"))
@@ -84,52 +84,54 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
             running_service(environ, folder=folder) as url,
         ):
             wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, what="ready")
-            all_of_it = Everything(url, folder / "service.log", outside, inside, [])
-            run_and_read_all(all_of_it)
-            ask_wrongly(all_of_it)
+            site = Everything(url, folder / "service.log", outside, inside, [])
+            run_and_read_all(site)
+            send_invalid_requests(site)
             server.stop()
             for path in ("/readyz", "/tasks", "/tasks/a", "/tasks/a?wait=0", "/tasks/a/events"):
-                assert all_of_it.ask("GET", path).status_code == 503
-            yield all_of_it
+                assert site.request("GET", path).status_code == 503
+            yield site
 
 
 def run_and_read_all(everything: Everything) -> None:
-    """Run each task, and read what became of it in every way."""
+    """Run each task, and read it in every way."""
     ids = []
     for number, (name, kwargs) in enumerate(TASKS):
         submission = {"name": name, "kwargs": {"secret": CANARY, "place": PLACE, **kwargs}}
-        response = everything.ask("POST", "/tasks", json=submission, headers={"Idempotency-Key": f"{CANARY}{number}"})
+        response = everything.request(
+            "POST", "/tasks", json=submission, headers={"Idempotency-Key": f"{CANARY}{number}"}
+        )
         assert response.status_code == 202
         ids.append(response.json()["id"])
 
     def has_failed(task_id: str) -> bool:
-        return everything.ask("GET", f"/tasks/{task_id}").json()["state"] in {"failed", "retrying"}
+        return everything.request("GET", f"/tasks/{task_id}").json()["state"] in {"failed", "retrying"}
 
     for task_id in ids:
         wait_until(partial(has_failed, task_id), what=f"the end of {task_id}")
         for path in ("?wait=0", "/result"):
-            everything.ask("GET", f"/tasks/{task_id}{path}")
-        everything.ask("GET", f"/tasks/{task_id}", key=everything.inside)
+            everything.request("GET", f"/tasks/{task_id}{path}")
+        everything.request("GET", f"/tasks/{task_id}", key=everything.inside)
     asked_for = "&".join(f"id={task_id}" for task_id in ids)
     retrying = next(
-        task_id for task_id in ids if everything.ask("GET", f"/tasks/{task_id}").json()["state"] == "retrying"
+        task_id for task_id in ids if everything.request("GET", f"/tasks/{task_id}").json()["state"] == "retrying"
     )
-    assert everything.ask("POST", f"/tasks/{retrying}/cancel", json={}).status_code == 202
+    assert everything.request("POST", f"/tasks/{retrying}/cancel", json={}).status_code == 202
     done = "&".join(f"id={task_id}" for task_id in ids if task_id != retrying)
     for path in (f"/tasks?{asked_for}", "/tasks?limit=200", "/tasks?state=failed", f"/events?{done}"):
-        assert everything.ask("GET", path).ok
-        assert everything.ask("GET", path, key=everything.inside).ok
-    assert everything.ask("GET", f"/tasks/{ids[0]}/events").ok
-    everything.ask("POST", f"/tasks/{ids[0]}/retry", headers={"Idempotency-Key": CANARY})
+        assert everything.request("GET", path).ok
+        assert everything.request("GET", path, key=everything.inside).ok
+    assert everything.request("GET", f"/tasks/{ids[0]}/events").ok
+    everything.request("POST", f"/tasks/{ids[0]}/retry", headers={"Idempotency-Key": CANARY})
 
 
-def ask_wrongly(everything: Everything) -> None:
-    """Make each kind of mistake with the secret in it, of which problems and the log speak."""
+def send_invalid_requests(everything: Everything) -> None:
+    """Send each kind of invalid request with the secret in it, which problems and the log may quote."""
     wrong = {"name": "leaky.number", "kwargs": {"secret": 1, "how_many": CANARY}}
-    assert everything.ask("POST", "/tasks", json=wrong).status_code == 422
+    assert everything.request("POST", "/tasks", json=wrong).status_code == 422
     for key in (f"tsk_0123456789ab_{CANARY}", CANARY, f"tst_{CANARY}.{CANARY}"):
-        assert everything.ask("GET", "/tasks", key=key).status_code == 401
-    assert everything.ask("GET", f"/tasks/a/events?access_token=tst_{CANARY}.{CANARY}.x").status_code != 200
+        assert everything.request("GET", "/tasks", key=key).status_code == 401
+    assert everything.request("GET", f"/tasks/a/events?access_token=tst_{CANARY}.{CANARY}.x").status_code != 200
     host, port = everything.url.removeprefix("http://").split(":")
     for request in (
         f"GET /\x1b[31m HTTP/9.9\r\nAuthorization: Bearer tsk_0123456789ab_{CANARY}\r\n\r\n",
@@ -138,12 +140,12 @@ def ask_wrongly(everything: Everything) -> None:
     ):
         with socket.create_connection((host, int(port)), timeout=5) as client:
             client.sendall(request.encode())
-            # To whoever sent it, gunicorn quotes what is no HTTP.
+            # gunicorn quotes invalid HTTP in its answer.
             assert b" 400 " in client.recv(65_536)
 
 
-def test_nowhere_outside(everything: Everything):
-    """In no body, header, event or problem, whoever asks; and where tasks run is for those who may know."""
+def test_no_secret_in_answers(everything: Everything):
+    """No answer contains the secret; paths, worker names and tracebacks need the scope `tracebacks`."""
     asked_from_outside = [text for key, text in everything.answers if key != everything.inside]
 
     assert len(everything.answers) > len(asked_from_outside) > 50
@@ -151,8 +153,8 @@ def test_nowhere_outside(everything: Everything):
     assert not [text for text in asked_from_outside if PLACE in text or "Traceback" in text]
 
 
-def test_nowhere_in_the_log(everything: Everything):
-    """Nor in what the service logs; which has nothing in it that a terminal obeys."""
+def test_no_secret_in_the_log(everything: Everything):
+    """The log contains neither the secret nor terminal escape sequences."""
     text = everything.log.read_text()
 
     assert "store-unavailable" in text
@@ -160,19 +162,19 @@ def test_nowhere_in_the_log(everything: Everything):
     assert "\x1b" not in text
 
 
-def test_what_is_told_is_of_use(everything: Everything):
-    """From outside the message is left, from inside the traceback too."""
+def test_redacted_answers_stay_useful(everything: Everything):
+    """Redacted messages remain readable; a key with `tracebacks` also gets tracebacks and paths."""
     outside, inside = (
         "\n".join(text for key, text in everything.answers if (key == everything.inside) is is_inside)
         for is_inside in (False, True)
     )
 
-    for told in (
+    for text in (
         "password=[redacted]",
         "No such file or directory: '[path]'",
         "it did not work",
         "[redacted]@api.example",
     ):
-        assert told in outside
-    for told in ("Traceback (most recent call last)", "leaky_app.py", f"@{PLACE}", f"/nowhere/{PLACE}/"):
-        assert told in inside
+        assert text in outside
+    for text in ("Traceback (most recent call last)", "leaky_app.py", f"@{PLACE}", f"/nowhere/{PLACE}/"):
+        assert text in inside

@@ -1,4 +1,4 @@
-"""A Celery app without the worker kit, with unmodified workers: read right as far as Celery's own meta goes."""
+"""Tasks of a Celery app without the worker kit are reported as far as Celery's meta describes them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from acceptance.conftest import Service
 
 @pytest.fixture(scope="module")
 def plain(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
-    """Run a plain worker, and a service whose settings allow its tasks."""
+    """A worker without the kit, and a service whose settings allow its tasks."""
     url = real_redis.url.removesuffix("/0") + "/1"
     environ = {
         "TASK_STATUS_REDIS_URL": url,
@@ -28,7 +28,7 @@ def plain(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
 
 
 def test_succeeds(plain: Service) -> None:
-    """Submitted here, run there: the record holds the submission, Celery's meta the rest."""
+    """The record contributes the submission, Celery's meta the result."""
     task = plain.wait(plain.post("plain.add", args=[2, 3], labels={"a": "b"}).json()["id"])
 
     assert (task["state"], task["result"], task["labels"]) == ("succeeded", 5, {"a": "b"})
@@ -36,7 +36,7 @@ def test_succeeds(plain: Service) -> None:
 
 
 def test_reports_progress(plain: Service) -> None:
-    """A custom state with progress is running."""
+    """A task in a custom state with progress is running."""
     statuses = plain.follow(plain.submit("plain.progress", steps=10))
 
     assert any((status["state"], status["celery_state"]) == ("running", "CRUNCHING") for status in statuses)
@@ -44,14 +44,14 @@ def test_reports_progress(plain: Service) -> None:
 
 
 def test_fails(plain: Service) -> None:
-    """An exception is told."""
+    """A failure has the type and message of the exception."""
     failure = plain.run("plain.fail")["failure"]
 
     assert (failure["type"], failure["message"], failure["kind"]) == ("KeyError", "nothing there", "exception")
 
 
 def test_poison(plain: Service) -> None:
-    """A FAILURE that Celery itself cannot read is told with its details."""
+    """A FAILURE that Celery cannot read has a message and a diagnostic."""
     task = plain.run("plain.poison")
 
     assert (task["state"], task["failure"]["message"]) == ("failed", "disk full")
@@ -59,12 +59,12 @@ def test_poison(plain: Service) -> None:
 
 
 def test_retries(plain: Service) -> None:
-    """A retry is told with what the attempt died of."""
+    """A retrying task has the failure of its last attempt."""
     task = plain.wait(plain.submit("plain.retry"), lambda task: task["state"] == "retrying")
 
     assert (task["done"], task["failure"]["type"], task["failure"]["message"]) == (False, "OSError", "not yet")
 
 
-def test_not_in_the_settings(plain: Service) -> None:
-    """What the settings do not allow is refused."""
+def test_task_type_outside_the_settings(plain: Service) -> None:
+    """A submission of a task type that the settings do not allow is rejected."""
     assert plain.post("demo.add", args=[1, 2]).status_code == 422

@@ -1,4 +1,4 @@
-"""Clients that hold on to what they cost, and requests that two servers would read differently: raw sockets."""
+"""Slow clients, and malformed or ambiguous requests, over raw sockets."""
 
 import contextlib
 import json
@@ -17,19 +17,19 @@ from support.servers import RedisServer, running_redis, running_service, wait_un
 
 from acceptance.conftest import Service
 
-#: what the service is told, in seconds
+#: settings of the service, in seconds
 BODY_SECONDS, SEND_SECONDS = 2, 1
-#: an honest read is answered within this, whatever others do
-HONEST_SECONDS = 3.0
-#: characters of a result that no socket buffers
+#: seconds within which a normal read is answered, whatever other clients do
+READ_SECONDS = 3.0
+#: characters of a result that exceeds all socket buffers
 LARGE = 7_000_000
-#: bytes in a second of a client that reads slowly: all of it takes longer than any piece may take
+#: bytes per second of a slow reader: the whole answer takes longer than SEND_SECONDS, each piece less
 PACE = LARGE / (SEND_SECONDS + 1)
 
 
 @pytest.fixture(scope="module")
 def redis_with_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis with tasks of which Celery alone knows."""
+    """A Redis with results of tasks that have no record."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         with server.client() as client:
             client.set("celery-task-meta-small", json.dumps({"status": "SUCCESS", "result": 5}))
@@ -42,13 +42,13 @@ def redis_with_results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Red
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the file that the service logs to."""
+    """The log file of the service."""
     return tmp_path_factory.mktemp("logs") / "service.log"
 
 
 @pytest.fixture(scope="module")
 def hardened(redis_with_results: RedisServer, log: Path) -> Iterator[Service]:
-    """Run a service that is less patient than it is by default."""
+    """A service with deadlines below the defaults."""
     environ = {
         "TASK_STATUS_REDIS_URL": redis_with_results.url,
         "TASK_STATUS_TASKS": "demo.*",
@@ -63,7 +63,7 @@ def hardened(redis_with_results: RedisServer, log: Path) -> Iterator[Service]:
 
 
 def connected(service: Service, *, receive_bytes: int | None = None) -> socket.socket:
-    """Open a connection, maybe one that takes in little."""
+    """Open a connection, optionally with a small receive buffer."""
     client = socket.socket()
     if receive_bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -73,7 +73,7 @@ def connected(service: Service, *, receive_bytes: int | None = None) -> socket.s
 
 
 def read_to_end(client: socket.socket) -> bytes:
-    """Read until the server closes."""
+    """Read until the server closes the connection."""
     received = b""
     with contextlib.suppress(ConnectionResetError):
         while data := client.recv(1 << 20):
@@ -82,7 +82,7 @@ def read_to_end(client: socket.socket) -> bytes:
 
 
 def answers_in(received: bytes) -> list[tuple[int, HTTPMessage, bytes]]:
-    """Take apart what was received: status, headers and body of each answer."""
+    """Return status, headers and body of each received answer."""
     stream, answers = BytesIO(received), []
     while line := stream.readline():
         headers = parse_headers(stream)
@@ -91,7 +91,7 @@ def answers_in(received: bytes) -> list[tuple[int, HTTPMessage, bytes]]:
 
 
 def headers_of(text: str) -> bytes:
-    """Write a request with the newlines of HTTP."""
+    """Return a request with the line ends of HTTP."""
     return text.replace("\n", "\r\n").encode("latin-1")
 
 
@@ -120,7 +120,7 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize("case", AMBIGUOUS)
 def test_no_smuggling(hardened: Service, case: str) -> None:
-    """What a proxy might read otherwise is refused, and nothing behind it is answered."""
+    """A request that a proxy may read differently is rejected, and no request after it is answered."""
     hidden = "GET /livez HTTP/1.1\nHost: localhost\n\n"
     head = f"POST /tasks HTTP/1.1\nHost: localhost\nContent-Type: application/json\n{AMBIGUOUS[case]}{hidden}"
     with connected(hardened) as client:
@@ -131,8 +131,8 @@ def test_no_smuggling(hardened: Service, case: str) -> None:
     assert answer.count(b"HTTP/1.1 ") == 1, answer
 
 
-def test_bare_newlines_are_no_headers(hardened: Service) -> None:
-    """A line ends in CR and LF; a header may not hide behind one of them."""
+def test_bare_newlines_are_rejected(hardened: Service) -> None:
+    """A line ends in CR and LF; a header after only one of them is rejected."""
     for hidden in (b"X-A: b\nTransfer-Encoding: chunked\r\n\r\n", b"X-A: b\rTransfer-Encoding: chunked\r\n\r\n"):
         with connected(hardened) as client:
             client.sendall(b"POST /tasks HTTP/1.1\r\nHost: localhost\r\n" + hidden + b"0\r\n\r\n")
@@ -140,19 +140,19 @@ def test_bare_newlines_are_no_headers(hardened: Service) -> None:
 
 
 HEAD = "GET /tasks/small HTTP/1.1\nHost: localhost\n"
-#: what gunicorn refuses before the app sees it, and the status of the answer
+#: requests that gunicorn rejects before they reach the app, and the status of the answer
 MALFORMED = {
     "no version": ("GET /tasks/small\n\n", 400),
-    "a version that there is not": ("GET /tasks/small HTTP/9.9\nHost: localhost\n\n", 400),
-    "a method that is none": ("G@T /tasks/small HTTP/1.1\nHost: localhost\n\n", 400),
+    "an unknown version": ("GET /tasks/small HTTP/9.9\nHost: localhost\n\n", 400),
+    "an invalid method": ("G@T /tasks/small HTTP/1.1\nHost: localhost\n\n", 400),
     "a NUL for a line": ("\x00\nHost: localhost\n\n", 400),
     "markup for a line": ("<script>alert(1)</script>\n\n", 400),
-    "bytes that are no ASCII": ("GET /\xe9\xff HTTP/1.1\xff\n\n", 400),
-    "a line that is too long": (f"GET /{'a' * 9_000} HTTP/1.1\nHost: localhost\n\n", 414),
-    "a line that does not end": (f"GET /{'a' * 200_000}", 414),
+    "bytes beyond ASCII": ("GET /\xe9\xff HTTP/1.1\xff\n\n", 400),
+    "a line too long": (f"GET /{'a' * 9_000} HTTP/1.1\nHost: localhost\n\n", 414),
+    "an endless line": (f"GET /{'a' * 200_000}", 414),
     "a header without a name": (f"{HEAD}: nothing\n\n", 400),
     "a header without a colon": (f"{HEAD}nothing\n\n", 400),
-    "a header that is too long": (f"{HEAD}X-Long: {'a' * 9_000}\n\n", 431),
+    "a header too long": (f"{HEAD}X-Long: {'a' * 9_000}\n\n", 431),
     "too many headers": (f"{HEAD}{''.join(f'X-{number}: a' + chr(10) for number in range(200))}\n", 431),
     "an expectation": (f"{HEAD}Expect: the unexpected\n\n", 417),
     "no such encoding": (f"{HEAD}Transfer-Encoding: xchunked\n\n0\n\n", 400),
@@ -161,7 +161,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("case", MALFORMED)
 def test_malformed_requests(hardened: Service, log: Path, case: str) -> None:
-    """What is no HTTP is answered with a problem like everything else, and ends the connection."""
+    """Invalid HTTP is answered with a problem, and the connection is closed."""
     request, status = MALFORMED[case]
     with connected(hardened) as client:
         client.sendall(headers_of(request))
@@ -183,8 +183,8 @@ def test_malformed_requests(hardened: Service, log: Path, case: str) -> None:
 
 @pytest.mark.parametrize("path", ["/livez", "/nowhere"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_malformed_body_that_nobody_reads(hardened: Service, method: str, path: str) -> None:
-    """A request has one answer, also where its body turns out to be malformed after that."""
+def test_malformed_body_that_is_not_read(hardened: Service, method: str, path: str) -> None:
+    """A request gets one answer, also if its unread body is malformed."""
     head = f"{method} {path} HTTP/1.1\nHost: localhost\nTransfer-Encoding: chunked\n\nxyz\n\n{HEAD}\n"
     with connected(hardened) as client:
         client.sendall(headers_of(head))
@@ -193,8 +193,8 @@ def test_malformed_body_that_nobody_reads(hardened: Service, method: str, path: 
     assert code < 500
 
 
-def test_body_that_nobody_reads(hardened: Service) -> None:
-    """A connection goes on after a body that is not read, if it is well formed."""
+def test_body_that_is_not_read(hardened: Service) -> None:
+    """A connection stays open after an unread body, if the body is well formed."""
     with requests.Session() as session:
         for method, path in (("GET", "/livez"), ("POST", "/nowhere"), ("GET", "/tasks/small")):
             response = session.request(method, f"{hardened.url}{path}", data=b"x" * 5_000, timeout=5)
@@ -202,7 +202,7 @@ def test_body_that_nobody_reads(hardened: Service) -> None:
 
 
 def test_forged_environment(hardened: Service) -> None:
-    """A header is not taken for what the server itself says about a request."""
+    """A header cannot replace a variable that the server sets."""
     for name in ("SCRIPT_NAME", "Script-Name", "PATH_INFO", "REMOTE_ADDR", "X-Forwarded-Prefix"):
         response = requests.get(f"{hardened.url}/tasks/small", headers={name: "/elsewhere"}, timeout=5)
 
@@ -210,7 +210,7 @@ def test_forged_environment(hardened: Service) -> None:
 
 
 def test_endless_chunks(hardened: Service) -> None:
-    """A body without a length is cut off at the limit and not collected."""
+    """A chunked body is rejected at the size limit, without reading all of it."""
     sent = 0
 
     def chunks() -> Iterator[bytes]:
@@ -227,7 +227,7 @@ def test_endless_chunks(hardened: Service) -> None:
 
 
 def test_slow_clients(hardened: Service) -> None:
-    """Three hundred that trickle in, or never come to the point, keep nobody waiting, and are sent away in time."""
+    """300 slow requests do not delay other clients, and are rejected or closed at their deadline."""
     head = "POST /tasks HTTP/1.1\nHost: localhost\nContent-Type: application/json\n"
     openings = [
         headers_of("GET /tasks/small HTTP/1.1\nX-Slow: "),
@@ -245,22 +245,22 @@ def test_slow_clients(hardened: Service) -> None:
             assert requests.get(f"{hardened.url}/tasks/small", timeout=10).status_code == 200
             slowest = max(slowest, time.monotonic() - asked)
             for number, client in enumerate(clients):
-                # Each byte comes in time for whoever waits for one byte only.
+                # Each byte would arrive in time for a deadline per byte.
                 client.sendall(b"x" if number % 3 == 0 else b" ")
             time.sleep(0.05)
-        assert slowest < HONEST_SECONDS
+        assert slowest < READ_SECONDS
         with ThreadPoolExecutor(30) as pool:
             answers = list(pool.map(read_to_end, clients))
-    # gunicorn closes on headers that do not end; its own bound is five seconds.
-    assert time.monotonic() - started < 5 + HONEST_SECONDS
+    # gunicorn closes connections with unfinished headers after five seconds.
+    assert time.monotonic() - started < 5 + READ_SECONDS
     assert set(answers[::3]) == {b""}
     bodies = [answer for number, answer in enumerate(answers) if number % 3]
     assert all(answer.startswith(b"HTTP/1.1 408 ") and b"\r\nConnection: close\r\n" in answer for answer in bodies)
     assert json.loads(bodies[0].partition(b"\r\n\r\n")[2])["type"] == "/problems/body-too-slow"
 
 
-def test_answer_that_nobody_reads(hardened: Service) -> None:
-    """A client that does not read its answer is sent away; one that reads slowly, but reads, is not."""
+def test_answer_that_is_not_read(hardened: Service) -> None:
+    """The connection of a client that does not read its answer is closed; that of a slow reader is not."""
     request = headers_of("GET /tasks/large/result HTTP/1.1\nHost: localhost\n\n")
     with connected(hardened, receive_bytes=4_096) as idle, connected(hardened, receive_bytes=65_536) as slow:
         for client in (idle, slow):
@@ -268,27 +268,27 @@ def test_answer_that_nobody_reads(hardened: Service) -> None:
         started, received = time.monotonic(), b""
         while len(received) < LARGE:
             data = slow.recv(1 << 16)
-            assert data, "sent away"
+            assert data, "connection closed"
             received += data
-            # As slowly however little comes at a time.
+            # The same pace for any size of the pieces.
             time.sleep(max(0.0, started + len(received) / PACE - time.monotonic()))
-        # All of it took longer than any piece may take.
+        # The whole answer took longer than the deadline of one piece.
         assert time.monotonic() - started > SEND_SECONDS + 0.5
         assert len(read_to_end(idle)) < LARGE
     assert received.startswith(b"HTTP/1.1 200 ")
 
 
-def test_stream_that_nobody_reads(hardened: Service) -> None:
-    """The place of a stream that is not read is free again."""
+def test_stream_that_is_not_read(hardened: Service) -> None:
+    """A stream that is not read ends, so that another one can start."""
     query = "&".join(f"id=running-{number}" for number in range(10))
     with connected(hardened, receive_bytes=4_096) as idle:
         idle.sendall(headers_of(f"GET /events?{query} HTTP/1.1\nHost: localhost\n\n"))
-        wait_until(lambda: opens(hardened) == 429, what="the place to be taken")
+        wait_until(lambda: stream_status(hardened) == 429, what="the limit to be reached")
 
-        wait_until(lambda: opens(hardened) == 200, timeout=10, what="the place to be free")
+        wait_until(lambda: stream_status(hardened) == 200, timeout=10, what="the stream to end")
 
 
-def opens(service: Service) -> int:
-    """Tell how a stream is answered."""
+def stream_status(service: Service) -> int:
+    """Open a stream; return the status of the answer."""
     with requests.get(f"{service.url}/tasks/running-0/events", stream=True, timeout=5) as response:
         return response.status_code

@@ -5,14 +5,14 @@ from support.servers import wait_until
 from .conftest import Service
 
 
-def test_a_type_and_who_serves_it(service: Service) -> None:
-    """The demo's worker announces what it knows, and that it lives."""
+def test_announced_task_type(service: Service) -> None:
+    """A task type of the demo worker is listed with its arguments and the number of workers."""
 
     def look() -> object:
         count = service.session.get(f"{service.url}/task-types/demo.count", timeout=10).json()
         return count.get("workers") and count
 
-    count = wait_until(look, what="a worker that serves demo.count")
+    count = wait_until(look, what="a worker of demo.count")
     assert isinstance(count, dict)
     assert (count["queue"], count["workers"], count["positional"]) == ("demo", 1, ["total", "interval"])
     assert count["arguments"]["properties"]["interval"]["default"] == 0.1
@@ -24,8 +24,8 @@ def test_a_type_and_who_serves_it(service: Service) -> None:
     assert service.session.get(f"{service.url}/task-types/demo.nothing", timeout=10).status_code == 404
 
 
-def test_what_is_announced_is_checked(service: Service) -> None:
-    """By position as by name."""
+def test_arguments_are_checked_against_the_announcement(service: Service) -> None:
+    """Invalid positional and keyword arguments are both rejected."""
     for arguments in ({"args": [0]}, {"kwargs": {"total": 0}}):
         faults = service.post("demo.count", args=arguments.get("args", []), kwargs=arguments.get("kwargs", {})).json()
         assert [fault["pointer"] for fault in faults["errors"]] == [

@@ -1,4 +1,4 @@
-"""Waiting and watching through the real server: one gevent process, real workers."""
+"""Waits and event streams with the real server (one gevent process) and real workers."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from acceptance.conftest import Service, Task
 
 
 def events(url: str, path: str, last: str | None = None) -> Iterator[tuple[str, Task]]:
-    """Read a stream as it comes: the id and the status of each event."""
+    """Yield the id and the status of each event of a stream."""
     headers = {"Last-Event-ID": last} if last else {}
     with requests.get(url + path, headers=headers, stream=True, timeout=30) as response:
         assert response.status_code == 200, response.text
@@ -31,7 +31,7 @@ def events(url: str, path: str, last: str | None = None) -> Iterator[tuple[str, 
 
 
 def test_waits_for_the_end(service: Service) -> None:
-    """Submitted with a wait: the answer has the result."""
+    """A submission with `wait` returns the result."""
     submission = {"name": "demo.sleep", "kwargs": {"seconds": 0.3}}
     response = service.session.post(f"{service.url}/tasks?wait=20", json=submission, timeout=30)
 
@@ -39,7 +39,7 @@ def test_waits_for_the_end(service: Service) -> None:
 
 
 def test_waits_for_a_change(service: Service) -> None:
-    """Asked again with the version it knows, a client sees the steps as they come, and the end."""
+    """Repeated waits with If-None-Match return each step, and then the end."""
     task_id = service.submit("demo.checkpointed", total=10)
     task, etag, percents = service.read(task_id), '"none"', []
     while not task["done"]:
@@ -54,22 +54,22 @@ def test_waits_for_a_change(service: Service) -> None:
     assert len(set(percents)) > 3
 
 
-def test_a_wait_for_a_change_is_told_the_end(service: Service, real_redis: RedisServer) -> None:
-    """Once a task runs, the next thing to be told is how it has ended, and not first that something was stored."""
-    told = []
+def test_wait_for_a_change_returns_the_end(service: Service, real_redis: RedisServer) -> None:
+    """A wait on a running task returns its end, not an intermediate write."""
+    states = []
     for _ in range(5):
         task_id = service.submit("demo.sleep", seconds=0.5)
         with real_redis.client() as client:
-            # The record knows of the start a moment before, which would be a change as well.
+            # The record has the start a moment before the meta; the second write would be a change too.
             wait_until(lambda task_id=task_id: client.exists(Keys().meta(task_id)), what="Celery to store the start")
         where = f"{service.url}/tasks/{task_id}"
         known = {"If-None-Match": service.session.get(where, timeout=10).headers["ETag"]}
-        told.append(service.session.get(f"{where}?wait=20", headers=known, timeout=30).json()["state"])
-    assert told == ["succeeded"] * 5
+        states.append(service.session.get(f"{where}?wait=20", headers=known, timeout=30).json()["state"])
+    assert states == ["succeeded"] * 5
 
 
-def test_watches_to_the_end(service: Service) -> None:
-    """A stream tells each step as it comes, and ends with the last."""
+def test_stream_to_the_end(service: Service) -> None:
+    """A stream sends each step, and ends after the last one."""
     task_id = service.submit("demo.count", total=20, interval=0.05)
 
     statuses = [status for _, status in events(service.url, f"/tasks/{task_id}/events")]
@@ -81,8 +81,8 @@ def test_watches_to_the_end(service: Service) -> None:
     assert (statuses[-1]["state"], statuses[-1]["result"]) == ("succeeded", 20)
 
 
-def test_watches_several(service: Service) -> None:
-    """Several tasks in one stream, which ends when all are done."""
+def test_stream_of_several_tasks(service: Service) -> None:
+    """A stream of several tasks ends when all are done."""
     task_ids = [service.submit("demo.sleep", seconds=seconds) for seconds in (0.1, 0.3, 0.5)]
     query = "&".join(f"id={task_id}" for task_id in task_ids)
 
@@ -91,8 +91,8 @@ def test_watches_several(service: Service) -> None:
     assert [last[task_id]["state"] for task_id in task_ids] == ["succeeded"] * 3
 
 
-def test_many_wait_and_others_read(service: Service) -> None:
-    """While 200 clients wait for one task, plain reads of it are answered; then all 200 are, with its end."""
+def test_reads_during_many_waits(service: Service) -> None:
+    """While 200 clients wait for a task, reads of it are answered; at its end all 200 waits are."""
     task_id = service.submit("demo.sleep", seconds=6)
     request = f"GET /tasks/{task_id}?wait=30 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     host, port = service.url.removeprefix("http://").split(":")
@@ -108,7 +108,7 @@ def test_many_wait_and_others_read(service: Service) -> None:
 
 @pytest.fixture
 def small(real_redis: RedisServer, tmp_path: Path) -> Iterator[Service]:
-    """Run another service, with two places for each caller."""
+    """A second service, with at most two watches per caller."""
     environ = {"TASK_STATUS_REDIS_URL": real_redis.url, "TASK_STATUS_WATCHES_PER_CALLER": "2"}
     with running_service(environ, folder=tmp_path) as url:
         service = Service(url)
@@ -116,9 +116,9 @@ def small(real_redis: RedisServer, tmp_path: Path) -> Iterator[Service]:
         service.session.close()
 
 
-def test_a_client_that_goes_away_frees_its_place(service: Service, small: Service) -> None:
-    """Above the bound a stream is refused and a wait is answered at once; a place is free when its client is gone."""
-    task_id = service.post("demo.add", args=[1, 2], queue="nobody-reads-this").json()["id"]
+def test_disconnected_client_frees_its_watch(service: Service, small: Service) -> None:
+    """At the limit a stream returns 429 and a wait returns at once; a disconnect frees a watch."""
+    task_id = service.post("demo.add", args=[1, 2], queue="unread-queue").json()["id"]
     host, port = small.url.removeprefix("http://").split(":")
     waiters = [socket.create_connection((host, int(port)), timeout=30) for _ in range(2)]
     for waiter in waiters:
@@ -128,33 +128,33 @@ def test_a_client_that_goes_away_frees_its_place(service: Service, small: Servic
         with requests.get(f"{small.url}/tasks/{task_id}/events", stream=True, timeout=5) as response:
             return response.status_code
 
-    wait_until(lambda: watch() == 429, what="both places to be taken")
+    wait_until(lambda: watch() == 429, what="the limit to be reached")
     answer = small.session.get(f"{small.url}/tasks/{task_id}?wait=60", timeout=5)
     assert (answer.json()["state"], "Retry-After" in answer.headers) == ("queued", True)
 
     for waiter in waiters:
         waiter.close()
-    wait_until(lambda: watch() == 200, what="a place to be free")
+    wait_until(lambda: watch() == 200, what="a free watch")
 
 
 def streams_of(server: RedisServer) -> list[dict[str, str]]:
-    """Give the connections of services that listen."""
+    """Return the pub/sub connections of services with watches."""
     with server.client() as client:
         return [found for found in client.client_list(_type="pubsub") if int(found["sub"]) > 1]
 
 
 def test_resumes_on_another_server(service: Service, real_redis: RedisServer, tmp_path: Path) -> None:
-    """A server that is stopped ends its streams; the client goes on at another one and is told nothing twice."""
+    """A stopped server ends its streams; the client resumes at another one without repeated events."""
     before = len(streams_of(real_redis))
     seen: list[tuple[str, Task]] = []
     with running_service({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=tmp_path) as url:
-        # Not before: a busy machine starts a server in the time that the task takes.
+        # After the server has started: on a busy machine the start takes as long as the task.
         task_id = service.submit("demo.count", total=60, interval=0.1)
         service.wait(task_id, lambda task: task["progress"])
         reader = threading.Thread(target=lambda: seen.extend(events(url, f"/tasks/{task_id}/events")))
         reader.start()
         wait_until(lambda: len(streams_of(real_redis)) > before, what="the stream to begin")
-    # Stopped with its block, which takes up to ten seconds if a stream does not end.
+    # The end of the block stopped the server; that takes up to ten seconds if a stream does not end.
     reader.join(1)
     assert not reader.is_alive()
     assert seen

@@ -1,4 +1,4 @@
-"""The service while Redis refuses, stalls, is full or has just come back: bounded, named, healthy again by itself."""
+"""During outages of Redis answers are in time and name the cause; afterwards the service recovers without a restart."""
 
 import os
 import signal
@@ -17,19 +17,19 @@ from task_status_worker.record.keys import Keys
 
 from acceptance.conftest import Service
 
-#: no answer comes later, in seconds; and what a busy machine may add
+#: limit of the time of any answer, in seconds; the slack is for a busy machine
 BOUND_SECONDS = 2.0
 SLACK_SECONDS = 0.5
-#: when Redis answers again, so does the service, as soon as this
+#: seconds within which the service recovers after Redis answers again
 RECOVERY_SECONDS = 1.0
 
 SUBMISSION = {"name": "demo.add", "args": [2, 3]}
 
 
 @pytest.fixture(scope="module")
-def alone(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service whose worker has announced its tasks and is gone."""
-    url, folder = redis_of_its_own.url, tmp_path_factory.mktemp("logs")
+def alone(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service without a worker; one has announced its task types before and stopped."""
+    url, folder = module_redis.url, tmp_path_factory.mktemp("logs")
     with running_service({"TASK_STATUS_REDIS_URL": url}, folder=folder) as service_url:
         service = Service(service_url)
         with running_worker("task_status_worker.demo", redis_url=url, folder=folder):
@@ -40,15 +40,15 @@ def alone(redis_of_its_own: RedisServer, tmp_path_factory: pytest.TempPathFactor
 
 
 def timed(service: Service, method: str, path: str, **options: object) -> requests.Response:
-    """Ask once, and check that the answer does not come late."""
+    """Send a request, and check that the answer is in time."""
     started = time.monotonic()
     response = service.session.request(method, service.url + path, timeout=20, **options)
     assert time.monotonic() - started < BOUND_SECONDS + SLACK_SECONDS, (method, path)
     return response
 
 
-def ask_for_everything(service: Service) -> list[requests.Response]:
-    """Ask for each thing that one can do to a task, all at once."""
+def send_all_writes(service: Service) -> list[requests.Response]:
+    """Send each kind of write request concurrently."""
     requests_made: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/tasks", {"json": SUBMISSION, "headers": {"Idempotency-Key": "without-redis"}}),
         ("POST", "/tasks/t-1/cancel", {}),
@@ -59,9 +59,9 @@ def ask_for_everything(service: Service) -> list[requests.Response]:
         return list(pool.map(lambda made: timed(service, made[0], made[1], **made[2]), requests_made))
 
 
-def everything_is_unavailable(service: Service) -> None:
-    """Check that every request is answered in time, as what it is."""
-    for response in ask_for_everything(service):
+def check_all_unavailable(service: Service) -> None:
+    """Check that each request returns the right status, in time."""
+    for response in send_all_writes(service):
         assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
     for _ in range(2):
         for response in (timed(service, "GET", "/tasks/t-1"), timed(service, "POST", "/tasks", json=SUBMISSION)):
@@ -73,37 +73,37 @@ def everything_is_unavailable(service: Service) -> None:
 
 
 def is_healthy(service: Service) -> bool:
-    """Tell whether reading and submitting work."""
+    """Return whether a read and a submission work."""
     read = timed(service, "GET", "/tasks/t-1").status_code
     return read == 404 and timed(service, "POST", "/tasks", json=SUBMISSION).status_code == 202
 
 
-def test_stalled(alone: Service, redis_of_its_own: RedisServer) -> None:
-    """A Redis that accepts and never answers."""
-    process = redis_of_its_own.process
+def test_stalled(alone: Service, module_redis: RedisServer) -> None:
+    """A Redis that accepts connections but does not answer causes 503 in time."""
+    process = module_redis.process
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
     try:
-        everything_is_unavailable(alone)
+        check_all_unavailable(alone)
     finally:
         os.kill(process.pid, signal.SIGCONT)
     wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
 
 
-def test_refused_and_restarted(alone: Service, redis_of_its_own: RedisServer) -> None:
-    """A Redis that is gone, and comes back with its data: what was accepted is still there."""
+def test_refused_and_restarted(alone: Service, module_redis: RedisServer) -> None:
+    """A stopped Redis causes 503; after a restart with its data accepted tasks are still queued."""
     task_id = alone.submit("demo.add", x=1, y=2)
-    redis_of_its_own.stop()
-    everything_is_unavailable(alone)
-    redis_of_its_own.start()
+    module_redis.stop()
+    check_all_unavailable(alone)
+    module_redis.start()
     wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
     assert alone.read(task_id)["state"] == "queued"
 
 
-def test_read_only(alone: Service, redis_of_its_own: RedisServer) -> None:
-    """A Redis that has become a replica: submitting is refused, reading goes on."""
+def test_read_only(alone: Service, module_redis: RedisServer) -> None:
+    """With a read-only replica as Redis, submissions return 503 and reads work."""
     task_id = alone.submit("demo.add", x=1, y=2)
-    with redis_of_its_own.client() as client:
+    with module_redis.client() as client:
         client.replicaof("127.0.0.1", "1")
         response = timed(alone, "POST", "/tasks", json=SUBMISSION)
         assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
@@ -114,21 +114,21 @@ def test_read_only(alone: Service, redis_of_its_own: RedisServer) -> None:
     wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
 
 
-def test_paused(alone: Service, redis_of_its_own: RedisServer) -> None:
-    """A Redis that holds back its answers: nobody waits for longer than the bound, and then it is over."""
-    with redis_of_its_own.client() as client:
+def test_paused(alone: Service, module_redis: RedisServer) -> None:
+    """A Redis that delays its answers causes 503 in time; afterwards requests succeed."""
+    with module_redis.client() as client:
         for method, path, options in (("GET", "/tasks/t-1", {}), ("POST", "/tasks", {"json": SUBMISSION})):
-            client.client_pause(2_000)  # each time, for a busy machine takes long over one request
+            client.client_pause(2_000)  # for each request: a slow one may outlast a shared pause
             response = timed(alone, method, path, **options)
             assert (response.status_code, response.json()["type"]) == (503, "/problems/store-unavailable")
-            client.ping()  # waits until the pause is over
+            client.ping()  # returns after the pause
     wait_until(lambda: is_healthy(alone), timeout=RECOVERY_SECONDS, what="recovery")
 
 
-def test_full(alone: Service, redis_of_its_own: RedisServer) -> None:
-    """A Redis that takes no more writes: submitting is refused as such, reading goes on."""
+def test_full(alone: Service, module_redis: RedisServer) -> None:
+    """With a full Redis, submissions return `store-full` and reads work."""
     task_id = alone.submit("demo.add", x=1, y=2)
-    with redis_of_its_own.client() as client:
+    with module_redis.client() as client:
         client.config_set("maxmemory", 1)
         response = timed(alone, "POST", "/tasks", json=SUBMISSION)
         assert (response.status_code, response.json()["type"]) == (503, "/problems/store-full")
@@ -137,15 +137,15 @@ def test_full(alone: Service, redis_of_its_own: RedisServer) -> None:
     assert is_healthy(alone)
 
 
-def test_emptied(alone: Service, redis_of_its_own: RedisServer) -> None:
-    """A Redis that has lost its data: what was accepted is unknown, not queued, and an operator is told."""
+def test_emptied(alone: Service, module_redis: RedisServer) -> None:
+    """After Redis has lost its data, accepted tasks return 404, and /readyz warns."""
     task_id = alone.submit("demo.add", x=1, y=2)
     ready = alone.session.get(f"{alone.url}/readyz", timeout=5).json()
     assert ready["warnings"] == []
-    with redis_of_its_own.client() as client:
+    with module_redis.client() as client:
         client.flushall()
         assert timed(alone, "GET", f"/tasks/{task_id}").status_code == 404
-        # As the next heartbeat of a worker does.
+        # A worker's next heartbeat does the same.
         client.zadd(Keys().workers, {"celery@here": client.time()[0]})
     response = timed(alone, "GET", "/readyz")
     assert response.status_code == 200
@@ -155,7 +155,7 @@ def test_emptied(alone: Service, redis_of_its_own: RedisServer) -> None:
 
 
 def test_volatile(tmp_path: Path) -> None:
-    """A Redis that keeps nothing: the start says so, or ends with the remedy where the setting says `refuse`."""
+    """With a Redis without persistence the server warns at its start; with `refuse` it exits with the remedy."""
     with running_redis(tmp_path) as server:
         environ = {"TASK_STATUS_REDIS_URL": server.url}
         with running_service(environ, folder=tmp_path):

@@ -15,7 +15,7 @@ from support.servers import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 
-# The first run loads base images and all dependencies.
+# The first run downloads base images and all dependencies.
 pytestmark = pytest.mark.timeout(1_200)
 
 
@@ -26,7 +26,7 @@ def _output(*command: str, **variables: str) -> str:
 
 
 def _compose_command() -> tuple[str, ...]:
-    """Give Docker's plugin where there is one, else the older program of its own."""
+    """Return the compose plugin of Docker, or else the older separate program."""
     with contextlib.suppress(AssertionError):
         _output("docker", "compose", "version")
         return ("docker", "compose")
@@ -34,7 +34,7 @@ def _compose_command() -> tuple[str, ...]:
 
 
 class Stack:
-    """What the compose file describes, under a name and a port of its own."""
+    """A stack of the compose file, with a unique project name and port."""
 
     def __init__(self) -> None:
         self.name = f"task-status-test-{uuid.uuid4().hex[:8]}"
@@ -59,7 +59,7 @@ class Stack:
         return response.json()
 
     def is_ready(self) -> bool:
-        with contextlib.suppress(requests.RequestException):  # nobody listens, 503, or a connection cut short
+        with contextlib.suppress(requests.RequestException):  # no server yet, 503, or an aborted connection
             return bool(self.request("/readyz"))
         return False
 
@@ -69,14 +69,14 @@ class Stack:
         return False
 
     def run_task(self, name: str, **kwargs: object) -> dict:
-        """Submit a task and follow it to its end."""
+        """Submit a task and wait for its end; return it."""
         path = f"/tasks/{self.request('/tasks', {'name': name, 'kwargs': kwargs})['id']}"
         return wait_until(lambda: (task := self.request(path))["done"] and task, timeout=60, what=f"{name} to end")
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    """Build the images, start everything, and leave nothing behind."""
+    """A running stack with newly built images; all of it is removed afterwards."""
     docker = shutil.which("docker")
     engine = docker and subprocess.run([docker, "info"], capture_output=True, text=True, check=False)
     if not engine or engine.returncode != 0:
@@ -85,9 +85,9 @@ def stack() -> Iterator[Stack]:
     try:
         stack.compose("build")
         stack.compose("up", "--detach")
-        wait_until(stack.is_ready, timeout=60, what="the API to have seen a worker")
+        wait_until(stack.is_ready, timeout=60, what="the API to be ready")
         stack.key = stack.compose("run", "--rm", "-T", "keys", "add", "test", "--scopes", "submit,read").split()[-1]
-        wait_until(stack.has_key, timeout=10, what="the key to count")
+        wait_until(stack.has_key, timeout=10, what="the key to be valid")
         yield stack
     finally:
         with contextlib.suppress(AssertionError):
@@ -96,34 +96,34 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("service", ["redis", "api", "worker"])
-def test_becomes_healthy(stack, service):
-    """Each container's own health check passes."""
+def test_container_becomes_healthy(stack, service):
+    """The health check of each container passes."""
     wait_until(lambda: stack.is_healthy(service), timeout=90, what=f"{service} to be healthy")
 
 
 @pytest.mark.parametrize("service", ["api", "worker"])
-def test_is_unprivileged(stack, service):
-    """No process of ours is root, and none can change the code it runs."""
+def test_container_is_unprivileged(stack, service):
+    """Containers do not run as root, and cannot change their code."""
     assert stack.compose("exec", "-T", service, "id", "-u") == "10001"
     with pytest.raises(AssertionError, match=r"Read-only file system|Permission denied"):
         stack.compose("exec", "-T", service, "touch", "/opt/venv/new")
 
 
-def test_nobody_without_a_key(stack):
-    """The API is for those whom somebody has given a key; and no other user of its container may read the file."""
+def test_api_requires_a_key(stack):
+    """The API returns 401 without a key; only its user can read the keys file in the container."""
     assert requests.get(f"http://127.0.0.1:{stack.port}/tasks", timeout=30).status_code == 401
     assert stack.compose("exec", "-T", "api", "stat", "-c", "%a %u", "/keys/keys.json") == "600 10001"
 
 
 def test_task_succeeds(stack):
-    """A task submitted over HTTP is run by the worker, and its end is seen."""
+    """The worker runs a task submitted over HTTP, and the API returns its result."""
     task = stack.run_task("demo.count", total=5)
 
     assert (task["state"], task["result"]) == ("succeeded", 5)
 
 
 def test_stops_in_time(stack):
-    """The API and the worker end by themselves when told to stop, and are not killed after the grace period."""
+    """The API and the worker stop on SIGTERM before the end of the grace period."""
     started = time.monotonic()
     stack.compose("stop", "api", "worker")
 
@@ -131,22 +131,22 @@ def test_stops_in_time(stack):
     assert stack.inspect("api", "{{.State.ExitCode}}") == "0"
     assert stack.inspect("worker", "{{.State.ExitCode}}") == "0"
     stack.compose("up", "--detach")
-    wait_until(stack.is_ready, timeout=60, what="the API to have seen a worker")
+    wait_until(stack.is_ready, timeout=60, what="the API to be ready")
 
 
 def test_data_survives_new_containers(stack):
-    """Records outlive the containers: they are in the volume."""
+    """Records are in the volume, so they survive new containers."""
     task = stack.run_task("demo.add", x=1, y=2)
 
     stack.compose("down")
     stack.compose("up", "--detach")
-    wait_until(stack.is_ready, timeout=60, what="the API to have seen a worker")
+    wait_until(stack.is_ready, timeout=60, what="the API to be ready")
 
     assert stack.request(f"/tasks/{task['id']}") == task
 
 
-def test_worker_that_ends_is_started_again(stack):
-    """A worker that ends by itself comes back and works."""
+def test_exited_worker_is_restarted(stack):
+    """A worker that exits is restarted and runs tasks."""
     stack.compose("exec", "-T", "worker", "python", "-c", "import os, signal; os.kill(1, signal.SIGTERM)")
 
     wait_until(lambda: stack.inspect("worker", "{{.RestartCount}}") == "1", timeout=60, what="a restart")

@@ -1,1 +1,1 @@
-"""Real processes, real faults, and a checker afterwards: nothing accepted is lost, nothing untrue is told."""
+"""Real processes under real faults; a checker afterwards compares what the service reported with what happened."""

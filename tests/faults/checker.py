@@ -1,6 +1,7 @@
-"""The checker: a history and the truth -> what was promised and not kept. Pure; one function per promise.
+"""The checker: finds the broken promises in a history and the truth. Pure; one function per promise.
 
-An answer is later than another if it was asked for after the other had come: what overlaps may come in any order.
+An answer is later than another if its request was sent after the other answer had arrived. Overlapping answers have
+no order.
 """
 
 import collections
@@ -10,50 +11,50 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from faults.history import Answer, Event, Fault, StatusEvent
-from faults.truth import Deed
+from faults.truth import Action
 
-#: seconds in which every request is answered that does not ask to wait
+#: seconds within which every request is answered, unless it asks to wait
 BOUND_SECONDS: Final = 2.0
 
-#: the promise that is counted by itself
+#: the promise whose violations are counted separately
 NEVER_BACK: Final = "a state never goes back, done never changes"
 
-#: states in the order in which one attempt goes through them
+#: order of the states within one attempt
 _RANKS: Final[Mapping[str, int]] = {"queued": 0, "running": 1, "retrying": 2}
-#: what a failed task may have died of although its code came to its end: whoever ran it could not say so any more
+#: failure kinds that a finished task may have: its process ended before it could report the success
 _UNCERTAIN_KINDS: Final = frozenset({"worker_lost", "timeout"})
-#: what is counted or made exact after the end: a message that came again, and was dropped; times by Redis's clock,
-#: which replace those of the worker when its last word arrives
-_MAY_SETTLE: Final = frozenset({"executions", "received_at", "updated_at", "finished_at"})
-#: what is null after the end until a worker's notes arrive: Celery's result came before them
+#: fields that may change after the end: a discarded duplicate delivery is counted; times by Redis's clock replace
+#: those of the worker when its last note arrives
+_MAY_CHANGE: Final = frozenset({"executions", "received_at", "updated_at", "finished_at"})
+#: fields that may be null after the end until the worker's notes arrive: Celery's result came before them
 _MAY_BE_FILLED: Final = frozenset({"worker", "queue", "root_id", "parent_id", "group_id", "started_at"})
-_ENDS_WELL: Final = frozenset({"succeeded", "finished"})
+_RETURNED: Final = frozenset({"succeeded", "finished"})
 _GONE: Final = frozenset({404, 410})
 _LIFELESS: Final = frozenset({"stalled", "lost"})
 _UNAVAILABLE: Final = 503
 _SERVER_ERROR: Final = 500
-#: violations of one promise that are told in full
+#: maximum number of violations of one promise that are printed
 _EXAMPLES: Final = 5
 
 
 class Promise(msgspec.Struct, frozen=True, kw_only=True):
-    """Say what a scenario promises where it is not the same for all."""
+    """The promises of a scenario, where it differs from the others."""
 
     bound_seconds: float = BOUND_SECONDS
-    #: servers were killed: their clients got no answer, or waited until there was a server again
+    #: servers were killed, so clients got no answer, or waited for a new server
     servers_were_killed: bool = False
-    #: each task is to run once: no message is given to a second worker on purpose
+    #: each attempt runs once; False if the scenario causes duplicate deliveries
     runs_once: bool = True
-    #: data was thrown away on purpose: what was accepted may be gone, and nothing is said about its end
+    #: the scenario deleted data: accepted tasks may be missing and need not end
     data_was_lost: bool = False
-    #: tasks were deleted by request
+    #: ids of tasks deleted by request
     forgotten: Collection[str] = ()
-    #: tasks of a worker that was killed, and nobody waited until they are `lost`
+    #: ids of tasks of a killed worker, in scenarios that do not wait until these tasks are `lost`
     orphaned: Collection[str] = ()
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """Name a promise that was not kept, what it was about, and how."""
+    """A broken promise, with its subject (a task, key or operation) and a description."""
 
     promise: str
     subject: str
@@ -61,50 +62,50 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class Totals(NamedTuple):
-    """Count what was checked in one scenario, and what was found."""
+    """Numbers of checked answers and of violations in one scenario."""
 
     answers: int
     statuses: int
     slowest_seconds: float
-    #: statuses that changed after `done`, and states that went back
+    #: violations of `NEVER_BACK`
     regressions: int
     violations: int
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the history and the truth, sorted by what they are about."""
+    """The history and the truth, grouped by task."""
 
     answers: list[Answer]
     faults: list[Fault]
-    #: by task id: each status that was seen of it, with the answer that carried it, in the order of asking
+    #: by task id: each status, with the answer that contained it, in the order of the requests
     seen: Mapping[str, list[tuple[Answer, StatusEvent]]]
-    #: by task id: what it did
-    deeds: Mapping[str, list[Deed]]
-    #: ids that a client was promised
+    #: by task id: its real starts and ends
+    actions: Mapping[str, list[Action]]
+    #: ids of accepted tasks
     accepted: frozenset[str]
 
 
-def sort(history: Sequence[Event], truth: Sequence[Deed]) -> Evidence:
-    """Sort a history and the truth by what they are about."""
+def sort(history: Sequence[Event], truth: Sequence[Action]) -> Evidence:
+    """Group a history and the truth by task."""
     answers = sorted((event for event in history if isinstance(event, Answer)), key=lambda answer: answer.at)
     seen: dict[str, list[tuple[Answer, StatusEvent]]] = collections.defaultdict(list)
     for answer in answers:
         for status in answer.seen:
             seen[status.id].append((answer, status))
-    deeds: dict[str, list[Deed]] = collections.defaultdict(list)
-    for deed in truth:
-        deeds[deed.task_id].append(deed)
+    actions: dict[str, list[Action]] = collections.defaultdict(list)
+    for action in truth:
+        actions[action.task_id].append(action)
     return Evidence(
         answers=answers,
         faults=[event for event in history if isinstance(event, Fault)],
         seen=seen,
-        deeds=deeds,
+        actions=actions,
         accepted=frozenset(status.id for answer in answers if (status := answer.accepted)),
     )
 
 
-def check(history: Sequence[Event], truth: Sequence[Deed], promise: Promise) -> list[Violation]:
-    """List what was not kept; empty on a good day."""
+def check(history: Sequence[Event], truth: Sequence[Action], promise: Promise) -> list[Violation]:
+    """Return all violations of the promises."""
     evidence = sort(history, truth)
     return [
         Violation(name, subject, detail)
@@ -114,7 +115,7 @@ def check(history: Sequence[Event], truth: Sequence[Deed], promise: Promise) -> 
 
 
 def explain(violations: Sequence[Violation]) -> str:
-    """Say how often each promise was not kept, with a few examples."""
+    """Return a text with the number of violations of each broken promise, and a few examples."""
     lines: list[str] = []
     for name in PROMISES:
         found = [violation for violation in violations if violation.promise == name]
@@ -125,7 +126,7 @@ def explain(violations: Sequence[Violation]) -> str:
 
 
 def totals(history: Sequence[Event], violations: Sequence[Violation], promise: Promise) -> Totals:
-    """Count what was checked, and what was found."""
+    """Count the checked answers and the violations."""
     answers = [event for event in history if isinstance(event, Answer)]
     return Totals(
         answers=len(answers),
@@ -142,7 +143,7 @@ _Found = Iterator[tuple[str, str]]
 
 
 def _readable(evidence: Evidence, promise: Promise) -> _Found:
-    """A task that was accepted is found from then on."""
+    """An accepted task can be read from then on."""
     if promise.data_was_lost:
         return
     since: dict[str, float] = {}
@@ -153,25 +154,25 @@ def _readable(evidence: Evidence, promise: Promise) -> _Found:
         gone = [answer.task_id] if answer.status in _GONE and answer.task_id else answer.missing
         for task_id in gone:
             if answer.at > since.get(task_id, float("inf")) and task_id not in promise.forgotten:
-                yield task_id, f"accepted, and {answer.status} or missing in {answer.operation} at {answer.at:.3f}"
+                yield task_id, f"accepted, but {answer.status} or missing in {answer.operation} at {answer.at:.3f}"
 
 
 def _ends(evidence: Evidence, promise: Promise) -> _Found:
-    """A task that was accepted ends, or is said to be lost."""
+    """An accepted task ends, or its liveness is `lost`."""
     if promise.data_was_lost:
         return
     for task_id in evidence.accepted.difference(promise.forgotten, promise.orphaned):
         _, last = max(evidence.seen[task_id], key=lambda pair: pair[0].ended)
         if not last.done and last.liveness != "lost":
-            yield task_id, f"the last that was seen is {last.state} ({last.liveness})"
+            yield task_id, f"its last status is {last.state} ({last.liveness})"
 
 
 def _never_back(evidence: Evidence, _promise: Promise) -> _Found:
-    """What was seen later is never behind what was seen before; after `done` nothing changes at all."""
+    """A later status is never behind an earlier one; after `done` a status does not change."""
     for task_id, seen in evidence.seen.items():
         ended = sorted(seen, key=lambda pair: pair[0].ended)
         done_before = 0
-        #: the furthest of what had come before the present one was asked for
+        #: the furthest status that had arrived before the request for the present one
         furthest: StatusEvent | None = None
         for answer, status in seen:
             while done_before < len(ended) and ended[done_before][0].ended <= answer.at:
@@ -197,7 +198,7 @@ def _is_behind(before: StatusEvent, after: StatusEvent) -> str | None:
     if before.done:
         return f"changed after done: {changes}" if (changes := _changes(before, after)) else None
     if before.cancel_requested and not (after.cancel_requested or after.done):
-        return f"its cancel was forgotten: {before.state} -> {after.state}"
+        return f"its cancel was lost: {before.state} -> {after.state}"
     if after.executions < before.executions:
         return f"executions went from {before.executions} to {after.executions}"
     if before.state in _RANKS and after.state in _RANKS:
@@ -208,7 +209,7 @@ def _is_behind(before: StatusEvent, after: StatusEvent) -> str | None:
 
 
 def _changes(before: StatusEvent, after: StatusEvent) -> str | None:
-    """Say what changed since a status was done; None if nothing that may not."""
+    """Return the changes of a done status that are not allowed, or None."""
     if before.whole == after.whole:
         return None
     if before.whole is None or after.whole is None:
@@ -218,14 +219,14 @@ def _changes(before: StatusEvent, after: StatusEvent) -> str | None:
         name
         for name in one
         if one[name] != other.get(name)
-        and name not in _MAY_SETTLE
+        and name not in _MAY_CHANGE
         and not (one[name] is None and name in _MAY_BE_FILLED)
     ]
     return ", ".join(f"{name} {one[name]!r} -> {other.get(name)!r}" for name in names) or None
 
 
 def _without_time_of_progress(whole: str) -> dict[str, Any]:
-    """Decode a status, without the time of its progress: the worker's last word carries the progress once more."""
+    """Decode a status without the time of its progress: the worker's last note repeats the progress."""
     status: dict[str, Any] = msgspec.json.decode(whole)
     if status.get("progress"):
         status["progress"].pop("updated_at", None)
@@ -233,7 +234,7 @@ def _without_time_of_progress(whole: str) -> dict[str, Any]:
 
 
 def _one_task_per_key(evidence: Evidence, _promise: Promise) -> _Found:
-    """One idempotency key names one task."""
+    """One idempotency key creates one task."""
     tasks: dict[str, set[str]] = collections.defaultdict(set)
     for answer in evidence.answers:
         if answer.key is not None and (status := answer.accepted):
@@ -244,56 +245,56 @@ def _one_task_per_key(evidence: Evidence, _promise: Promise) -> _Found:
 
 
 def _runs_once(evidence: Evidence, promise: Promise) -> _Found:
-    """A task runs once per attempt, however often its message was sent."""
+    """Each attempt runs once, also after duplicate deliveries."""
     if not promise.runs_once:
         return
-    for task_id, deeds in evidence.deeds.items():
-        starts = collections.Counter(deed.attempt for deed in deeds if deed.what == "started")
+    for task_id, actions in evidence.actions.items():
+        starts = collections.Counter(action.attempt for action in actions if action.what == "started")
         for attempt, count in starts.items():
             if count > 1:
                 yield task_id, f"attempt {attempt} ran {count} times"
 
 
-def _true_to_deeds(evidence: Evidence, _promise: Promise) -> _Found:
-    """`succeeded` if and only if the task came to its end; what has not started has not failed by itself."""
+def _true_to_actions(evidence: Evidence, _promise: Promise) -> _Found:
+    """A task is `succeeded` if and only if it returned; an unstarted task does not fail with an exception."""
     for task_id, seen in evidence.seen.items():
-        deeds = evidence.deeds.get(task_id, [])
-        finished = any(deed.what == "finished" for deed in deeds)
+        actions = evidence.actions.get(task_id, [])
+        finished = any(action.what == "finished" for action in actions)
         for status in _ends_of(seen):
             kind = status.failure.kind if status.failure else None
             if status.state == "succeeded" and not finished:
-                yield task_id, "succeeded, and never finished"
-            elif finished and status.state not in _ENDS_WELL and not _may_not_know(status, kind, seen):
-                yield task_id, f"finished, and reads {status.state} ({kind})"
-            elif status.state == "failed" and kind == "exception" and not deeds:
-                yield task_id, "failed by an exception, and never started"
+                yield task_id, "succeeded, but did not finish"
+            elif finished and status.state not in _RETURNED and not _may_not_know(status, kind, seen):
+                yield task_id, f"finished, but reads {status.state} ({kind})"
+            elif status.state == "failed" and kind == "exception" and not actions:
+                yield task_id, "failed by an exception, but did not start"
 
 
 def _ends_of(seen: Sequence[tuple[Answer, StatusEvent]]) -> list[StatusEvent]:
-    """Give each end that was told of a task; there is to be one, which is another promise."""
+    """Return each reported end of a task; another promise checks that there is only one."""
     return list({status.state: status for _, status in seen if status.done}.values())
 
 
 def _may_not_know(status: StatusEvent, kind: str | None, seen: Sequence[tuple[Answer, StatusEvent]]) -> bool:
-    """Tell whether the process was stopped between the last line of the task and its return."""
+    """Return whether the process may have been stopped between the last line of the task and its return."""
     terminated = any(answer.operation == "cancel" and answer.terminate for answer, _ in seen)
     return kind in _UNCERTAIN_KINDS or (status.state == "canceled" and terminated)
 
 
 def _canceled_before_start(evidence: Evidence, _promise: Promise) -> _Found:
-    """A task of which a cancel was recorded before it was started is not run."""
+    """A task does not run if its cancel was recorded before its start."""
     for task_id, seen in evidence.seen.items():
         before_start = [
             answer
             for answer, status in seen
             if answer.operation == "cancel" and status.cancel_requested and not status.executions
         ]
-        if before_start and evidence.deeds.get(task_id):
-            yield task_id, f"canceled at {before_start[0].at:.3f}, started at {evidence.deeds[task_id][0].at:.3f}"
+        if before_start and evidence.actions.get(task_id):
+            yield task_id, f"canceled at {before_start[0].at:.3f}, started at {evidence.actions[task_id][0].at:.3f}"
 
 
 def _well_formed(evidence: Evidence, _promise: Promise) -> _Found:
-    """`done`, `successful`, `result` and `failure` say the same."""
+    """`state`, `done`, `successful`, `result` and `failure` agree."""
     for task_id, seen in evidence.seen.items():
         for _, status in seen:
             if wrong := _contradiction(status):
@@ -316,7 +317,7 @@ def _contradiction(status: StatusEvent) -> str | None:
 
 
 def _in_time(evidence: Evidence, promise: Promise) -> _Found:
-    """Every request is answered, and in time, as long as there is a server."""
+    """Every request is answered in time while a server is running."""
     if promise.servers_were_killed:
         return
     for answer in evidence.answers:
@@ -327,7 +328,7 @@ def _in_time(evidence: Evidence, promise: Promise) -> _Found:
 
 
 def _no_server_error(evidence: Evidence, _promise: Promise) -> _Found:
-    """The only server error is a 503 that is a problem and says when to ask again."""
+    """The only server error is a 503 with a problem and `Retry-After`."""
     for answer in evidence.answers:
         if answer.status is None or answer.status < _SERVER_ERROR:
             continue
@@ -335,26 +336,26 @@ def _no_server_error(evidence: Evidence, _promise: Promise) -> _Found:
             yield answer.operation, f"{answer.status} {answer.problem} at {answer.at:.3f}"
 
 
-def _lifeless_only_if_so(evidence: Evidence, _promise: Promise) -> _Found:
+def _lifeless_after_fault(evidence: Evidence, _promise: Promise) -> _Found:
     """No task is `stalled` or `lost` unless its worker was killed or stopped before."""
     since = {fault.subject: fault.at for fault in reversed(evidence.faults) if fault.what.startswith("worker ")}
     for task_id, seen in evidence.seen.items():
         for answer, status in seen:
             if status.liveness in _LIFELESS and answer.ended < since.get(status.worker, float("inf")):
-                yield task_id, f"{status.liveness} at {answer.at:.3f}, and {status.worker} was alive"
+                yield task_id, f"{status.liveness} at {answer.at:.3f}, but {status.worker} was alive"
 
 
-#: every promise by its name
+#: all promises, by name
 PROMISES: Final[Mapping[str, Callable[[Evidence, Promise], _Found]]] = {
-    "what is accepted is found": _readable,
-    "what is accepted ends or is lost": _ends,
+    "an accepted task is found": _readable,
+    "an accepted task ends or is lost": _ends,
     NEVER_BACK: _never_back,
     "one key, one task": _one_task_per_key,
     "one task runs once": _runs_once,
-    "succeeded if and only if it finished": _true_to_deeds,
-    "canceled before its start, it never runs": _canceled_before_start,
+    "succeeded if and only if it finished": _true_to_actions,
+    "a task canceled before its start never runs": _canceled_before_start,
     "a status does not contradict itself": _well_formed,
     "every answer in time": _in_time,
-    "no server error but a good 503": _no_server_error,
-    "lifeless only if its worker is": _lifeless_only_if_so,
+    "no server error except a complete 503": _no_server_error,
+    "stalled or lost only if its worker was stopped": _lifeless_after_fault,
 }

@@ -1,4 +1,4 @@
-"""A client that records whatever it is answered: one connection, for one thread."""
+"""An HTTP client that records each answer; one connection, for one thread."""
 
 import contextlib
 import http.client
@@ -10,9 +10,9 @@ import msgspec
 
 from faults.history import Answer, Operation, Recorder, StatusEvent
 
-#: seconds; longer than any answer may take, so that one that comes late is seen to come
+#: timeout in seconds; longer than any answer may take, so that a late answer is recorded as late
 _PATIENCE_SECONDS: Final = 15.0
-#: seconds after which an idle connection is not used again: the server closes its end after five
+#: seconds after which an idle connection is not reused: the server closes it after five
 _IDLE_SECONDS: Final = 2.0
 
 _ACCEPTED: Final = frozenset({200, 202})
@@ -35,7 +35,7 @@ class _Batch(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """Ask one service, and record each answer."""
+    """A client of one service that records each answer."""
 
     def __init__(self, url: str, recorder: Recorder) -> None:
         self._address = urlsplit(url).netloc
@@ -45,13 +45,13 @@ class Client:
 
     def submit(self, name: str, *args: Any, key: str | None = None, **submission: Any) -> Answer:
         body = {"name": name, "args": args, **submission}
-        return self._ask("submit", "POST", "/tasks", body=body, key=key)
+        return self._request("submit", "POST", "/tasks", body=body, key=key)
 
     def submit_until_accepted(self, name: str, *args: Any, key: str, seconds: float, **submission: Any) -> Answer:
-        """Submit again and again under one key, as a client does that must not do it twice.
+        """Repeat a submission with one idempotency key until it is accepted.
 
         Raises:
-            TimeoutError: it was not accepted within so many seconds
+            TimeoutError: it was not accepted within `seconds`
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -63,31 +63,33 @@ class Client:
             time.sleep(0.2)
 
     def read(self, task_id: str) -> Answer:
-        return self._ask("read", "GET", f"/tasks/{task_id}", task_id=task_id)
+        return self._request("read", "GET", f"/tasks/{task_id}", task_id=task_id)
 
     def read_many(self, task_ids: list[str]) -> Answer:
-        """Read up to a hundred."""
-        return self._ask("batch", "GET", f"/tasks?{urlencode([('id', task_id) for task_id in task_ids])}")
+        """Read up to 100 tasks."""
+        return self._request("batch", "GET", f"/tasks?{urlencode([('id', task_id) for task_id in task_ids])}")
 
     def cancel(self, task_id: str, *, terminate: bool = False) -> Answer:
         body = {"terminate": terminate}
-        return self._ask("cancel", "POST", f"/tasks/{task_id}/cancel", body=body, task_id=task_id, terminate=terminate)
+        return self._request(
+            "cancel", "POST", f"/tasks/{task_id}/cancel", body=body, task_id=task_id, terminate=terminate
+        )
 
     def retry(self, task_id: str, *, key: str | None = None) -> Answer:
-        # The task that it is about is another one than the one that it makes.
-        return self._ask("retry", "POST", f"/tasks/{task_id}/retry", key=key)
+        # No `task_id`: the answer contains the new task, not the retried one.
+        return self._request("retry", "POST", f"/tasks/{task_id}/retry", key=key)
 
     def forget(self, task_id: str) -> Answer:
-        return self._ask("forget", "DELETE", f"/tasks/{task_id}", task_id=task_id)
+        return self._request("forget", "DELETE", f"/tasks/{task_id}", task_id=task_id)
 
     def ready(self) -> Answer:
-        return self._ask("ready", "GET", "/readyz")
+        return self._request("ready", "GET", "/readyz")
 
     def live(self) -> Answer:
-        return self._ask("live", "GET", "/livez")
+        return self._request("live", "GET", "/livez")
 
-    def names_of(self, name: str) -> list[str]:
-        """List the ids of all tasks of this name, page by page."""
+    def ids_named(self, name: str) -> list[str]:
+        """Return the ids of all tasks of this name, read page by page."""
         found, cursor = [], None
         while True:
             query = {"name": name, "limit": 200, **({"cursor": cursor} if cursor else {})}
@@ -105,10 +107,10 @@ class Client:
             self._connection.close()
             self._connection = None
 
-    def _ask(
+    def _request(
         self, operation: Operation, method: str, path: str, *, body: Any = None, key: str | None = None, **about: Any
     ) -> Answer:
-        """Ask once; what goes wrong is recorded too, and not raised."""
+        """Send one request; errors are recorded and not raised."""
         headers = {"Idempotency-Key": key} if key else {}
         at = time.monotonic()
         try:
@@ -150,7 +152,7 @@ class Client:
 
 
 def _contents(operation: Operation, status: int, text: bytes) -> dict[str, Any]:
-    """Give what of a body belongs in the history."""
+    """Return the fields of a body that belong in the history."""
     if status >= 300:
         with contextlib.suppress(msgspec.MsgspecError):
             problem = msgspec.json.decode(text, type=_Problem)

@@ -1,4 +1,4 @@
-"""Fixtures of the fault suite, and its report: each scenario counts, the end of the run prints and keeps the table."""
+"""Fixtures of the fault suite, and its report: a table of the measurements of all scenarios."""
 
 import contextlib
 import subprocess
@@ -24,7 +24,7 @@ _TIMEOUT_SECONDS = 1_500
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every scenario, and give it the time that the long form takes."""
+    """Mark every scenario, and set a timeout that suffices for the long form."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.faults)
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def site(
     tmp_path: Path, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> Iterator[Site]:
-    """Run a Redis and a service of this scenario's own; an indirect parameter is the service's settings."""
+    """A Redis and a service for one scenario; an indirect parameter sets the service's settings."""
     settings = getattr(request, "param", {})
     with running_redis(tmp_path, durable=True) as redis:
         environ = {"TASK_STATUS_REDIS_URL": redis.url, "TASK_STATUS_RESEND_SECONDS": "10", **settings}
@@ -49,20 +49,20 @@ def site(
 
 @pytest.fixture
 def client(site: Site) -> Iterator[Client]:
-    """Give a client of the service."""
+    """A client of the service."""
     with contextlib.closing(site.connect()) as client:
         yield client
 
 
 @pytest.fixture
 def nemesis(site: Site) -> Nemesis:
-    """Give the one who does harm."""
+    """A nemesis, which causes the faults of the scenario."""
     return Nemesis(site.recorder)
 
 
 @pytest.fixture
 def count(record_property: Callable[[str, object], None]) -> Counter:
-    """Give a function that puts one row into the table."""
+    """A function that adds one row to the table."""
 
     def put(what: str, found: object, wanted: object = "") -> None:
         record_property("count", (what, str(found), str(wanted)))
@@ -71,16 +71,16 @@ def count(record_property: Callable[[str, object], None]) -> Counter:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the table; after a whole run of the long form keep it."""
+    """Print the table; after a complete run of the long form, write it to the page."""
     stats = terminalreporter.stats
     reports = [found for name in ("passed", "failed") for found in stats.get(name, []) if found.when == "call"]
     reports.sort(key=lambda found: found.start)
-    told = [told for found in reports for told in found.user_properties]
-    counts = [Count(*value) for name, value in told if name == "count"]
+    properties = [item for found in reports for item in found.user_properties]
+    counts = [Count(*value) for name, value in properties if name == "count"]
     if not counts:
         return
-    counts += report.sum_of([Totals(*value) for name, value in told if name == "checked"])
-    terminalreporter.write_sep("=", f"counts of the {SIZE.name} form")
+    counts += report.sum_of([Totals(*value) for name, value in properties if name == "checked"])
+    terminalreporter.write_sep("=", f"measurements of the {SIZE.name} form")
     terminalreporter.write_line(report.table(counts))
     ran = {config.rootpath / found.location[0] for found in reports}
     is_whole = ran >= set(HERE.glob("test_*.py")) and not stats.get("deselected") and not stats.get("error")
@@ -90,5 +90,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _redis_version() -> str:
-    told = subprocess.run([find_redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
-    return told.split("v=")[1].split()[0]
+    output = subprocess.run([find_redis_server(), "--version"], capture_output=True, text=True, check=True).stdout
+    return output.split("v=")[1].split()[0]

@@ -1,6 +1,6 @@
-"""The history: every answer that a client got, with its time, and every fault that was made, one JSON line each.
+"""The history: each answer to a client and each fault, with its time, as one JSON line.
 
-Times are seconds of the monotonic clock, which on Linux is one for all processes of a machine.
+Times are seconds of the monotonic clock, which all processes of a Linux machine share.
 """
 
 import threading
@@ -15,13 +15,13 @@ Operation = Literal["submit", "read", "batch", "cancel", "retry", "forget", "rea
 
 
 class SeenFailure(msgspec.Struct, frozen=True):
-    """Hold the kind of a failure."""
+    """The kind of a failure."""
 
     kind: str
 
 
 class StatusEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Hold what a status said, as far as a promise is about it; decodes the wire shape and drops the rest."""
+    """The fields of a status that a promise covers; decoding ignores the others."""
 
     id: str
     state: str
@@ -35,35 +35,35 @@ class StatusEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     started_at: str | None = None
     result: Any = None
     failure: SeenFailure | None = None
-    #: the whole status, once it is done: nothing of it may change any more
+    #: the whole status as JSON if it is done: it must not change any more
     whole: str | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="answer", tag_field="type"):
-    """Hold one answer, or what came instead."""
+    """One answer of the service, or the error that occurred instead."""
 
     at: float
     ended: float
     operation: Operation
-    #: HTTP's; None if there was no answer
+    #: HTTP status; None if there was no answer
     status: int | None = None
     error: str | None = None
     #: the `type` of a problem, without its path
     problem: str | None = None
-    #: what a problem says is wrong, one by one
+    #: details of the errors that a problem lists
     faults: list[str] = []
-    #: what /readyz says besides: since when the store has kept its data, and what an operator should know
+    #: `store_epoch` and `warnings` of /readyz
     epoch: str | None = None
     warnings: list[str] = []
-    #: it says when to ask again
+    #: whether it has `Retry-After`
     retry_after: bool = False
     task_id: str | None = None
     key: str | None = None
     terminate: bool = False
     replayed: bool = False
-    #: the statuses that it carried
+    #: the statuses that it contains
     seen: list[StatusEvent] = []
-    #: ids that it said nothing is stored of
+    #: the ids that it lists as missing
     missing: list[str] = []
 
     @property
@@ -72,13 +72,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag=
 
     @property
     def accepted(self) -> StatusEvent | None:
-        """Give the task that this answer promises to exist."""
+        """Return the status of the task that this answer accepts; None if it accepts none."""
         wanted = self.operation in ("submit", "retry") and self.status in (200, 202)
         return self.seen[0] if wanted and self.seen else None
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="fault", tag_field="type"):
-    """Hold one thing that the nemesis did; `subject` names the process where there are several."""
+    """One fault that the nemesis caused; `subject` names the process if there are several."""
 
     at: float
     what: str
@@ -89,7 +89,7 @@ Event = Answer | Fault
 
 
 class Recorder:
-    """Append events to a file; safe in threads, which share one."""
+    """A writer that appends events to a file; threads may share it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -103,13 +103,13 @@ class Recorder:
             self._file.write(line)
 
     def fault(self, what: str, subject: str | None = None) -> float:
-        """Record a fault that is made now; give the time."""
+        """Record a fault that happens now; return its time."""
         now = time.monotonic()
         self.write(Fault(at=now, what=what, subject=subject))
         return now
 
     def history(self) -> list[Event]:
-        """Give all that was recorded so far, in the order in which it ended."""
+        """Return all events so far, in the order in which they were recorded."""
         with self._lock:
             self._file.flush()
         return list(read_history(self.path))
@@ -120,7 +120,7 @@ class Recorder:
 
 
 def read_history(path: Path) -> Iterator[Event]:
-    """Read a history back."""
+    """Read the events of a history file."""
     decoder = msgspec.json.Decoder(Answer | Fault)
     with path.open("rb") as lines:
         for line in lines:

@@ -1,4 +1,4 @@
-"""Load: threads that submit at a steady rate, and threads that follow what was accepted, while something goes wrong."""
+"""Load during a fault: threads that submit at a steady rate, and threads that read the accepted tasks."""
 
 import itertools
 import threading
@@ -9,34 +9,34 @@ from typing import Any, Final
 
 from faults.client import Client
 
-#: how many ids one read asks for at most
+#: maximum number of ids in one read
 BATCH: Final = 100
-#: how many of the newest are followed, how often, and how often all of them
-_FOLLOWED: Final = 20
-_TURN_SECONDS: Final = 0.05
-_TURNS_PER_BATCH: Final = 20
-#: name and arguments of a submission
+#: number of the newest tasks that are read, seconds between two reads, and reads per batch read
+_NEWEST: Final = 20
+_READ_SECONDS: Final = 0.05
+_READS_PER_BATCH: Final = 20
+#: task name and arguments of a submission
 Call = tuple[str, Sequence[Any]]
-_ENDED: Final = "lost"
+_LOST: Final = "lost"
 
 
 class Load:
-    """Submit and follow tasks until told to stop."""
+    """Threads that submit tasks and read them, until they are stopped."""
 
     def __init__(self, connect: Callable[[], Client], calls: Callable[[int], Call], *, per_second: float) -> None:
-        """Take a maker of clients, and what to submit by its number."""
+        """Create the load; `calls` returns the submission of a given number."""
         self._connect = connect
         self._calls = calls
         self._per_second = per_second
         self._numbers = itertools.count()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        #: accepted, in the order of their answers
+        #: ids of the accepted tasks, in the order of their answers
         self.accepted: list[str] = []
 
     @contextmanager
     def running(self, *, submitters: int, followers: int) -> Iterator[None]:
-        """Submit and follow for the length of a `with` block."""
+        """Submit and read tasks during a `with` block."""
         jobs = [self._submit_steadily] * submitters + [self._follow] * followers
         begun = time.monotonic()
         threads = [threading.Thread(target=self._until_stopped, args=(job, begun), daemon=True) for job in jobs]
@@ -59,7 +59,7 @@ class Load:
     def _submit_steadily(self, client: Client, begun: float) -> None:
         while True:
             number = next(self._numbers)
-            # By the clock and not by the answer before: what Redis holds up comes at once when it is back.
+            # Timed by the clock, not by the last answer: submissions delayed by an outage follow at once after it.
             if self._stopped.wait(max(0.0, begun + number / self._per_second - time.monotonic())):
                 return
             name, args = self._calls(number)
@@ -68,29 +68,29 @@ class Load:
                     self.accepted.append(status.id)
 
     def _follow(self, client: Client, _begun: float) -> None:
-        """Read some of the newest, one by one, and once a second together."""
+        """Read the oldest and the newest of the last tasks, and once a second all of them in a batch."""
         for turn in itertools.count():
-            if self._stopped.wait(_TURN_SECONDS):
+            if self._stopped.wait(_READ_SECONDS):
                 return
             with self._lock:
-                newest = self.accepted[-_FOLLOWED:]
+                newest = self.accepted[-_NEWEST:]
             if not newest:
                 client.live()
                 continue
             client.read(newest[0])
             client.read(newest[-1])
-            if turn % _TURNS_PER_BATCH == 0:
+            if turn % _READS_PER_BATCH == 0:
                 client.read_many(newest)
 
 
 def batches(task_ids: list[str]) -> Iterator[list[str]]:
-    """Cut a list into what one read may ask for."""
+    """Split a list of ids into batches for one read each."""
     for start in range(0, len(task_ids), BATCH):
         yield task_ids[start : start + BATCH]
 
 
-def settle(client: Client, task_ids: Sequence[str], *, seconds: float) -> list[str]:
-    """Read these tasks until each has ended or is lost, and once more; give those that have not in so many seconds."""
+def wait_until_ended(client: Client, task_ids: Sequence[str], *, seconds: float) -> list[str]:
+    """Read tasks until each has ended or is lost, and once more; return those that have not within `seconds`."""
     deadline = time.monotonic() + seconds
     left = list(dict.fromkeys(task_ids))
     while left and time.monotonic() < deadline:
@@ -103,5 +103,5 @@ def settle(client: Client, task_ids: Sequence[str], *, seconds: float) -> list[s
 
 def _not_ended(client: Client, batch: list[str]) -> list[str]:
     answer = client.read_many(batch)
-    ended = {status.id for status in answer.seen if status.done or status.liveness == _ENDED}
+    ended = {status.id for status in answer.seen if status.done or status.liveness == _LOST}
     return [task_id for task_id in batch if task_id not in ended]

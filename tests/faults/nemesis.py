@@ -1,4 +1,4 @@
-"""The nemesis: kills, stops, pauses and fills, and records each time that it does."""
+"""The nemesis: kills, stops, pauses and fills processes, and records each fault."""
 
 import contextlib
 import os
@@ -15,18 +15,18 @@ from faults.history import Recorder
 
 
 class Nemesis:
-    """Do harm to the processes of one scenario."""
+    """The source of the faults of one scenario."""
 
     def __init__(self, recorder: Recorder, *, seed: int = 4) -> None:
         self._recorder = recorder
-        #: when it last did something that is not undone
-        self.struck_at = 0.0
-        self.random = random.Random(seed)  # noqa: S311  # to be the same each time
+        #: time of the last kill or loss of Redis
+        self.last_fault_at = 0.0
+        self.random = random.Random(seed)  # noqa: S311  # the same sequence in each run
 
     @contextlib.contextmanager
     def redis_down(self, server: RedisServer) -> Iterator[None]:
-        """Kill Redis, and start it again with its data at the end of a `with` block."""
-        self.struck_at = self._recorder.fault("redis killed")
+        """Kill Redis; start it again with its data at the end of a `with` block."""
+        self.last_fault_at = self._recorder.fault("redis killed")
         server.stop()
         try:
             yield
@@ -36,7 +36,7 @@ class Nemesis:
 
     @contextlib.contextmanager
     def redis_stalled(self, server: RedisServer) -> Iterator[None]:
-        """Stop Redis: it accepts connections, and never answers."""
+        """Stop the process of Redis during a `with` block: it accepts connections but does not answer."""
         assert server.process is not None
         self._recorder.fault("redis stopped")
         os.kill(server.process.pid, signal.SIGSTOP)
@@ -48,7 +48,7 @@ class Nemesis:
 
     @contextlib.contextmanager
     def redis_paused(self, server: RedisServer, *, seconds: float, writes_only: bool) -> Iterator[None]:
-        """Let Redis hold back all answers, or those to writes, for so long: nothing else ends it (CLIENT PAUSE)."""
+        """Let Redis delay all answers, or those to writes, for `seconds` (CLIENT PAUSE); only time ends the pause."""
         self._recorder.fault("redis paused")
         with server.client() as client:
             client.client_pause(round(seconds * 1000), all=not writes_only)
@@ -56,11 +56,11 @@ class Nemesis:
             yield
         finally:
             wait_until(lambda: _takes_writes(server), timeout=seconds + 5, what="the end of the pause")
-            self._recorder.fault("redis goes on")
+            self._recorder.fault("redis resumed")
 
     @contextlib.contextmanager
     def redis_full(self, server: RedisServer) -> Iterator[None]:
-        """Let Redis refuse whatever needs memory."""
+        """Let Redis reject commands that need memory, during a `with` block."""
         with server.client() as client:
             self._recorder.fault("redis full")
             client.config_set("maxmemory", 1)
@@ -68,11 +68,11 @@ class Nemesis:
                 yield
             finally:
                 client.config_set("maxmemory", 0)
-                self._recorder.fault("redis has room")
+                self._recorder.fault("redis no longer full")
 
     @contextlib.contextmanager
     def redis_read_only(self, server: RedisServer) -> Iterator[None]:
-        """Make Redis the replica of a master that is not there: it refuses writes."""
+        """Make Redis a replica of an unreachable master during a `with` block: it rejects writes."""
         with server.client() as client:
             self._recorder.fault("redis read-only")
             client.replicaof("127.0.0.1", "1")
@@ -80,16 +80,16 @@ class Nemesis:
                 yield
             finally:
                 client.replicaof("NO", "ONE")
-                self._recorder.fault("redis takes writes")
+                self._recorder.fault("redis writable")
 
     def redis_forgets(self, server: RedisServer) -> None:
-        """Throw all data away."""
-        self.struck_at = self._recorder.fault("redis emptied")
+        """Delete all data of Redis."""
+        self.last_fault_at = self._recorder.fault("redis emptied")
         with server.client() as client:
             client.flushall()
 
     def kill_worker(self, worker: Worker) -> float:
-        """Kill a worker's main process; the others of it follow (PR_SET_PDEATHSIG). Give the time."""
+        """Kill a worker's main process, and so its pool (PR_SET_PDEATHSIG); return the time."""
         at = self._recorder.fault("worker killed", worker.hostname)
         worker.process.kill()
         worker.process.wait()
@@ -97,7 +97,7 @@ class Nemesis:
 
     @contextlib.contextmanager
     def worker_stopped(self, worker: Worker) -> Iterator[None]:
-        """Stop a worker's processes for the length of a `with` block, as a machine that hangs would."""
+        """Stop a worker's processes during a `with` block, like a machine that hangs."""
         self._recorder.fault("worker stopped", worker.hostname)
         processes = [psutil.Process(worker.process.pid), *children_of(worker.process.pid)]
         for process in processes:
@@ -110,12 +110,12 @@ class Nemesis:
                     process.resume()
 
     def kill_task_process(self, pid: int) -> None:
-        """Kill the process of a worker's pool that runs a task, as the out-of-memory killer does."""
+        """Kill the pool process that runs a task, as the out-of-memory killer does."""
         self._recorder.fault("task process killed", str(pid))
         os.kill(pid, signal.SIGKILL)
 
     def kill_server_worker(self, server: Server) -> None:
-        """Kill one of gunicorn's workers, and all that it was about to answer."""
+        """Kill one of gunicorn's workers, with the requests that it was processing."""
         children = children_of(server.process.pid)
         if children:
             victim = self.random.choice(children)
@@ -124,12 +124,12 @@ class Nemesis:
                 victim.kill()
 
     def sleep(self, low: float, high: float) -> None:
-        """Wait for so many seconds, more or less."""
+        """Sleep for a random number of seconds between `low` and `high`."""
         time.sleep(self.random.uniform(low, high))
 
 
 def children_of(pid: int) -> list[psutil.Process]:
-    """List the processes that a process has started and that live."""
+    """Return the running children of a process."""
     try:
         return psutil.Process(pid).children()
     except psutil.NoSuchProcess:

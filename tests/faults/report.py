@@ -21,7 +21,7 @@ class Count(NamedTuple):
 
 
 class Counter(Protocol):
-    """Add one row to the table."""
+    """A function that adds one row to the table."""
 
     def __call__(self, what: str, found: object, wanted: object = "") -> None: ...
 

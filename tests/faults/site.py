@@ -1,4 +1,4 @@
-"""One Redis that keeps what it has answered, one service, and the workers that a scenario starts beside them."""
+"""The processes of one scenario: a durable Redis, the service, and the workers that the scenario starts."""
 
 import contextlib
 import threading
@@ -11,23 +11,23 @@ from support.servers import RedisServer, Server, Worker, wait_until, worker_proc
 from faults.checker import BOUND_SECONDS, Promise, Totals, Violation, check, totals
 from faults.client import Client
 from faults.history import Answer, Fault, Recorder
-from faults.load import settle
+from faults.load import wait_until_ended
 from faults.size import SIZE
-from faults.truth import Deed, now, read_truth
+from faults.truth import Action, now, read_truth
 
-#: the app whose tasks say what they did
+#: the app whose tasks record their starts and ends
 APP = "faults.tasks"
-#: seconds for a worker or a server to end by itself; what waits for a gate never does
+#: seconds that a worker or server has to stop before it is killed; a task that waits for a gate does not stop
 PATIENCE_SECONDS = 3.0
 
 
 class Site:
-    """Where one scenario takes place."""
+    """The processes, files and history of one scenario."""
 
     def __init__(
         self, folder: Path, redis: RedisServer, server: Server, recorder: Recorder, checked: Callable[[Totals], None]
     ) -> None:
-        """Take the parts, and who is told what was checked."""
+        """Create a site; `checked` receives the totals of each check."""
         self.folder = folder
         self.redis = redis
         self.server = server
@@ -37,12 +37,12 @@ class Site:
         self._gates = 0
 
     def connect(self) -> Client:
-        """Make a client, for one thread."""
+        """Return a new client, for use in one thread."""
         return Client(self.server.url, self.recorder)
 
     @contextlib.contextmanager
     def worker(self, name: str, *options: str, environ: Mapping[str, str] | None = None) -> Iterator[Worker]:
-        """Run a worker from when its task types may be submitted."""
+        """Run a worker during a `with` block, which begins when the service is ready."""
         with self._started(name, *options, environ=environ) as worker:
             self._wait_until_ready()
             yield worker
@@ -51,7 +51,7 @@ class Site:
     def supervised_worker(
         self, name: str, *options: str, environ: Mapping[str, str] | None = None
     ) -> Iterator[Callable[[], int]]:
-        """Run a worker that is started again whenever it ends; give what tells how often it ended by itself."""
+        """Run a worker that is restarted when it exits; yield a function that returns how often it exited."""
         ended = 0
         stopped = threading.Event()
 
@@ -63,7 +63,7 @@ class Site:
                         pass
                 if not stopped.is_set():
                     ended += 1
-                    self.recorder.fault("worker ended by itself", f"{APP}@{name}")
+                    self.recorder.fault("worker exited", f"{APP}@{name}")
 
         thread = threading.Thread(target=supervise, daemon=True)
         thread.start()
@@ -92,51 +92,51 @@ class Site:
             wait_until(lambda: client.ready().status == 200, what="ready")
 
     def gate(self) -> Path:
-        """Name a file that tasks wait for: it is not there yet."""
+        """Return the path of a new gate: tasks wait until the file exists."""
         self._gates += 1
         return self.folder / f"gate-{self._gates}"
 
-    def deeds(self) -> list[Deed]:
-        """Give what the tasks did so far."""
+    def actions(self) -> list[Action]:
+        """Return the actions of all tasks so far."""
         return read_truth(self.truth)
 
-    def wait_for_deeds(self, what: str, task_ids: list[str], *, seconds: float = 60.0) -> None:
+    def wait_for_actions(self, what: str, task_ids: list[str], *, seconds: float = 60.0) -> None:
         """Wait until each of these tasks has started, or finished."""
 
         def left() -> set[str]:
-            return set(task_ids) - {deed.task_id for deed in self.deeds() if deed.what == what}
+            return set(task_ids) - {action.task_id for action in self.actions() if action.what == what}
 
         wait_until(lambda: not left(), timeout=seconds, what=f"{len(task_ids)} tasks to be {what}")
 
     def wait_until_quiet(self, *, seconds: float = 3.0) -> None:
-        """Wait until no task has done anything for so long."""
-        wait_until(lambda: now() - max((deed.at for deed in self.deeds()), default=0.0) > seconds, what="quiet")
+        """Wait until no task has started or finished for `seconds`."""
+        wait_until(lambda: now() - max((action.at for action in self.actions()), default=0.0) > seconds, what="quiet")
 
     def accepted(self) -> list[str]:
-        """Give the ids that a client was promised, in the order in which they were."""
+        """Return the ids of the accepted tasks, in the order of their answers."""
         return list(dict.fromkeys(status.id for answer in self.answers() if (status := answer.accepted)))
 
-    def settle(self, client: Client, *, seconds: float) -> list[str]:
-        """Wait until all that was accepted has ended or is lost; give what has not in so many seconds."""
-        return settle(client, self.accepted(), seconds=seconds)
+    def wait_until_ended(self, client: Client, *, seconds: float) -> list[str]:
+        """Wait until all accepted tasks have ended or are lost; return those that have not within `seconds`."""
+        return wait_until_ended(client, self.accepted(), seconds=seconds)
 
-    def struck(self, what: str) -> int:
-        """Tell how often the nemesis did this."""
+    def fault_count(self, what: str) -> int:
+        """Return how often the nemesis caused this fault."""
         return sum(isinstance(event, Fault) and event.what == what for event in self.recorder.history())
 
     def answers(self) -> list[Answer]:
-        """Give every answer so far."""
+        """Return all answers so far."""
         return [event for event in self.recorder.history() if isinstance(event, Answer)]
 
     def violations(self, promise: Promise | None = None) -> list[Violation]:
-        """Check the whole scenario."""
+        """Return the violations in the whole scenario."""
         history = self.recorder.history()
         promise = promise or promised()
-        found = check(history, self.deeds(), promise)
+        found = check(history, self.actions(), promise)
         self._checked(totals(history, found, promise))
         return found
 
 
-def promised(**other: Any) -> Promise:
-    """Give what every scenario promises, on a machine of this size, but for what is said here."""
-    return Promise(bound_seconds=BOUND_SECONDS + SIZE.slack_seconds, **other)
+def promised(**changes: Any) -> Promise:
+    """Return the promise of every scenario for the size of this run, with the given changes."""
+    return Promise(bound_seconds=BOUND_SECONDS + SIZE.slack_seconds, **changes)

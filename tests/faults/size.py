@@ -1,4 +1,4 @@
-"""How much is done: `FAULTS=short` for CI, which is the default, `FAULTS=long` for the figures that are published."""
+"""The size of a run: `FAULTS=short` (the default) for CI, `FAULTS=long` for the published figures."""
 
 import os
 from typing import Final
@@ -7,31 +7,31 @@ import msgspec
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """Say how often, how many and how long."""
+    """Numbers and durations of the scenarios."""
 
     name: str
     redis_kills: int
     submissions_per_second: float
-    #: seconds for which Redis stalls, pauses, refuses, is full or takes no writes, each
+    #: duration of each outage of Redis
     outage_seconds: float
     keys: int
-    #: concurrent submissions under one key
+    #: concurrent submissions with one key
     retries: int
-    #: tasks that finish while Redis is away
+    #: tasks that finish while Redis is unreachable
     finished_away: int
     #: tasks that are canceled before they start
     canceled: int
-    #: tasks that run in a worker that is killed
+    #: tasks that run in a killed worker
     orphans: int
     #: tasks whose process is killed
     crashed: int
-    #: tasks whose messages come again while they run
+    #: tasks with a duplicate delivery while they run
     redelivered: int
-    #: seconds of full load in which no worker may be taken for dead
+    #: duration of the full load during which no worker may be reported as dead
     full_load_seconds: float
-    #: whether to wait for what takes a minute: silent workers that are lost, task types that are announced again
+    #: whether to wait for events that take a minute: the loss of a worker, another announcement
     is_patient: bool
-    #: what a busy machine may add to the bound of an answer, in seconds
+    #: seconds added to each time limit, for a busy machine
     slack_seconds: float
 
 

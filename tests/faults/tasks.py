@@ -1,7 +1,7 @@
-"""The Celery app of the fault suite: its tasks say in a file what they really did (truth.py).
+"""The Celery app of the fault suite: its tasks append their real starts and ends to a file (truth.py).
 
-The file is `FAULTS_TRUTH`; `FAULTS_VISIBILITY_SECONDS` says after how long Redis gives an unacknowledged message to
-another worker.
+The path of the file is `FAULTS_TRUTH`. `FAULTS_VISIBILITY_SECONDS` is the visibility timeout, after which Redis
+delivers an unacknowledged message to another worker.
 """
 
 import os
@@ -15,7 +15,7 @@ from pathlib import Path
 from celery import Celery, Task
 from task_status_worker import install, report
 
-from faults.truth import Deed, append, now
+from faults.truth import Action, append, now
 
 _REDIS_URL = os.environ["TASK_STATUS_REDIS_URL"]
 _TRUTH = os.environ["FAULTS_TRUTH"]
@@ -24,14 +24,14 @@ app = Celery("faults", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(
     task_default_queue="faults",
     broker_connection_retry_on_startup=True,
-    # For ever, and soon: a suite that kills Redis does not wait for a backoff.
+    # Unlimited: the suite kills Redis many times.
     broker_connection_max_retries=None,
     broker_transport_options={
         "socket_timeout": 5,
         "socket_connect_timeout": 1,
         "health_check_interval": 15,
         "visibility_timeout": float(os.environ.get("FAULTS_VISIBILITY_SECONDS", "3600")),
-        # Look for such messages each second, and each time (kombu/transport/redis.py, restore_visible).
+        # Look for unacknowledged messages each second, without throttling (kombu/transport/redis.py, restore_visible).
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
     },
@@ -43,13 +43,13 @@ install(app)
 
 @contextmanager
 def _truth(task: Task) -> Iterator[None]:
-    """Say that an execution begins, and that it has come to its end unless something stops it."""
+    """Record the start of an execution, and its end unless an exception or a kill prevents it."""
     run = uuid.uuid4().hex
 
     def did(what: str) -> None:
         request = task.request
-        deed = Deed(at=now(), task_id=request.id, run=run, attempt=request.retries, pid=os.getpid(), what=what)
-        append(_TRUTH, deed)
+        action = Action(at=now(), task_id=request.id, run=run, attempt=request.retries, pid=os.getpid(), what=what)
+        append(_TRUTH, action)
 
     did("started")
     yield
@@ -66,7 +66,7 @@ def work(self: Task, seconds: float = 0.0) -> float:
 
 @app.task(name="faults.late", bind=True, acks_late=True)
 def late(self: Task, seconds: float = 0.0) -> float:
-    """Sleep; the message is acknowledged at the end, so that another worker may get it meanwhile."""
+    """Sleep; the message is acknowledged at the end, so another worker may receive it before."""
     with _truth(self):
         time.sleep(seconds)
     return seconds
@@ -74,7 +74,7 @@ def late(self: Task, seconds: float = 0.0) -> float:
 
 @app.task(name="faults.hold", bind=True)
 def hold(self: Task, gate: str) -> str:
-    """Wait until there is a file of this name, then finish."""
+    """Wait until this file exists, then finish."""
     with _truth(self):
         while not Path(gate).exists():
             time.sleep(0.02)
@@ -83,7 +83,7 @@ def hold(self: Task, gate: str) -> str:
 
 @app.task(name="faults.spin", bind=True)
 def spin(self: Task, seconds: float) -> int:
-    """Use a core, and never let go of the interpreter's lock for long."""
+    """Use a core fully, and release the interpreter lock only briefly."""
     turns = 0
     with _truth(self):
         end = now() + seconds
@@ -94,14 +94,14 @@ def spin(self: Task, seconds: float) -> int:
 
 @app.task(name="faults.fail", bind=True)
 def fail(self: Task) -> None:
-    """Raise."""
+    """Raise an exception."""
     with _truth(self):
         raise ValueError("as asked")
 
 
 @app.task(name="faults.flaky", bind=True, max_retries=10)
 def flaky(self: Task, fail_times: int = 2) -> int:
-    """Fail so many times, then finish."""
+    """Retry `fail_times` times, then finish."""
     with _truth(self):
         if self.request.retries < fail_times:
             raise self.retry(countdown=0.2)
@@ -120,6 +120,6 @@ def checkpointed(self: Task, steps: int) -> int:
 
 @app.task(name="faults.crash", bind=True, acks_late=True, reject_on_worker_lost=True)
 def crash(self: Task) -> None:
-    """Kill the process that runs it; the message goes back into the queue each time."""
+    """Kill the process that runs this task; the message returns to the queue each time."""
     with _truth(self):
         os.kill(os.getpid(), signal.SIGKILL)

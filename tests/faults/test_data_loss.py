@@ -1,4 +1,4 @@
-"""Redis loses its data: that is told, and what is gone is 404 and never `queued`."""
+"""The service reports lost data: lost tasks return 404, never `queued`."""
 
 from collections.abc import Callable
 from typing import Final
@@ -16,7 +16,7 @@ from faults.size import SIZE
 
 TASKS: Final = 20
 NOTICED_SECONDS: Final = 5.0
-#: seconds in which workers announce their task types again
+#: seconds within which workers announce their task types again
 ANNOUNCED_SECONDS: Final = 65.0
 
 
@@ -36,19 +36,19 @@ LOSSES: Final[dict[str, Callable[[Nemesis, RedisServer], None]]] = {
 
 
 @pytest.mark.parametrize("how", LOSSES)
-def test_noticed(how: str, site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
-    """Some tasks have ended, one runs, the others wait."""
+def test_lost_data_is_reported(how: str, site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """Ended and queued tasks return 404 after a loss; a task that was running is known again when it ends."""
     gate = site.gate()
     with site.worker("one", "--concurrency", "1"):
         done = [client.submit("faults.work", 0.0).accepted.id for _ in range(TASKS)]
-        site.settle(client, seconds=60)
+        site.wait_until_ended(client, seconds=60)
         (running,) = held = [client.submit("faults.hold", str(gate)).accepted.id]
-        site.wait_for_deeds("started", held)
+        site.wait_for_actions("started", held)
         waiting = [client.submit("faults.hold", str(gate)).accepted.id for _ in range(TASKS)]
         before = client.ready()
 
         LOSSES[how](nemesis, site.redis)
-        after: Answer = wait_until(lambda: _told(client, before), timeout=NOTICED_SECONDS, what="a word of it")
+        after: Answer = wait_until(lambda: _reported(client, before), timeout=NOTICED_SECONDS, what="a warning")
         read = {client.read(task_id).status for task_id in done + waiting}
         missing = client.read_many(done + waiting).missing
         gate.touch()
@@ -56,24 +56,24 @@ def test_noticed(how: str, site: Site, client: Client, nemesis: Nemesis, count: 
             again: Answer = wait_until(
                 lambda: (answer := client.submit("faults.work", 0.0)).accepted and answer,
                 timeout=ANNOUNCED_SECONDS,
-                what="a submission that is accepted",
+                what="an accepted submission",
             )
-            count(f"Redis {how}: a task is accepted again after", f"{again.ended - nemesis.struck_at:.1f} s")
+            count(f"Redis {how}: a task is accepted again after", f"{again.ended - nemesis.last_fault_at:.1f} s")
             wait_until(lambda: client.read(again.accepted.id).seen[0].state == "succeeded", what="a task that succeeds")
-        wait_until(lambda: client.read(running).seen, what="the end of the one that ran")
+        wait_until(lambda: client.read(running).seen, what="the end of the running task")
         ended = client.read(running)
     violations = site.violations(promised(data_was_lost=True))
     count(f"Redis {how}: lost tasks that return 404", len(missing), 2 * TASKS)
-    count("- reported by /readyz after", f"{after.ended - nemesis.struck_at:.1f} s", "≤ 5 s")
+    count("- reported by /readyz after", f"{after.ended - nemesis.last_fault_at:.1f} s", "≤ 5 s")
     assert not violations, explain(violations)
     assert read == {404}
     assert len(missing) == 2 * TASKS
-    # Its end was noted after the loss: it is known again, and is told as what it is.
+    # Its end was recorded after the loss.
     assert [status.state for status in ended.seen] == ["succeeded"]
 
 
-def _told(client: Client, before: Answer) -> Answer | None:
-    """Give the answer that says that the data is lost, and that another epoch has begun."""
+def _reported(client: Client, before: Answer) -> Answer | None:
+    """Return the answer of /readyz if it warns of lost data and has a new epoch; otherwise None."""
     answer = client.ready()
-    is_told = any("lost its data" in warning for warning in answer.warnings)
-    return answer if is_told and answer.epoch != before.epoch else None
+    has_warning = any("lost its data" in warning for warning in answer.warnings)
+    return answer if has_warning and answer.epoch != before.epoch else None

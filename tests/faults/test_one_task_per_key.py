@@ -1,4 +1,4 @@
-"""One idempotency key, one task, while the servers that take it are killed between any two steps."""
+"""One idempotency key creates one task, also if servers are killed at any moment."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ from faults.report import Counter
 from faults.site import Site, promised
 from faults.size import SIZE
 
-#: keys that are under way at a time
+#: keys that are submitted concurrently
 _KEYS_AT_ONCE = 3
 #: seconds for one submission to be accepted
 _PATIENCE_SECONDS = 120.0
@@ -23,7 +23,7 @@ _PATIENCE_SECONDS = 120.0
 
 @pytest.mark.parametrize("site", [{"TASK_STATUS_WORKERS": "3"}], indirect=True)
 def test_with_servers_killed(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
-    """Each key is submitted many times at once, each submission until it is accepted."""
+    """Concurrent submissions with one key, each repeated until accepted, create one task that runs once."""
     local = threading.local()
     clients: list[Client] = []
 
@@ -43,11 +43,11 @@ def test_with_servers_killed(site: Site, client: Client, nemesis: Nemesis, count
             task_ids = list(pool.map(submit, keys))
         for each in clients:
             each.close()
-        site.settle(client, seconds=90)
-        recorded = client.names_of("faults.work")
+        site.wait_until_ended(client, seconds=90)
+        recorded = client.ids_named("faults.work")
     violations = site.violations(promised(servers_were_killed=True))
-    kills = site.struck("server worker killed")
-    started = [deed.task_id for deed in site.deeds() if deed.what == "started"]
+    kills = site.fault_count("server worker killed")
+    started = [action.task_id for action in site.actions() if action.what == "started"]
     answers = site.answers()
     unanswered = sum(answer.status is None for answer in answers)
     count(
@@ -66,7 +66,7 @@ def test_with_servers_killed(site: Site, client: Client, nemesis: Nemesis, count
 
 @contextlib.contextmanager
 def killing_servers(nemesis: Nemesis, server: Server) -> Iterator[None]:
-    """Kill one server process after the other for the length of a `with` block."""
+    """Kill one server process after the other during a `with` block."""
     stopped = threading.Event()
 
     def kill() -> None:

@@ -1,4 +1,4 @@
-"""Redis refuses, stalls, pauses, is full, takes no writes: every answer in time and honest, healthy again by itself."""
+"""During each outage of Redis all answers are correct and in time; after it the service recovers without a restart."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ from faults.size import SIZE
 
 Outage = Callable[[Nemesis, RedisServer], AbstractContextManager[None]]
 
-#: what is done to Redis
+#: outages of Redis, by name
 OUTAGES: Final[dict[str, Outage]] = {
     "refuses connections": Nemesis.redis_down,
     "is stopped": Nemesis.redis_stalled,
@@ -30,14 +30,14 @@ OUTAGES: Final[dict[str, Outage]] = {
     "is full": Nemesis.redis_full,
     "is read-only": Nemesis.redis_read_only,
 }
-#: those in which reading goes on
+#: outages during which tasks can be read
 READABLE: Final = frozenset({"holds back answers to writes", "is full", "is read-only"})
-#: seconds after an outage in which all must be well again
+#: seconds within which the service recovers after an outage
 RECOVERY_SECONDS: Final = 1.0
 
 
-def test_bounded_and_back(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
-    """One outage after the other, under a load that reads and submits."""
+def test_answers_in_time_and_recovers(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
+    """Under load, each outage has bounded answers and a fast recovery."""
     load = Load(site.connect, lambda _: ("faults.work", (0.01,)), per_second=25)
     spans: dict[str, tuple[float, float]] = {}
     recoveries: dict[str, float] = {}
@@ -47,11 +47,11 @@ def test_bounded_and_back(site: Site, client: Client, nemesis: Nemesis, count: C
             for name, make in OUTAGES.items():
                 begun = time.monotonic()
                 with make(nemesis, site.redis):
-                    _look_on(observer, seconds=SIZE.outage_seconds)
+                    _probe(observer, seconds=SIZE.outage_seconds)
                     spans[name] = (begun, time.monotonic())
                 recoveries[name] = _seconds_until_healthy(client, load.accepted[0])
                 time.sleep(1)
-        site.settle(client, seconds=90)
+        site.wait_until_ended(client, seconds=90)
     violations = site.violations(promised(runs_once=False))
     answers = site.answers()
     for name, (begun, ended) in spans.items():
@@ -65,8 +65,8 @@ def test_bounded_and_back(site: Site, client: Client, nemesis: Nemesis, count: C
         assert recoveries[name] < RECOVERY_SECONDS + SIZE.slack_seconds, (name, recoveries[name])
 
 
-def _look_on(client: Client, *, seconds: float) -> None:
-    """Ask whether the service is alive, and whether it is ready, all through an outage."""
+def _probe(client: Client, *, seconds: float) -> None:
+    """Read /livez and /readyz for `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         client.live()
@@ -75,7 +75,7 @@ def _look_on(client: Client, *, seconds: float) -> None:
 
 
 def _seconds_until_healthy(client: Client, task_id: str) -> float:
-    """Ask until both a read and a submission succeed."""
+    """Return the seconds until both a read and a submission succeed."""
     begun = time.monotonic()
     wait_until(
         lambda: client.read(task_id).status == 200 and client.submit("faults.work", 0.0).status == 202,
@@ -94,7 +94,7 @@ def _count_outage(count: Counter, name: str, during: list[Answer], recovery: flo
 
 
 def _check_outage(name: str, during: list[Answer]) -> None:
-    """Check what was answered while an outage was under way."""
+    """Check the answers during an outage."""
     of = {
         operation: {(answer.status, answer.problem) for answer in during if answer.operation in operations}
         for operation, operations in {

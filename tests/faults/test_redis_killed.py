@@ -1,4 +1,4 @@
-"""Redis is killed and started again, under load: whatever was accepted is there, runs, and reads as what it did."""
+"""Redis is killed and restarted under load: accepted tasks are kept and run, and their statuses are correct."""
 
 from faults.checker import explain
 from faults.client import Client
@@ -18,9 +18,9 @@ def _mixed(number: int) -> Call:
 
 
 def test_nothing_accepted_is_lost(site: Site, client: Client, nemesis: Nemesis, count: Counter) -> None:
-    """With the AOF synced always, and clients that neither stop nor slow down."""
+    """With `appendfsync always` and constant load, no accepted task is lost."""
     load = Load(site.connect, _mixed, per_second=SIZE.submissions_per_second)
-    # What a worker held when it lost its connection comes again after this time.
+    # Redis redelivers the messages of a disconnected worker after this time.
     environ = {"FAULTS_VISIBILITY_SECONDS": "10"}
     with site.supervised_worker("one", "--concurrency", "4", environ=environ) as ended:
         with load.running(submitters=8, followers=2):
@@ -29,7 +29,7 @@ def test_nothing_accepted_is_lost(site: Site, client: Client, nemesis: Nemesis, 
                 with nemesis.redis_down(site.redis):
                     nemesis.sleep(0, 1)
             nemesis.sleep(1, 2)
-        left = site.settle(client, seconds=90)
+        left = site.wait_until_ended(client, seconds=90)
         count("Redis killed and started again under load", SIZE.redis_kills, SIZE.redis_kills)
         count("- workers that exited because of it and were restarted", ended())
     violations = site.violations(promised(runs_once=False))

@@ -1,8 +1,7 @@
 """Generated requests against the real service and a real Redis: no answer is a 5xx.
 
-`FUZZ_REQUESTS` says how many; the seed is fixed, so that a run can be repeated. Some are made from the OpenAPI document
-(schemathesis): as it says, and as it says not to. Most know no document: paths, headers and bodies of whatever a
-connection carries.
+`FUZZ_REQUESTS` is their number; the seed is fixed, so that a run can be repeated. A quarter are generated from the
+OpenAPI document (schemathesis), valid and invalid ones. The others have arbitrary paths, headers and bodies.
 """
 
 import contextlib
@@ -32,7 +31,7 @@ from task_status_service.access.caller import Scope
 from task_status_worker.record.keys import Keys
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "2000"))
-#: those that know no document
+#: requests that are not generated from the document
 ANY = REQUESTS * 3 // 4
 SEED = 20_260_102
 STORED = 60
@@ -51,32 +50,30 @@ fuzzing = settings(
 
 
 @pytest.fixture(scope="module")
-def redis_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis with tasks of every kind."""
+def module_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis with stored results of every kind."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         with server.client() as client:
             for number, row in enumerate(ROWS[:: len(ROWS) // STORED]):
                 client.set(f"celery-task-meta-t-{number}", stored_bytes(row) or b"")
-            # All is well: a worker was seen, and is all the while.
+            # A heartbeat in the future: the service sees a live worker during the whole run.
             client.zadd(Keys().workers, {"worker@host/00000000": time.time() + 3_600})
         yield server
 
 
 @pytest.fixture(scope="module")
 def key(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Make an API key with every scope."""
+    """A keys file, and its key with every scope."""
     path = tmp_path_factory.mktemp("keys") / "keys.json"
     return path, add_key(path, "fuzz", Scope)
 
 
 @pytest.fixture(scope="module")
-def url(
-    redis_of_its_own: RedisServer, key: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[str]:
-    """Run the service without waits and rate limits."""
+def url(module_redis: RedisServer, key: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a service without waits and rate limits."""
     folder = tmp_path_factory.mktemp("logs")
     environ = {
-        "TASK_STATUS_REDIS_URL": redis_of_its_own.url,
+        "TASK_STATUS_REDIS_URL": module_redis.url,
         "TASK_STATUS_API_KEYS_FILE": str(key[0]),
         "TASK_STATUS_TASKS": "demo.*,example.*",
         "TASK_STATUS_WATCHES": "0",
@@ -92,7 +89,7 @@ def url(
 
 @pytest.fixture(scope="module")
 def schema(url: str) -> Any:
-    """Read the document that the service serves."""
+    """The OpenAPI document of the service."""
     return schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
@@ -102,7 +99,7 @@ task_ids = st.integers(0, STORED).map("t-{}".format)
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_requests_of_the_document(schema: Any, key: tuple[Path, str], mode: GenerationMode) -> None:
-    """Valid and invalid requests by the document."""
+    """Valid and invalid requests of the document cause no server error."""
     operations = [found.ok() for found in schema.get_all_operations()]
     session = requests.Session()
     codes: Counter[int] = Counter()
@@ -194,7 +191,7 @@ bodies = st.binary(max_size=200) | (json_values | submissions).map(json.dumps).m
 
 
 class Sent(NamedTuple):
-    """A request, as it is written to a connection."""
+    """A request, before it is written to a connection."""
 
     method: str
     path: str
@@ -238,7 +235,7 @@ anything = st.builds(
 
 @pytest.mark.timeout(900)
 def test_any_requests(url: str, key: tuple[Path, str]) -> None:
-    """Arbitrary bytes on a connection."""
+    """Arbitrary requests cause no server error."""
     port = urlsplit(url).port
     codes: Counter[int] = Counter()
 

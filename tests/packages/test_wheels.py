@@ -1,4 +1,4 @@
-"""Both wheels, built, installed into empty environments and run."""
+"""Both wheels are built, installed into empty environments and run."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def run(*command: object, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    """Build both wheels with the build backend of the lock."""
+    """Both wheels, built with the locked build backend."""
     folder = tmp_path_factory.mktemp("wheels")
     for member in ("service", "worker"):
         run(
@@ -54,7 +54,7 @@ def metadata(wheel: Path) -> Message:
 
 
 @pytest.mark.parametrize("name", ["service", "worker"])
-def test_a_wheel_describes_itself(wheels, name):
+def test_wheel_metadata(wheels, name):
     """A wheel contains its license, authors, keywords, classifiers, types and a README."""
     with zipfile.ZipFile(wheels[name]) as files:
         names = files.namelist()
@@ -69,7 +69,7 @@ def test_a_wheel_describes_itself(wheels, name):
 
 
 def test_the_service_runs_from_its_wheel(wheels, tmp_path):
-    """An empty environment with the service's wheel has the command, its help and the version."""
+    """The command of the service's wheel works in an empty environment, with its help and version."""
     programs = install(tmp_path, "service.txt", wheels["worker"], wheels["service"])
     assert run(programs / "task-status", "--version", cwd=tmp_path) == f"task-status, version {VERSION}\n"
     assert "serve" in run(programs / "task-status", "--help", cwd=tmp_path)
@@ -78,7 +78,7 @@ def test_the_service_runs_from_its_wheel(wheels, tmp_path):
 
 
 def test_the_worker_runs_from_its_wheel(wheels, tmp_path):
-    """An empty environment with the worker's wheel loads the demo app in Celery."""
+    """Celery loads the demo app from the worker's wheel in an empty environment."""
     programs = install(tmp_path, "worker.txt", wheels["worker"])
     assert "software -> celery:" in run(programs / "celery", "-A", "task_status_worker.demo", "report", cwd=tmp_path)
     read_version = "import task_status_worker; print(task_status_worker.__version__)"

@@ -133,6 +133,28 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
+def running_when_ready(
+    command: list[str],
+    is_ready: Callable[[], bool],
+    *,
+    environ: Mapping[str, str],
+    log: Path,
+    what: str,
+    timeout: float = 20.0,
+    patience_seconds: float = 20.0,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process within a `with` block, which begins when the process is ready.
+
+    Raises:
+        AssertionError: the process exited, or was not ready within `timeout` seconds.
+    """
+    with running(command, environ=environ, log=log, patience_seconds=patience_seconds) as process:
+        wait_until(lambda: is_ready() or process.poll() is not None, timeout=timeout, what=what)
+        assert process.poll() is None, f"{what} exited:\n{log.read_text()}"
+        yield process
+
+
+@contextlib.contextmanager
 def worker_process(
     app: str,
     *options: str,
@@ -149,16 +171,15 @@ def worker_process(
     before = log.stat().st_size
     command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
     environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parents[1]), **(environ or {})}
-    with running(
+    with running_when_ready(
         [*command, "--without-mingle", "--without-gossip", "--hostname", hostname],
+        lambda: b"ready." in log.read_bytes()[before:],
         environ=environ,
         log=log,
+        what="the worker",
+        timeout=30,
         patience_seconds=patience_seconds,
     ) as process:
-        wait_until(
-            lambda: b"ready." in log.read_bytes()[before:] or process.poll() is not None, timeout=30, what="the worker"
-        )
-        assert process.poll() is None, log.read_text()
         yield Worker(process, hostname, log)
 
 
@@ -178,9 +199,14 @@ def server_process(
     command = [sys.executable, "-m", "task_status_service.cli", "serve"]
     environ = {**environ, "TASK_STATUS_BIND": bind}
     log = folder / "service.log"
-    with running(command, environ=environ, log=log, patience_seconds=patience_seconds) as process:
-        wait_until(lambda: _answers(bind) or process.poll() is not None, what="the service")
-        assert process.poll() is None, log.read_text()
+    with running_when_ready(
+        command,
+        lambda: _answers(bind),
+        environ=environ,
+        log=log,
+        what="the service",
+        patience_seconds=patience_seconds,
+    ) as process:
         yield Server(process, f"http://{bind}")
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from faults.checker import NEVER_BACK, PROMISES, Promise, check, explain, totals
 from faults.history import Answer, Fault, SeenFailure, StatusEvent
-from faults.truth import Deed
+from faults.truth import Action
 
 ID = "t-1"
 
@@ -34,12 +34,12 @@ def submitted(at=0.0, *seen, **fields):
     return answer(at, *(seen or (status(),)), operation="submit", http=202, **fields)
 
 
-def deed(at, what, *, task_id=ID, attempt=0, run="r-1"):
+def action(at, what, *, task_id=ID, attempt=0, run="r-1"):
     """Return one action of a task."""
-    return Deed(at=at, task_id=task_id, run=run, attempt=attempt, pid=1, what=what)
+    return Action(at=at, task_id=task_id, run=run, attempt=attempt, pid=1, what=what)
 
 
-RAN = [deed(1.5, "started"), deed(2.5, "finished")]
+RAN = [action(1.5, "started"), action(2.5, "finished")]
 RUNNING = status("running", executions=1, worker="w@one", liveness="alive")
 SUCCEEDED = status("succeeded", executions=1, result=1)
 CANCELING = status("canceling", cancel_requested=True)
@@ -57,16 +57,16 @@ def test_accepts_correct_history():
     assert check([], [], Promise()) == []
 
 
-FOUND = "what is accepted is found"
-ENDS = "what is accepted ends or is lost"
+FOUND = "an accepted task is found"
+ENDS = "an accepted task ends or is lost"
 ONE_TASK = "one key, one task"
 ONCE = "one task runs once"
 TRUE = "succeeded if and only if it finished"
-CANCELED = "canceled before its start, it never runs"
+CANCELED = "a task canceled before its start never runs"
 WELL_FORMED = "a status does not contradict itself"
 IN_TIME = "every answer in time"
-NO_ERROR = "no server error but a good 503"
-LIFELESS = "lifeless only if its worker is"
+NO_ERROR = "no server error except a complete 503"
+LIFELESS = "stalled or lost only if its worker was stopped"
 
 CASES = {
     "404 after it was accepted": (FOUND, [*GOOD, answer(5, http=404, task_id=ID)], RAN),
@@ -107,9 +107,9 @@ CASES = {
     "two tasks of one key": (
         ONE_TASK,
         [submitted(0, key="k"), *GOOD[1:], submitted(1, status("succeeded", id="t-2"), key="k")],
-        [*RAN, deed(1, "finished", task_id="t-2")],
+        [*RAN, action(1, "finished", task_id="t-2")],
     ),
-    "ran twice": (ONCE, GOOD, [*RAN, deed(3, "started", run="r-2")]),
+    "ran twice": (ONCE, GOOD, [*RAN, action(3, "started", run="r-2")]),
     "succeeded without finishing": (TRUE, GOOD, RAN[:1]),
     "succeeded without starting": (TRUE, GOOD, []),
     "finished and failed": (TRUE, [submitted(), answer(3, status("failed"))], RAN),
@@ -210,7 +210,7 @@ ALLOWED = {
             answer(3, status("running", retries=1, executions=2)),
             answer(4, status("succeeded", retries=1, executions=2)),
         ],
-        [*RAN, deed(1, "started", attempt=1)],
+        [*RAN, action(1, "started", attempt=1)],
         {},
     ),
     "times are made exact, late copies are counted": (
@@ -285,7 +285,7 @@ ALLOWED = {
         RAN,
         {"servers_were_killed": True},
     ),
-    "a message that came twice on purpose": (GOOD, [*RAN, deed(3, "started", run="r-2")], {"runs_once": False}),
+    "a message that came twice on purpose": (GOOD, [*RAN, action(3, "started", run="r-2")], {"runs_once": False}),
     "deleted": ([*GOOD, answer(5, http=404, task_id=ID)], RAN, {"forgotten": [ID]}),
     "orphaned": ([submitted(), answer(1, status())], [], {"orphaned": [ID]}),
     "all data lost": ([submitted(), answer(1, http=404, task_id=ID)], [], {"data_was_lost": True}),
