@@ -1,4 +1,4 @@
-"""Each problem has its page in the documentation, and no page is left over."""
+"""The pages of docs/problems."""
 
 from pathlib import Path
 
@@ -7,11 +7,11 @@ from task_status_service.api.responses.problems import FALLBACK, HTTP_READINGS, 
 PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 
-def test_pages():
-    """One page a problem, with its status."""
-    readings = [*PROBLEM_TYPES.values(), *HTTP_READINGS.values(), FALLBACK]
-    assert {reading.slug for reading in readings} == {page.stem for page in PAGES.glob("*.md")} - {"README"}
-    for reading in readings:
-        page = (PAGES / f"{reading.slug}.md").read_text()
-        assert f"Status {reading.status if reading is not FALLBACK else '4xx'}." in page
-        assert f"({reading.slug}.md)" in (PAGES / "README.md").read_text()
+def test_each_problem_has_a_page():
+    """Each problem type has one page with its status, and each page a problem type."""
+    problems = [*PROBLEM_TYPES.values(), *HTTP_READINGS.values(), FALLBACK]
+    assert {problem.slug for problem in problems} == {page.stem for page in PAGES.glob("*.md")} - {"README"}
+    for problem in problems:
+        page = (PAGES / f"{problem.slug}.md").read_text()
+        assert f"Status {problem.status if problem is not FALLBACK else '4xx'}." in page
+        assert f"({problem.slug}.md)" in (PAGES / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Credentials are found by name and by looks, in time that grows with the text and no faster."""
+"""Credentials are found by their name and by their form, in linear time."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from task_status_service import redaction
 from task_status_service.redaction import PATH, REDACTED, hide_paths, redact, redact_value
 
-#: a word that no rule knows by itself: it can only go by what is around it
+#: a word that no rule recognizes: it is only redacted because of its context
 CANARY = "kanarienvogel"
 KEY = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\n" + CANARY + "\n"
 HEX = "5d41402abc4b2a76b9719d911017c592"
@@ -51,7 +51,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
     ],
 )
 def test_credentials(text, shown):
-    """What is a credential goes, and what is around it stays."""
+    """The credential is redacted, and the text around it is kept."""
     assert redact(text) == shown
     assert CANARY not in shown
 
@@ -77,13 +77,13 @@ def test_credentials(text, shown):
         "passed: 3, failed: 1",
     ],
 )
-def test_what_is_none_stays(text):
-    """A message must stay readable."""
+def test_ordinary_texts_are_kept(text):
+    """A text without a credential is not changed, so that messages stay readable."""
     assert redact(text) == text
 
 
-def test_in_json():
-    """By the name of a key, whatever is under it, and in every text however deep."""
+def test_values():
+    """A value is redacted whole under the name of a credential, and in its texts at any depth."""
     value = {
         "password": {"old": CANARY, "new": [CANARY]},
         "api-key": 12345678,
@@ -120,15 +120,15 @@ def test_in_json():
     ],
 )
 def test_paths(text, shown):
-    """Where files are is nobody's business."""
+    """A path is hidden, and the text around it is kept."""
     assert hide_paths(text) == shown
 
 
 @pytest.mark.parametrize(
     "text", ["GET https://h/a/b failed", "and/or", "application/json", "1/2/2026", "a / b", "</b>"]
 )
-def test_what_is_no_path(text):
-    """URLs and slashes stay."""
+def test_urls_and_slashes_are_not_paths(text):
+    """URLs, fractions and media types are not changed."""
     assert hide_paths(text) == text
 
 
@@ -138,8 +138,9 @@ SEPARATORS = st.sampled_from(["=", ": ", " = ", " => ", ":"])
 
 
 @given(st.text(), NAMES, SEPARATORS, QUOTES, st.text())
-def test_named_whatever_is_around(before, name, separator, quotes, after):
-    """No text before or after it saves a named credential, unless it makes another name of it."""
+def test_named_credentials_in_any_context(before, name, separator, quotes, after):
+    """A named credential is redacted in any context that does not change its name."""
+    # A word character before the name would make it a different name.
     if before and re.fullmatch(r"[\w-]", before[-1]):
         before += " "
 
@@ -165,8 +166,8 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.text(max_size=5)).map("".join))
-def test_twice_is_once(text):
-    """What is redacted has nothing left to redact."""
+def test_redaction_is_idempotent(text):
+    """A second redaction changes nothing."""
     once = redact(text)
 
     assert redact(once) == once
@@ -182,7 +183,7 @@ PATTERNS = sorted(
     },
     key=lambda pattern: pattern.pattern,
 )
-#: what begins a match that then fails, over and over
+#: texts that, when repeated, begin many matches that fail late
 ADVERSARIES = [
     *("a", " ", "-", "/", "'", '"', "\\", "=", "(", "://", "x://a", "://@", "eyJ-", "eyJ.", "AKIA", "sk-", "bearer "),
     *("-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "a=1,", "a:", "password=1,", 'password="', "password='\\", "/a"),
@@ -191,22 +192,22 @@ ADVERSARIES = [
 
 
 @pytest.mark.parametrize("adversary", ADVERSARIES)
-def test_time_grows_with_the_text(adversary):
-    """100,000 characters of the worst take each pattern some milliseconds, and not minutes."""
+def test_patterns_are_linear(adversary):
+    """Each pattern takes milliseconds for 100,000 hostile characters; a quadratic one would take minutes."""
     text = (adversary * 100_000)[:100_000]
     assert len(PATTERNS) >= 10
 
     for pattern in PATTERNS:
-        began = time.process_time()
+        start = time.process_time()
         pattern.sub("", text)
-        assert time.process_time() - began < 0.25, pattern.pattern
+        assert time.process_time() - start < 0.25, pattern.pattern
 
-    began = time.process_time()
+    start = time.process_time()
     redact(text)
     hide_paths(text)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - start < 1.0
 
 
-def test_path_marker_is_no_path():
-    """Hiding twice is hiding once."""
+def test_hiding_paths_is_idempotent():
+    """The marker of a hidden path is not a path itself."""
     assert hide_paths(hide_paths(f"'/srv/x' {PATH}")) == f"'{PATH}' {PATH}"
