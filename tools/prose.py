@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
-#: files that are not rewritten yet, a path a line; tests/unit/test_prose.py lets the list only shrink
+#: files that are not rewritten yet, one path per line; tests/unit/test_prose.py rejects clean files in the list
 PENDING: Final = ROOT / "tools" / "prose_pending.txt"
 #: folders that are generated, downloaded, or made of data
 _SKIPPED: Final = frozenset({"node_modules", "corpus", "requirements"})
-#: these quote the phrases
+#: files that quote the phrases
 _QUOTING: Final = frozenset({"tools/prose.py", "tests/unit/test_prose.py"})
-#: words from which on a string literal is a sentence and not a name
+#: a string literal with at least this many words is a sentence, not a name
 _MIN_WORDS: Final = 3
 
-#: begins a sentence: the start of a text or paragraph, or after a full stop, a colon, a list marker or a table's bar
+#: the start of a sentence: at the start of a text, or after punctuation, a list marker or a table's bar
 _START: Final = r"(?:\A|(?<=[.!?:;] )|(?<=  )|(?<=[*|-] ))"
-#: the sentence is no question
+#: the sentence is not a question
 _NO_QUESTION: Final = r"(?![^.!?]*\?)"
 _PERSON: Final = r"(?:nobody|somebody|anybody|everybody|no one)"
 _PREPOSITION: Final = r"(?:of|to|by|from|with|for|and|than|in|on|or|if|that)"
@@ -35,7 +35,7 @@ _BE: Final = r"(?:is|are|was|were|be|been|being)"
 
 #: pattern, suggestion; a space also matches a line break, and (?-i:…) distinguishes upper and lower case
 SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
-    # Subjects that are clauses.
+    # Clauses as subjects.
     (rf"{_START}(?-i:Who(?:ever)?)\b{_NO_QUESTION}", "begin with a noun: the caller, the client, a worker"),
     (rf"{_START}(?-i:What(?:ever)?) (?!to do){_NO_QUESTION}", "begin with a noun: the value, the result"),
     (rf"{_START}(?-i:Of) (?:what|which|whom|these|those|all|each|an?|the|its)\b", "begin with the subject"),
@@ -47,7 +47,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (rf"\b{_PERSON}(?:'s)?\b", "name the caller, client, worker or process"),
     (r"\ball that (?:is|was|are|may|it|they|can|has|a|the)\b", "name the noun: all keys, each value"),
     (r"\bthe (?:least|most) that\b", "the minimum, the maximum"),
-    # Verbs that are not the field's.
+    # Verbs that are not technical terms.
     (rf"\b{_BE} told\b", "receives, is sent, is informed"),
     (rf"\b{_BE} heard\b|\b(?:hears?|heard) (?:of|from)\b", "receives; the last heartbeat"),
     (rf"{_START}(?-i:Gives?) (?!up)", "Return"),
@@ -75,7 +75,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
     (r"\bof (?:its|our|their|your|one's) own\b", "custom, separate, its own …"),
     (r"\bas (?:it|they) (?:lies|lie|stands|stand)\b", "unchanged"),
     (r"\bwithout a word\b", "silently"),
-    # Words that the glossary replaces.
+    # Words with a replacement in the glossary.
     (r"\bpulses?\b", "heartbeat"),
     (r"\bweakness(?:es)?\b", "durability warning"),
     (r"\brefusals?\b", "denial"),
@@ -84,7 +84,7 @@ SUBSTITUTIONS: Final[Sequence[tuple[str, str]]] = (
 
 
 class Finding(NamedTuple):
-    """A phrase and where it is."""
+    """A phrase, its line, and a suggestion."""
 
     line: int
     phrase: str
@@ -111,7 +111,7 @@ def find(prose: Prose) -> Iterator[Finding]:
 
 
 def prose_of(path: Path) -> Iterator[Prose]:
-    """Yield the prose of a file by its kind; nothing of an unknown kind."""
+    """Yield the prose of a file; a file of an unknown kind has none."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         is_test = "tests" in path.parts
@@ -185,7 +185,7 @@ def _without_code(markdown: str) -> str:
 
 
 def files(root: Path) -> Iterator[Path]:
-    """Yield the files of a folder and below it, without hidden, generated and downloaded ones."""
+    """Yield the files of a folder and its subfolders, without hidden, generated and downloaded ones."""
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED)
         for name in sorted(names):
@@ -200,7 +200,7 @@ def pending_files() -> list[Path]:
 
 
 def check(paths: Sequence[Path]) -> int:
-    """Print each phrase found; return how many there are."""
+    """Print each phrase found; return their number."""
     count = 0
     for path in paths:
         try:

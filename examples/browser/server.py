@@ -1,11 +1,11 @@
 """The backend of a page: it holds the API key, submits tasks, and issues a token for one task.
 
-    TASK_STATUS_CORS_ORIGINS=http://127.0.0.1:8080 make run    # the service, in a terminal of its own
+    TASK_STATUS_CORS_ORIGINS=http://127.0.0.1:8080 make run    # the service, in a separate terminal
     .venv/bin/python examples/browser/server.py                # the page: http://127.0.0.1:8080
 
-`TASK_STATUS_URL` says where the service is, for us and for the browser; `TASK_STATUS_API_KEY` is a key with the scopes
-submit, read and cancel, where the service wants one. The page's origin must be in the service's
-`TASK_STATUS_CORS_ORIGINS`. Needs flask and requests.
+`TASK_STATUS_URL` is the URL of the service, for this backend and for the browser. If the service requires keys,
+`TASK_STATUS_API_KEY` is one with the scopes submit, read and cancel. The page's origin must be in the service's
+`TASK_STATUS_CORS_ORIGINS`. Requires flask and requests.
 """
 
 import os
@@ -24,7 +24,7 @@ PORT: Final = int(os.environ.get("PORT", "8080"))
 SERVICE: Final = os.environ.get("TASK_STATUS_URL", "http://127.0.0.1:8000").rstrip("/")
 API_KEY: Final = os.environ.get("TASK_STATUS_API_KEY")
 
-#: the jobs of visitors: the page sends one of these names, never a task type or arguments
+#: the jobs that a visitor may start: the page sends one of these names, never a task type or arguments
 JOBS: Final[dict[str, dict[str, Any]]] = {
     "count": {"name": "demo.count", "kwargs": {"total": 60}},
     "steps": {"name": "demo.checkpointed", "kwargs": {"total": 60}},
@@ -59,7 +59,7 @@ if API_KEY:
 @app.get("/")
 @app.get("/<any('page.js', 'style.css', 'icon.svg'):name>")
 def get_page(name: str = "index.html") -> Response:
-    """Return the page, or a file of it."""
+    """Return the page, or one of its files."""
     return send_from_directory(HERE, name)
 
 
@@ -67,10 +67,10 @@ def get_page(name: str = "index.html") -> Response:
 def start_job() -> tuple[dict[str, Any], int]:
     """Submit one of the jobs."""
     # Requires the JSON content type, which pages of other origins cannot send.
-    wanted = request.get_json().get("job")
-    if wanted not in JOBS:
-        abort(422, "There is no such job.")
-    task = ask("/tasks", JOBS[wanted], {"Idempotency-Key": secrets.token_hex()})
+    job = request.get_json().get("job")
+    if job not in JOBS:
+        abort(422, "Unknown job.")
+    task = ask("/tasks", JOBS[job], {"Idempotency-Key": secrets.token_hex()})
     session["task_ids"] = [*session.get("task_ids", []), task["id"]][-MAX_REMEMBERED:]
     return with_token(task["id"]), 201
 
@@ -79,12 +79,12 @@ def start_job() -> tuple[dict[str, Any], int]:
 def renew_token(task_id: str) -> tuple[dict[str, Any], int]:
     """Return a new token for a task of this visitor."""
     if task_id not in session.get("task_ids", []):
-        abort(404, "This task is not yours, or was forgotten.")
+        abort(404, "This task is not yours, or your session has expired.")
     return with_token(task_id), 201
 
 
 def with_token(task_id: str) -> dict[str, Any]:
-    """Return the data that the page needs to follow one task, and no further rights."""
+    """Return the data that the page needs to follow one task, with a token for this task only."""
     issued = ask(f"/tasks/{task_id}/tokens", TOKEN)
     return {"service": SERVICE, "id": task_id, "token": issued["token"], "scopes": issued["scopes"]}
 
@@ -95,8 +95,8 @@ def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) 
         response = service.post(f"{SERVICE}{path}", json=body, headers=headers, timeout=10)
         response.raise_for_status()
     except requests.RequestException:
-        app.logger.exception("%s did not work", path)
-        abort(502, "The task service did not do this. Try again later.")
+        app.logger.exception("The request to %s failed", path)
+        abort(502, "The task service failed: try again later.")
     answer: dict[str, Any] = response.json()
     return answer
 
@@ -105,7 +105,7 @@ def ask(path: str, body: dict[str, Any], headers: dict[str, str] | None = None) 
 @app.errorhandler(415)
 @app.errorhandler(422)
 @app.errorhandler(502)
-def tell(error: Any) -> tuple[dict[str, str], int]:
+def as_json(error: Any) -> tuple[dict[str, str], int]:
     """Return an error as JSON."""
     return {"detail": error.description}, error.code
 

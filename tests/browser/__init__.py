@@ -1,1 +1,1 @@
-"""The pages as a person sees them: a real Chromium, the real service."""
+"""The pages of the service and of the example, in a real Chromium."""

@@ -11,7 +11,7 @@ import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.servers import running_redis, running_service, running_worker, wait_until
 
-#: no sandbox within the one that tests run in, and no calls home, which a closed network would refuse
+#: no sandbox, because tests may run in one; no background requests, which fail without a network
 _OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -41,7 +41,7 @@ def browser() -> Iterator[Browser]:
     """Start the Chromium of the PATH, or of CHROMIUM."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
-        pytest.skip("there is no Chromium here")
+        pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_OPTIONS))
         yield browser
@@ -49,20 +49,22 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def wrong() -> list[Any]:
-    """Return the errors of the page; a test removes the errors that it expects."""
+def page_errors() -> list[Any]:
+    """The errors of the page so far; a test removes the errors that it expects."""
     return []
 
 
 @pytest.fixture
-def page(browser: Browser, url: str, wrong: list[Any]) -> Iterator[Page]:
+def page(browser: Browser, url: str, page_errors: list[Any]) -> Iterator[Page]:
     """Open an empty page; at the end it must have no error and no request to another host."""
     page = browser.new_page(viewport={"width": 1200, "height": 1000})
     # The browser reports a blocked resource as a console error.
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(error))  # noqa: PLW0108  # it must be a function of Python
-    page.on("requestfailed", lambda request: wrong.append(request.url))
-    page.on("request", lambda request: None if request.url.startswith((url, "data:")) else wrong.append(request.url))
+    page.on("console", lambda message: page_errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page_errors.append(error))  # noqa: PLW0108  # Playwright inspects it, and requires a Python function
+    page.on("requestfailed", lambda request: page_errors.append(request.url))
+    page.on(
+        "request", lambda request: None if request.url.startswith((url, "data:")) else page_errors.append(request.url)
+    )
     yield page
     page.close()
-    assert wrong == []
+    assert page_errors == []

@@ -20,19 +20,19 @@ END_MS = 30_000
 
 
 class Site:
-    """A service with keys, which a test may stop and start, and the backend of the page."""
+    """A service with keys that a test can kill and restart, and the backends of the page."""
 
     def __init__(self, folder: Path, redis_url: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.service_url = f"http://127.0.0.1:{self.port}"
-        #: the page, and one whose tokens are good for two seconds
-        self.url, self.hasty_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        #: the page, and the same page with tokens that expire after two seconds
+        self.url, self.short_token_url = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         self.key = add_key(folder / "keys.json", "page")
         self._environ = {
             "TASK_STATUS_REDIS_URL": redis_url,
             "TASK_STATUS_API_KEYS_FILE": str(folder / "keys.json"),
-            "TASK_STATUS_CORS_ORIGINS": f"{self.url},{self.hasty_url}",
+            "TASK_STATUS_CORS_ORIGINS": f"{self.url},{self.short_token_url}",
         }
         self._stack = contextlib.ExitStack()
         self._service = contextlib.ExitStack()
@@ -43,12 +43,12 @@ class Site:
         self.server = self._service.enter_context(context)
 
     def kill_service(self) -> None:
-        """Kill it, as a crash would."""
+        """Kill the service, as a crash would."""
         os.killpg(self.server.process.pid, signal.SIGKILL)
         self._service.close()
 
     def start_backend(self, url: str, **environ: str) -> None:
-        """Start a backend that serves the page at this address."""
+        """Start a backend of the page at this URL."""
         port = url.rpartition(":")[2]
         environ |= {"TASK_STATUS_URL": self.service_url, "TASK_STATUS_API_KEY": self.key, "PORT": port}
         log = self.folder / f"page-{port}.log"
@@ -56,7 +56,7 @@ class Site:
         wait_until(lambda: _answers(url), what="the backend")
 
     def get(self, path: str) -> Any:
-        """Read something from the service."""
+        """Read a path of the service."""
         response = requests.get(f"{self.service_url}{path}", headers=bearer(self.key), timeout=10)
         assert response.ok, response.text
         return response.json()
@@ -74,7 +74,7 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Run Redis, a worker with the demo tasks, the service with a key, and the example's own server."""
+    """Run Redis, a worker with the demo tasks, the service with a key, and the backends of the example."""
     folder = tmp_path_factory.mktemp("page")
     with (
         running_redis(folder, durable=True) as redis,
@@ -83,13 +83,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ):
         site.start_service()
         site.start_backend(site.url)
-        site.start_backend(site.hasty_url, TOKEN_SECONDS="2")
+        site.start_backend(site.short_token_url, TOKEN_SECONDS="2")
         wait_until(lambda: site.get("/task-types/demo.count")["workers"], what="the worker")
         yield site
 
 
 class Traffic:
-    """All that a page sends and is sent: addresses, headers, bodies and events."""
+    """The traffic of a page in both directions: URLs, headers, bodies and events."""
 
     def __init__(self, page: Page) -> None:
         self.seen: list[str] = []
@@ -98,23 +98,23 @@ class Traffic:
         page.on("response", lambda response: self._responses.append(response))  # noqa: PLW0108  # as below
         session = page.context.new_cdp_session(page)
         session.send("Network.enable")
-        # Also cookies, which the page's own view of a request leaves out.
+        # These events also contain cookies, which Playwright's request omits.
         session.on("Network.requestWillBeSentExtraInfo", lambda event: self.seen.append(str(event["headers"])))
         session.on("Network.responseReceivedExtraInfo", lambda event: self.seen.append(str(event["headers"])))
         session.on("Network.eventSourceMessageReceived", lambda event: self.seen.append(event["data"]))
 
     def read(self) -> None:
-        """Read what the answers were, which the browser forgets when it goes to another page."""
+        """Read the response bodies, which the browser drops when it navigates to another page."""
         while self._responses:
             response = self._responses.pop()
-            # What a stream brings is seen as events. A 304 has no body, and that of a 401 the page leaves unread.
+            # Streams are recorded as events. A 304 has no body, and the page does not read the body of a 401.
             if response.request.resource_type != "eventsource" and response.status not in {304, 401}:
                 self.seen.append(response.text())
 
 
 @pytest.fixture
 def empty_page(browser: Browser) -> Iterator[Page]:
-    """Give a page in a browser that was nowhere before."""
+    """An empty page in a new browser context."""
     context = browser.new_context(viewport={"width": 800, "height": 620})
     yield context.new_page()
     context.close()
@@ -122,29 +122,29 @@ def empty_page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def traffic(empty_page: Page) -> Traffic:
-    """Give all that the page sends and is sent."""
+    """The traffic of the page."""
     return Traffic(empty_page)
 
 
 @pytest.fixture
-def page(empty_page: Page, traffic: Traffic, site: Site, wrong: list[Any]) -> Iterator[Page]:
-    """Open the page; at the end nothing must have gone wrong in it, and the API key not have come near it."""
+def page(empty_page: Page, traffic: Traffic, site: Site, page_errors: list[Any]) -> Iterator[Page]:
+    """Open the page; at the end there must be no error, and no API key in the traffic."""
     page = empty_page
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: wrong.append(error))  # noqa: PLW0108  # it must be a function of Python
+    page.on("console", lambda message: page_errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page_errors.append(error))  # noqa: PLW0108  # Playwright inspects it, and requires a Python function
     page.goto(site.url)
     yield page
     traffic.read()
     text = "\n".join(traffic.seen)
     assert site.key not in text
-    # ... and would have been seen: what may be there is.
+    # The check above can fail: the traffic does contain the token and the statuses.
     assert '"token":"tst_' in text.replace(" ", "")
     assert '"state":"' in text
-    assert wrong == []
+    assert page_errors == []
 
 
 def start(page: Page, job: str) -> str:
-    """Start a job; give the task's id."""
+    """Start a job; return the id of its task."""
     page.get_by_label("Job").select_option(job)
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#id")).not_to_be_empty()
@@ -152,18 +152,18 @@ def start(page: Page, job: str) -> str:
 
 
 def wait_for_state(page: Page, state: str) -> None:
-    """Wait until the page says so, where a screen reader reads it out."""
+    """Wait until the page shows this state, in the element that screen readers announce."""
     expect(page.get_by_role("status").locator("strong")).to_have_text(state, timeout=END_MS)
 
 
 def wait_for_progress(page: Page, percent: int = 5) -> None:
-    """Wait for a bar that shows so much of the way, and the figure beside it."""
+    """Wait until the progress bar is above this percentage and the figure beside it is shown."""
     page.wait_for_function("percent => document.querySelector('progress').value > percent", arg=percent, timeout=END_MS)
     expect(page.locator("#percent")).to_have_text(re.compile(r"\d+ %"))
 
 
-def test_to_the_end(page: Page, site: Site) -> None:
-    """State, progress and result; at the end nothing is left to cancel."""
+def test_a_task_that_succeeds(page: Page, site: Site) -> None:
+    """The page shows state, progress and result; Cancel is hidden at the end."""
     task_id = start(page, "count")
     wait_for_state(page, "running")
     expect(page.get_by_role("button", name="Cancel")).to_be_visible()
@@ -180,7 +180,7 @@ def test_to_the_end(page: Page, site: Site) -> None:
 
 
 def test_a_task_that_fails(page: Page) -> None:
-    """Its message and its details are shown."""
+    """The page shows the message and the details of a failure."""
     start(page, "fails")
     wait_for_state(page, "failed")
 
@@ -189,8 +189,8 @@ def test_a_task_that_fails(page: Page) -> None:
     expect(outcome).to_contain_text('"column": "price"')
 
 
-def test_a_task_that_is_tried_again(page: Page) -> None:
-    """What the last attempt died of is shown meanwhile, and gone at the end."""
+def test_a_task_that_is_retried(page: Page) -> None:
+    """The page shows the failure of the last attempt until the task succeeds."""
     start(page, "retries")
     wait_for_state(page, "retrying")
     expect(page.get_by_label("Outcome")).to_contain_text("ConnectionError: attempt 1 failed")
@@ -199,7 +199,7 @@ def test_a_task_that_is_tried_again(page: Page) -> None:
 
 
 def test_cancel(page: Page, site: Site) -> None:
-    """It ends where it runs."""
+    """Cancel terminates a running task."""
     task_id = start(page, "steps")
     wait_for_progress(page)
     expect(page.locator("#message")).to_have_text(re.compile(r"step \d+ of 60"))
@@ -210,8 +210,8 @@ def test_cancel(page: Page, site: Site) -> None:
     assert site.get(f"/tasks/{task_id}")["state"] == "canceled"
 
 
-def test_loaded_again(page: Page, traffic: Traffic) -> None:
-    """The page goes on with its task."""
+def test_reload(page: Page, traffic: Traffic) -> None:
+    """A reloaded page follows the same task."""
     task_id = start(page, "count")
     wait_for_progress(page)
     traffic.read()
@@ -221,8 +221,8 @@ def test_loaded_again(page: Page, traffic: Traffic) -> None:
     expect(page.get_by_label("Outcome")).to_have_text("60")
 
 
-def test_the_service_is_restarted(page: Page, site: Site, wrong: list[Any]) -> None:
-    """The page says that the connection is lost, and goes on when the service is back."""
+def test_the_service_is_restarted(page: Page, site: Site, page_errors: list[Any]) -> None:
+    """The page reports the lost connection, and resumes when the service is back."""
     start(page, "count")
     wait_for_progress(page)
     site.kill_service()
@@ -232,50 +232,50 @@ def test_the_service_is_restarted(page: Page, site: Site, wrong: list[Any]) -> N
     expect(page.get_by_role("status")).to_have_text("succeeded")
     expect(page.get_by_label("Outcome")).to_have_text("60")
 
-    # The browser's own words about the connection.
-    assert all(str(one).startswith("Failed to load resource: net::ERR_") for one in wrong), wrong
-    wrong.clear()
+    # The browser reports each failed connection.
+    assert all(str(error).startswith("Failed to load resource: net::ERR_") for error in page_errors), page_errors
+    page_errors.clear()
 
 
-def test_a_token_that_expires(page: Page, traffic: Traffic, site: Site, wrong: list[Any]) -> None:
-    """The page gets another one from its backend, and goes on."""
+def test_a_token_that_expires(page: Page, traffic: Traffic, site: Site, page_errors: list[Any]) -> None:
+    """The page gets a new token from its backend, and resumes."""
     renewed: list[str] = []
     page.on("response", lambda response: renewed.append(response.url) if response.url.endswith("/tokens") else None)
     traffic.read()
-    page.goto(site.hasty_url)
+    page.goto(site.short_token_url)
     task_id = start(page, "count")
     wait_for_state(page, "succeeded")
 
     expect(page.get_by_label("Outcome")).to_have_text("60")
-    assert set(renewed) == {f"{site.hasty_url}/jobs/{task_id}/tokens"}
-    # What the browser says of the streams that ended with their token.
-    assert wrong
-    assert all("status of 401" in str(one) for one in wrong), wrong
-    wrong.clear()
+    assert set(renewed) == {f"{site.short_token_url}/jobs/{task_id}/tokens"}
+    # The browser reports each stream with an expired token.
+    assert page_errors
+    assert all("status of 401" in str(error) for error in page_errors), page_errors
+    page_errors.clear()
 
 
-def test_a_task_that_is_not_mine(page: Page, traffic: Traffic, site: Site, wrong: list[Any]) -> None:
-    """The page says so, and does not ask for ever."""
+def test_a_task_of_another_visitor(page: Page, traffic: Traffic, site: Site, page_errors: list[Any]) -> None:
+    """The page reports that the task is not the visitor's, and does not retry."""
     traffic.read()
     page.goto("about:blank")
     page.goto(f"{site.url}/#not-mine")
     expect(page.get_by_role("status")).to_contain_text("not yours")
     expect(page.get_by_role("button", name="Start")).to_be_enabled()
-    assert [str(one) for one in wrong] == [
+    assert [str(error) for error in page_errors] == [
         "Failed to load resource: the server responded with a status of 404 (NOT FOUND)"
     ]
-    wrong.clear()
+    page_errors.clear()
     start(page, "fails")
     wait_for_state(page, "failed")
 
 
-def test_what_the_backend_gives_nobody(site: Site) -> None:
-    """No token for a task of somebody else, no task type that is not its own, nothing to a form; a strict policy."""
-    mine = requests.Session()
-    job = mine.post(f"{site.url}/jobs", json={"job": "fails"}, timeout=10).json()
+def test_the_backend_rejects_other_requests(site: Site) -> None:
+    """The backend rejects tasks of other visitors, unknown jobs, forms and other files, and sends a strict policy."""
+    visitor = requests.Session()
+    job = visitor.post(f"{site.url}/jobs", json={"job": "fails"}, timeout=10).json()
     assert sorted(job) == ["id", "scopes", "service", "token"]
     path = f"{site.url}/jobs/{job['id']}/tokens"
-    assert mine.post(path, timeout=10).status_code == 201
+    assert visitor.post(path, timeout=10).status_code == 201
     assert requests.post(path, timeout=10).status_code == 404
     assert requests.post(f"{site.url}/jobs", json={"job": "demo.crash"}, timeout=10).status_code == 422
     assert requests.post(f"{site.url}/jobs", data={"job": "fails"}, timeout=10).status_code == 415
@@ -284,4 +284,4 @@ def test_what_the_backend_gives_nobody(site: Site) -> None:
     policy = requests.get(site.url, timeout=10).headers["Content-Security-Policy"]
     assert f"connect-src 'self' {site.service_url};" in policy
     assert "unsafe" not in policy
-    mine.close()
+    visitor.close()

@@ -1,4 +1,4 @@
-"""What attackers put into tasks, opened in a real Chromium as a user might: nothing of it runs or is loaded."""
+"""Hostile texts in tasks, opened in a real Chromium: no script runs, and no resource is loaded."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from task_status_worker.record.model import Fact, Note
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
-#: each would ask for /ran if it were taken for more than text
+#: each requests /ran if a browser interprets it as HTML
 PAYLOADS = [
     "<script>fetch('/ran')</script>",
     "<img src=/ran onerror=fetch('/ran')>",
@@ -39,14 +39,14 @@ TEXT = "\n".join(PAYLOADS)
 
 
 class Quiet(WSGIRequestHandler):
-    """Log nothing."""
+    """A request handler without a log."""
 
     def log_message(self, *_: Any) -> None:
         pass
 
 
-def app_of(asked: list[str]) -> Any:
-    """Make the service with one hostile task, and keep what is asked for."""
+def app_of(paths: list[str]) -> Any:
+    """Return the service with hostile tasks; it appends each requested path to the list."""
     store, broker = MemoryStore(), MemoryBroker()
     store.note(Note(task_id="a", fact=Fact.SUBMITTED, name=TEXT[:300], labels={TEXT[:60]: TEXT[:200]}))
     result = {"exc_type": PAYLOADS[0], "exc_message": [TEXT], "exc_module": PAYLOADS[1], TEXT: [TEXT]}
@@ -58,8 +58,8 @@ def app_of(asked: list[str]) -> Any:
     app = create_api(tracker, submitter, MemoryFeed())
 
     def ask(environ: Any, start_response: Any) -> Any:
-        asked.append(environ["PATH_INFO"])
-        if environ["PATH_INFO"] == "/taken-for-html":
+        paths.append(environ["PATH_INFO"])
+        if environ["PATH_INFO"] == "/as-html":
             start_response("200 OK", [("Content-Type", "text/html")])
             return ["".join(PAYLOADS[:3]).encode()]
         return app(environ, start_response)
@@ -69,18 +69,18 @@ def app_of(asked: list[str]) -> Any:
 
 @pytest.fixture
 def served() -> Iterator[tuple[str, list[str]]]:
-    """Serve it; give the URL, and what is asked for as it grows."""
-    asked: list[str] = []
-    with make_server("127.0.0.1", 0, app_of(asked), handler_class=Quiet) as server:
+    """The URL of the running service, and the list of the paths requested so far."""
+    paths: list[str] = []
+    with make_server("127.0.0.1", 0, app_of(paths), handler_class=Quiet) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", paths
         server.shutdown()
         thread.join()
 
 
 def opened(url: str, folder: Path) -> set[str]:
-    """Open a page, let its scripts run for a while, and give the names of its elements."""
+    """Open a page, run its scripts for a second, and return the names of its elements."""
     command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}"]
     seen = subprocess.run(
         [*command, "--virtual-time-budget=1000", "--dump-dom", url], check=True, capture_output=True, text=True
@@ -97,20 +97,20 @@ def opened(url: str, folder: Path) -> set[str]:
     ],
 )
 def test_nothing_runs(served: tuple[str, list[str]], tmp_path: Path, path: str) -> None:
-    """The page that Chromium makes of it is one text."""
-    url, asked = served
+    """Chromium shows a response as plain text, and requests nothing else."""
+    url, paths = served
 
     page = opened(url + path, tmp_path)
 
-    # What Chromium shows JSON with.
+    # Chromium shows JSON in a `pre` element.
     assert "pre" in page
     assert page <= {"html", "head", "body", "pre", "meta", "div"}
-    assert set(asked[1:]) <= {"/favicon.ico"}
+    assert set(paths[1:]) <= {"/favicon.ico"}
 
 
-def test_it_would_run(served: tuple[str, list[str]], tmp_path: Path) -> None:
-    """If an answer were taken for a page, all this would be seen."""
-    url, asked = served
+def test_the_payloads_run_as_html(served: tuple[str, list[str]], tmp_path: Path) -> None:
+    """The payloads do run in an HTML page, so that the test above can fail."""
+    url, paths = served
 
-    assert {"script", "img", "svg"} <= opened(f"{url}/taken-for-html", tmp_path)
-    assert "/ran" in asked
+    assert {"script", "img", "svg"} <= opened(f"{url}/as-html", tmp_path)
+    assert "/ran" in paths

@@ -1,4 +1,4 @@
-"""A real service with keys, and a folder in which the commands of openapi/README.md were run."""
+"""A real service with keys, and a folder in which the commands of openapi/README.md have been run."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from clients.workspace import INSTALLED, Workspace
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str]]:
-    """Run the service and a worker with the demo tasks; give the environment of who holds a key."""
+    """Run the service and a worker with the demo tasks; return the environment of a client with a key."""
     folder: Path = tmp_path_factory.mktemp("service")
     keys = folder / "keys.json"
     key = add_key(keys, "web")
@@ -30,8 +30,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, s
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory, service: Mapping[str, str]) -> Workspace:
-    """Run the commands of the README in a folder, in their order, but for those that only run every night."""
-    assert (INSTALLED / ".ready").exists(), "run this by `make test-clients`, which installs what it needs"
+    """Run the commands of the README in a folder, in their order, except the nightly ones."""
+    assert (INSTALLED / ".ready").exists(), "run `make test-clients`, which installs the required packages"
     workspace = Workspace(tmp_path_factory.mktemp("workspace"), service)
     for command in commands():
         if not is_nightly(command):

@@ -1,36 +1,37 @@
-"""A proxy that writes down what a client asks and what it is told, so that a test can tell whether it was polite."""
+"""A proxy that records the requests and responses of a client, so that a test can check its pauses and ETags."""
 
 import contextlib
 import http.client
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 
 class Exchange(NamedTuple):
-    """One request and its answer; times of a monotonic clock, in seconds."""
+    """One request and its response; times of a monotonic clock, in seconds."""
 
     method: str
     path: str
     if_none_match: str | None
-    asked_at: float
+    requested_at: float
     status: int
     etag: str | None
     retry_after: int
-    answered_at: float
+    responded_at: float
 
 
 class CountingProxy(ThreadingHTTPServer):
-    """Pass requests on to a server, in HTTP/1.1, and keep every exchange."""
+    """Forward requests to a server, in HTTP/1.1, and record every exchange."""
 
     daemon_threads = True
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, before_first: Callable[[], None]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.target = urlsplit(target).netloc
+        self.before_first = before_first
         self.exchanges: list[Exchange] = []
 
     @property
@@ -43,8 +44,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: CountingProxy
 
     def do_GET(self) -> None:
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if not self.server.exchanges:
+            self.server.before_first()
         upstream = http.client.HTTPConnection(self.server.target, timeout=60)
         with contextlib.closing(upstream):
             upstream.request(self.command, self.path, body or None, dict(self.headers))
@@ -55,11 +58,11 @@ class _Handler(BaseHTTPRequestHandler):
                 method=self.command,
                 path=self.path,
                 if_none_match=self.headers.get("If-None-Match"),
-                asked_at=asked_at,
+                requested_at=requested_at,
                 status=response.status,
                 etag=response.headers.get("ETag"),
                 retry_after=int(response.headers.get("Retry-After", 0)),
-                answered_at=time.monotonic(),
+                responded_at=time.monotonic(),
             )
         )
         self.send_response_only(response.status)
@@ -77,9 +80,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def counting_proxy(target: str) -> Iterator[CountingProxy]:
-    """Run a proxy in front of a server for the length of a `with` block."""
-    with CountingProxy(target) as proxy:
+def counting_proxy(target: str, *, before_first: Callable[[], None] = lambda: None) -> Iterator[CountingProxy]:
+    """Run a proxy for the length of a `with` block; `before_first` runs just before the first request is forwarded."""
+    with CountingProxy(target, before_first) as proxy:
         thread = threading.Thread(target=proxy.serve_forever)
         thread.start()
         try:

@@ -1,4 +1,4 @@
-"""What openapi/README.md shows: its commands, and the code that it quotes."""
+"""The commands and the quoted code of openapi/README.md."""
 
 import re
 from pathlib import Path
@@ -9,18 +9,18 @@ EXAMPLES: Final = ROOT / "examples" / "generated_clients"
 TEXT: Final = (ROOT / "openapi" / "README.md").read_text()
 
 _BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-#: what a command starts with; `go` only runs every night, for its toolchain is large
+#: the programs that commands start with
 _PROGRAMS: Final = ("cd", "curl", "docker", "go", "java", "javac", "make", "mvn", "node", "npm", "npx", "pip", "python")
 _PROGRAM: Final = re.compile(rf"(?:{'|'.join(_PROGRAMS)}|uvx?|python3|task-status|openapi-\S+)\s")
 
 
 def blocks(language: str) -> list[str]:
-    """Give the fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return [text for name, text in _BLOCK.findall(TEXT) if name == language]
 
 
 def commands(text: str = TEXT) -> list[str]:
-    """Give every command, in order: the lines of the shell blocks, and code within a sentence that is one."""
+    """Return every command, in order: the lines of shell blocks, and inline code that starts with a program."""
     found = []
     for part in re.split(r"(^```\w+\n.*?^```$)", text, flags=re.MULTILINE | re.DOTALL):
         if block := _BLOCK.match(part):
@@ -32,5 +32,5 @@ def commands(text: str = TEXT) -> list[str]:
 
 
 def is_nightly(command: str) -> bool:
-    """Tell whether a command runs only every night."""
+    """Return whether a command runs only at night: the Go toolchain is large."""
     return command.startswith("go ")

@@ -1,15 +1,15 @@
-"""What each program does with its client: submit, poll, wait, fail, be refused, cancel, list and watch."""
+"""The scenario of each client: submit, poll, wait, read failures and problems, cancel, list and watch."""
 
 import json
 from typing import Any
 
 
-def told(printed: str) -> dict[str, Any]:
-    """Read what a program has told of it, a JSON object a line; check that all is as it must be."""
+def check_output(printed: str) -> dict[str, Any]:
+    """Check and return the output of a program, one JSON object per line."""
     seen: dict[str, Any] = {}
     for line in printed.splitlines():
         seen |= json.loads(line)
-    # None: a 304.
+    # None stands for a 304.
     assert None in seen["seen"]
     assert seen["seen"][-1] == "succeeded"
     assert seen["waited"] == "succeeded"

@@ -1,4 +1,4 @@
-"""`examples/`, as one who copies them would run them: real processes, the real service with keys, a real worker."""
+"""`examples/`, run unchanged as separate processes, with the real service with keys and a real worker."""
 
 import contextlib
 import difflib
@@ -37,7 +37,7 @@ SHOP = EXAMPLES / "existing_celery_app"
 
 
 class Site(NamedTuple):
-    """A service with keys, and one of them."""
+    """A service with keys, its Redis, and one of the keys."""
 
     redis: RedisServer
     environ: dict[str, str]
@@ -45,25 +45,25 @@ class Site(NamedTuple):
     key: str
 
     def get(self, path: str, **query: Any) -> Any:
-        """Read something with the key."""
+        """Read a path with the key."""
         response = requests.get(f"{self.url}{path}", params=query, headers=bearer(self.key), timeout=70)
         assert response.status_code == 200, response.text
         return response.json()
 
     def post(self, path: str, body: Any) -> Any:
-        """Send something with the key."""
+        """Send a body to a path with the key."""
         response = requests.post(f"{self.url}{path}", json=body, headers=bearer(self.key), timeout=70)
         assert response.ok, response.text
         return response.json()
 
     def tasks(self, name: str) -> list[Any]:
-        """List the tasks of this name."""
+        """Return the tasks of this name."""
         return list(self.get("/tasks", name=name)["items"])
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Run Redis, a worker with the demo tasks, and the service with a key; nobody works on shop.pay."""
+    """Run Redis, a worker with the demo tasks, and the service with a key; no worker consumes shop.pay."""
     folder = tmp_path_factory.mktemp("examples")
     keys = folder / "keys.json"
     key = add_key(keys, "examples")
@@ -82,41 +82,41 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield site
 
 
-def start_python_service(url: str, key: str, *words: str, wait_seconds: int | None = None) -> subprocess.Popen[str]:
-    """Start the example; with fewer seconds to wait it is the same module, told so."""
+def start_python_service(url: str, key: str, *arguments: str, wait_seconds: int | None = None) -> subprocess.Popen[str]:
+    """Start the example; `wait_seconds` replaces its WAIT_SECONDS."""
     command = [str(EXAMPLES / "python_service.py")]
     if wait_seconds is not None:
         command = ["-c", f"import python_service; python_service.WAIT_SECONDS = {wait_seconds}; python_service.main()"]
     environ = {**os.environ, "TASK_STATUS_URL": url, "TASK_STATUS_API_KEY": key, "PYTHONPATH": str(EXAMPLES)}
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, *command, *words], env=environ, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen([sys.executable, *command, *arguments], env=environ, stdout=pipe, stderr=pipe, text=True)
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, list[str], str]:
-    """Wait for the end of the example; give its exit code, lines and complaints."""
+    """Wait for the end of the example; return its exit code, its lines and its errors."""
     out, err = process.communicate(timeout=60)
     return process.returncode, out.splitlines(), err
 
 
-def run_python_service(url: str, key: str, *words: str, **options: int) -> tuple[int, list[str], str]:
-    """Run the example to its end."""
-    return ended(start_python_service(url, key, *words, **options))
+def run_python_service(url: str, key: str, *arguments: str, **options: int) -> tuple[int, list[str], str]:
+    """Run the example; return its exit code, its lines and its errors."""
+    return ended(start_python_service(url, key, *arguments, **options))
 
 
-def assert_polite(exchanges: Sequence[Exchange]) -> None:
-    """Nobody was asked sooner than told, and nothing was asked for that was known."""
+def assert_waits_and_etags(exchanges: Sequence[Exchange]) -> None:
+    """Check that each request waited for Retry-After, and sent the last ETag."""
     assert exchanges
     for before, after in pairwise(exchanges):
-        assert after.asked_at - before.answered_at >= before.retry_after, (before, after)
-    known = None
+        assert after.requested_at - before.responded_at >= before.retry_after, (before, after)
+    etag = None
     for exchange in exchanges:
-        if known is not None:
-            assert exchange.if_none_match == known
-        known = exchange.etag or known
+        if etag is not None:
+            assert exchange.if_none_match == etag
+        etag = exchange.etag or etag
 
 
-def test_service_that_has_work_done(site: Site) -> None:
-    """It follows a task to its result, and sees progress on the way."""
+def test_python_service_follows_a_task(site: Site) -> None:
+    """The example prints the progress of a task and then its result."""
     code, lines, err = run_python_service(site.url, site.key)
 
     assert (code, err, lines[-1]) == (0, "", "succeeded: 30")
@@ -126,7 +126,7 @@ def test_service_that_has_work_done(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kwargs", "said"),
+    ("name", "kwargs", "outcome"),
     [
         ("demo.fail", {"message": "boom"}, "failed: ValueError: boom"),
         (
@@ -137,48 +137,50 @@ def test_service_that_has_work_done(site: Site) -> None:
         ("demo.ignore", {}, "finished"),
     ],
 )
-def test_a_task_that_fails_is_no_error(site: Site, name: str, kwargs: dict[str, Any], said: str) -> None:
-    """It is an answer like any other."""
+def test_a_failed_task_is_not_an_error_of_the_example(
+    site: Site, name: str, kwargs: dict[str, Any], outcome: str
+) -> None:
+    """The example prints the outcome of a failed or ignored task, and exits with 0."""
     code, lines, err = run_python_service(site.url, site.key, name, json.dumps(kwargs))
 
-    assert (code, err, lines[-1]) == (0, "", said)
+    assert (code, err, lines[-1]) == (0, "", outcome)
 
 
-def test_our_mistake(site: Site) -> None:
-    """What cannot be used is told with a pointer to each fault, and not sent again."""
+def test_invalid_arguments(site: Site) -> None:
+    """The example prints the pointer of each fault, and does not retry."""
     with counting_proxy(site.url) as proxy:
         code, lines, err = run_python_service(proxy.url, site.key, "demo.add", '{"x": "two"}')
 
     assert (code, lines) == (1, [])
-    assert err.startswith("Mistaken: ")
+    assert err.startswith("InvalidRequest: ")
     assert "#/kwargs/x: " in err
     assert [exchange.status for exchange in proxy.exchanges] == [422]
 
 
-def test_a_key_that_does_not_count(site: Site) -> None:
-    """It is told at once."""
+def test_invalid_key(site: Site) -> None:
+    """The example does not retry with an invalid key."""
     code, _, err = run_python_service(site.url, "tsk_0_0")
 
-    assert (code, err.startswith("Refused: Unauthorized")) == (1, True)
+    assert (code, err.startswith("RequestFailed: Unauthorized")) == (1, True)
 
 
-@pytest.mark.parametrize(("is_known", "said"), [(True, "Gone: "), (False, "NeverWas: ")])
-def test_gone_is_not_never_was(site: Site, is_known: bool, said: str) -> None:
-    """What has expired while it was followed is told from what the store has never heard of."""
+@pytest.mark.parametrize(("has_marker", "error"), [(True, "TaskExpired: "), (False, "TaskNotFound: ")])
+def test_expired_and_unknown_tasks(site: Site, has_marker: bool, error: str) -> None:
+    """The example distinguishes a task that expired while it was followed from an unknown one."""
     process = start_python_service(site.url, site.key, "shop.pay", "{}", wait_seconds=1)
     assert process.stdout
     task_id = process.stdout.readline().split()[0]
     with site.redis.client() as client:
         client.delete(Keys().record(task_id))
-        if not is_known:
+        if not has_marker:
             client.delete(Keys().known(task_id))
     code, _, err = ended(process)
 
-    assert (code, err.startswith(said)) == (1, True), err
+    assert (code, err.startswith(error)) == (1, True), err
 
 
 def test_a_large_result(site: Site) -> None:
-    """A status leaves it out and says so; it is read by itself, and not taken for nothing."""
+    """The example reads a result that is too large for the status with a separate request."""
     process = start_python_service(site.url, site.key, "shop.pay", "{}", wait_seconds=1)
     assert process.stdout
     task_id = process.stdout.readline().split()[0]
@@ -190,52 +192,56 @@ def test_a_large_result(site: Site) -> None:
     assert (code, err, lines[-1] == f'succeeded: "{result}"') == (0, "", True)
 
 
-def test_polls_politely(site: Site) -> None:
-    """It asks no sooner than told, names what it knows, and has 304s for answers while nothing changes."""
+def test_polls_with_etags(site: Site) -> None:
+    """The example waits for Retry-After, sends the last ETag, and gets 304 while nothing changes."""
     with counting_proxy(site.url) as proxy:
         code, lines, err = run_python_service(proxy.url, site.key, "demo.sleep", '{"seconds": 7}', wait_seconds=1)
 
     assert (code, err, lines[-1]) == (0, "", "succeeded: 7")
-    assert_polite(proxy.exchanges)
+    assert_waits_and_etags(proxy.exchanges)
     (submission, *reads) = proxy.exchanges
     assert (submission.method, submission.status) == ("POST", 202)
     statuses = [exchange.status for exchange in reads]
     assert statuses.count(304) >= 2
-    # 7 s at one pause and one wait of a second each: four, and one for each thing that happened.
+    # Each read takes 2 s, a pause and a wait: 4 in 7 s, and one more for each change.
     assert len(statuses) <= 7, statuses
     assert all("wait=1" in exchange.path for exchange in reads)
 
 
-def test_waits_instead_of_asking(site: Site) -> None:
-    """As it is written, one read lasts until the task is done: the fewest questions, and the end at once."""
+def test_one_read_waits_for_the_end(site: Site) -> None:
+    """With its default wait, the example needs few requests: one read lasts until the task is done."""
     with counting_proxy(site.url) as proxy:
         code, _, err = run_python_service(proxy.url, site.key, "demo.sleep", '{"seconds": 9}')
 
     assert (code, err) == (0, "")
-    assert_polite(proxy.exchanges)
+    assert_waits_and_etags(proxy.exchanges)
     assert len(proxy.exchanges) <= 4, proxy.exchanges
 
 
 def test_a_busy_service(site: Site, tmp_path: Path) -> None:
-    """Of 429 it learns when to come back, and gets what it wants."""
+    """After a 429 the example waits for Retry-After, then submits the task once."""
     limited = site.environ | {"TASK_STATUS_REQUESTS_PER_SECOND": "1"}
-    with running_service(limited, folder=tmp_path) as url, counting_proxy(url) as proxy:
+    with running_service(limited, folder=tmp_path) as url:
 
         def is_used_up() -> bool:
             return requests.get(f"{url}/tasks", headers=bearer(site.key), timeout=10).status_code == 429
 
-        wait_until(is_used_up, what="the budget to be used up")
-        code, lines, err = run_python_service(proxy.url, site.key, "demo.add", '{"x": 2, "y": 3}')
+        def use_up() -> None:
+            wait_until(is_used_up, pause=0, what="the rate limit to be reached")
+
+        # When the first request arrives: a process may take longer to start than the second of the limit.
+        with counting_proxy(url, before_first=use_up) as proxy:
+            code, lines, err = run_python_service(proxy.url, site.key, "demo.add", '{"x": 2, "y": 3}')
 
     assert (code, err, lines[-1]) == (0, "", "succeeded: 5")
     statuses = [exchange.status for exchange in proxy.exchanges]
     assert statuses[0] == 429
     assert statuses.count(202) == 1
-    assert_polite(proxy.exchanges)
+    assert_waits_and_etags(proxy.exchanges)
 
 
-def test_goes_on_when_the_service_is_back(tmp_path: Path) -> None:
-    """The service is killed while one polls, and away when one submits; then Redis is: each key has made one task."""
+def test_retries_while_the_service_or_redis_is_down(tmp_path: Path) -> None:
+    """The example survives a killed service and a stopped Redis, and each idempotency key creates one task."""
     keys = tmp_path / "keys.json"
     key = add_key(keys, "examples")
     port = free_port()
@@ -243,10 +249,10 @@ def test_goes_on_when_the_service_is_back(tmp_path: Path) -> None:
         environ = {"TASK_STATUS_REDIS_URL": redis.url, "TASK_STATUS_API_KEYS_FILE": str(keys)}
         stack.enter_context(running_worker("task_status_worker.demo", redis_url=redis.url, folder=tmp_path))
         site = Site(redis, environ, f"http://127.0.0.1:{port}", key)
-        first_words = ("demo.count", '{"total": 50}', "--key", "order-1")
+        first_arguments = ("demo.count", '{"total": 50}', "--key", "order-1")
         with server_process(environ, folder=tmp_path, port=port) as server:
             wait_until(lambda: site.get("/task-types/demo.count")["workers"], what="the worker")
-            polling = start_python_service(site.url, key, *first_words)
+            polling = start_python_service(site.url, key, *first_arguments)
             assert polling.stdout
             wait_until(lambda: polling.stdout and " running " in polling.stdout.readline(), what="the task to run")
             os.killpg(server.process.pid, signal.SIGKILL)
@@ -260,25 +266,25 @@ def test_goes_on_when_the_service_is_back(tmp_path: Path) -> None:
 
             redis.stop()
             with counting_proxy(site.url) as proxy:
-                waiting = start_python_service(proxy.url, key, *first_words)
+                waiting = start_python_service(proxy.url, key, *first_arguments)
                 wait_until(lambda: [e for e in proxy.exchanges if e.status == 503], what="a 503")
                 redis.start()
                 code, lines, err = ended(waiting)
-                # The same key, the same task, which is done: nothing is left to follow.
+                # The idempotency key returns the same task, which is already done.
                 assert (code, err, lines[-1]) == (0, "", "succeeded: 50")
-                assert_polite(proxy.exchanges)
+                assert_waits_and_etags(proxy.exchanges)
             assert len(site.tasks("demo.count")) == len(site.tasks("demo.add")) == 1
 
 
 class Shop(NamedTuple):
-    """The shop's app as it lies in a folder, a worker that runs it, and the service beside it."""
+    """The folder of the shop's app, with a running worker, Redis and service."""
 
     folder: Path
     redis: RedisServer
     service: Service
 
     def state_read_by_celery(self, task_id: str) -> str:
-        """Read a state as the shop's own code does; an exception of Celery's reader is told by its name."""
+        """Return the state that Celery's AsyncResult reads, or the name of its exception."""
         code = (
             "import sys\n"
             "from shop.celery import app\n"
@@ -292,8 +298,8 @@ class Shop(NamedTuple):
         ).stdout.strip()
 
 
-def without_the_line(folder: Path) -> Path:
-    """Make a copy of the shop as it was before."""
+def shop_without_kit(folder: Path) -> Path:
+    """Copy the shop without the lines that install the kit; return the folder."""
     shutil.copytree(SHOP / "shop", folder / "shop", ignore=shutil.ignore_patterns("__pycache__"))
     path = folder / "shop" / "celery.py"
     lines = path.read_text().splitlines(keepends=True)
@@ -303,7 +309,7 @@ def without_the_line(folder: Path) -> Path:
 
 @contextlib.contextmanager
 def running_shop(folder: Path, tmp_path: Path, environ: dict[str, str]) -> Iterator[Shop]:
-    """Run the shop's worker, by the command that the example gives, and the service."""
+    """Run the shop's worker, with the command of the example's README, and the service."""
     with running_redis(tmp_path) as redis:
         log = tmp_path / "shop.log"
         command = [sys.executable, "-m", "celery", "--workdir", str(folder), "-A", "shop", "worker"]
@@ -318,8 +324,8 @@ def running_shop(folder: Path, tmp_path: Path, environ: dict[str, str]) -> Itera
             service.session.close()
 
 
-def assert_read_right(shop: Shop) -> None:
-    """What the shop's tasks do is told, with or without the line."""
+def assert_statuses(shop: Shop) -> None:
+    """Check results, progress, a retry and a failure of the shop's tasks, with or without the kit."""
     service = shop.service
     assert service.run("shop.tasks.add_up", prices=[10, 2.5], discount=0.5)["result"] == 6.25
 
@@ -335,22 +341,22 @@ def assert_read_right(shop: Shop) -> None:
     assert (statuses[-1]["state"], statuses[-1]["result"]["cents"]) == ("succeeded", 995)
 
     task = service.run("shop.tasks.import_prices", lines=["pen=1.20", "ink=cheap"])
-    assert (task["state"], task["failure"]["details"]) == ("failed", {"custom": "line 2: 'cheap' is no price"})
+    assert (task["state"], task["failure"]["details"]) == ("failed", {"custom": "line 2: 'cheap' is not a price"})
 
 
-def test_the_shop_without_the_line(tmp_path: Path) -> None:
-    """The service reads what Celery stores, as far as that goes; what Celery's own reader cannot read stays so."""
-    folder = without_the_line(tmp_path / "before")
+def test_the_shop_without_the_kit(tmp_path: Path) -> None:
+    """The service reads the values that Celery stores, also a failure that Celery's own reader cannot read."""
+    folder = shop_without_kit(tmp_path / "before")
     with running_shop(folder, tmp_path, {"TASK_STATUS_TASKS": "shop.tasks.*"}) as shop:
-        assert_read_right(shop)
+        assert_statuses(shop)
 
         failed = shop.service.run("shop.tasks.import_prices", lines=["ink=cheap"])
         assert (failed["executions"], failed["worker"], failed["started_at"]) == (0, None, None)
         assert shop.state_read_by_celery(failed["id"]) == "ValueError"
 
 
-def test_the_shop_with_the_line(tmp_path: Path) -> None:
-    """Nothing is lost, and more is known: what may be submitted, who ran it and when, and a cancel that holds."""
+def test_the_shop_with_the_kit(tmp_path: Path) -> None:
+    """With the kit, task types are announced, workers and times are recorded, and a cancel takes effect."""
     with running_shop(SHOP, tmp_path, {}) as shop:
         service = shop.service
 
@@ -360,14 +366,14 @@ def test_the_shop_with_the_line(tmp_path: Path) -> None:
 
         names = {f"shop.tasks.{name}" for name in ("add_up", "make_report", "charge", "import_prices")}
         wait_until(lambda: announced() == names, what="the task types")
-        assert_read_right(shop)
+        assert_statuses(shop)
 
         failed = service.run("shop.tasks.import_prices", lines=["ink=cheap"])
         assert (failed["executions"], failed["worker"] is None, failed["started_at"] is None) == (1, False, False)
         assert shop.state_read_by_celery(failed["id"]) == "FAILURE"
 
-        refused = service.post("shop.tasks.add_up", kwargs={"prices": "many"})
-        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/kwargs/prices")
+        rejected = service.post("shop.tasks.add_up", kwargs={"prices": "many"})
+        assert (rejected.status_code, rejected.json()["errors"][0]["pointer"]) == (422, "#/kwargs/prices")
 
         task_id = service.submit("shop.tasks.make_report", month="2026-07", rows=10_000)
         service.wait(task_id, lambda task: task["progress"])
@@ -376,9 +382,9 @@ def test_the_shop_with_the_line(tmp_path: Path) -> None:
         assert service.wait(task_id)["state"] == "canceled"
 
 
-def test_the_line_is_all(tmp_path: Path) -> None:
-    """Without its two lines the app is what it was: it knows nothing of the kit, and has the same tasks."""
-    before = without_the_line(tmp_path)
+def test_two_lines_install_the_kit(tmp_path: Path) -> None:
+    """Without the two added lines the app does not import the kit, and has the same tasks."""
+    before = shop_without_kit(tmp_path)
     changed = []
     for path in sorted((SHOP / "shop").glob("*.py")):
         old = (before / "shop" / path.name).read_text().splitlines()
@@ -388,7 +394,7 @@ def test_the_line_is_all(tmp_path: Path) -> None:
         ("celery.py", "+ import task_status_worker"),
         ("celery.py", "+ task_status_worker.install(app)"),
     ]
-    # The README shows the same.
+    # The README shows the same lines.
     shown = [line for line in (SHOP / "README.md").read_text().splitlines() if line.startswith("+")]
     assert shown == ["+import task_status_worker", "+task_status_worker.install(app)"]
 
@@ -397,11 +403,11 @@ def test_the_line_is_all(tmp_path: Path) -> None:
         "print('task_status_worker' in sys.modules, *sorted(n for n in app.tasks if n.startswith('shop.')))"
     )
 
-    def looks(folder: Path) -> list[str]:
+    def modules_and_tasks(folder: Path) -> list[str]:
         done = subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True)
         return done.stdout.split()
 
-    (with_kit, *tasks), (with_kit_before, *tasks_before) = looks(SHOP), looks(before)
+    (with_kit, *tasks), (with_kit_before, *tasks_before) = modules_and_tasks(SHOP), modules_and_tasks(before)
     assert (with_kit, with_kit_before) == ("True", "False")
     assert tasks == tasks_before
     assert len(tasks) == 4

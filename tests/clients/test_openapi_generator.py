@@ -1,4 +1,4 @@
-"""What openapi-generator makes of the document; `nightly/` compiles and runs it."""
+"""The clients that openapi-generator generates for Go and Java; `nightly/` compiles and runs them."""
 
 import re
 
@@ -10,12 +10,12 @@ STATES = {str(state) for state in TaskState}
 
 
 def without_comments(text: str) -> str:
-    """Leave out comments and the examples in them."""
+    """Remove comments, and with them the examples."""
     return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
 
 
-def holders(workspace: Workspace, folder: str, pattern: str) -> list[str]:
-    """Give the files that have more than one state in a text of their own; labels have two words in common."""
+def files_with_states(workspace: Workspace, folder: str, pattern: str) -> list[str]:
+    """Return the files with more than two states as string literals; other enums share up to two words."""
     return [
         file.name
         for file in sorted((workspace.folder / folder).rglob(pattern))
@@ -25,7 +25,7 @@ def holders(workspace: Workspace, folder: str, pattern: str) -> list[str]:
 
 def test_one_enum_in_go(workspace: Workspace) -> None:
     """The ten states are the constants of one type, in one file."""
-    assert holders(workspace, "taskstatus", "*.go") == ["model_task_state.go"]
+    assert files_with_states(workspace, "taskstatus", "*.go") == ["model_task_state.go"]
     text = (workspace.folder / "taskstatus" / "model_task_state.go").read_text()
     constants = dict(re.findall(r'^\tTASKSTATE_(\w+) TaskState = "(\w+)"$', text, re.MULTILINE))
     assert set(constants.values()) == STATES
@@ -34,14 +34,14 @@ def test_one_enum_in_go(workspace: Workspace) -> None:
 
 def test_one_enum_in_java(workspace: Workspace) -> None:
     """The ten states are the members of one enum class, in one file."""
-    assert holders(workspace, "task-status-java", "*.java") == ["TaskState.java"]
+    assert files_with_states(workspace, "task-status-java", "*.java") == ["TaskState.java"]
     (text,) = (file.read_text() for file in (workspace.folder / "task-status-java").rglob("TaskState.java"))
     assert "public enum TaskState {" in text
     assert set(re.findall(r'^ +[A-Z]+\("(\w+)"\)[,;]$', text, re.MULTILINE)) == STATES
 
 
-def test_types(workspace: Workspace) -> None:
-    """What may be null says so, and nothing is wrapped that need not be."""
+def test_nullable_types(workspace: Workspace) -> None:
+    """Only nullable members have nullable types."""
     status = (workspace.folder / "taskstatus" / "model_task_status.go").read_text()
     for member in ("State TaskState", "Progress NullableProgress", "Failure NullableFailure", "Result interface{}"):
         assert f"\t{member} `json:" in status
@@ -56,15 +56,15 @@ def test_types(workspace: Workspace) -> None:
         assert f"  private {member};" in status.replace(" = null;", ";")
 
 
-def test_no_streams(workspace: Workspace) -> None:
-    """Event streams are read to their end before anything is given, as the README says."""
+def test_event_streams_are_read_to_their_end(workspace: Workspace) -> None:
+    """The clients read an event stream to its end before they return it, as the README says."""
     assert "io.ReadAll(localVarHTTPResponse.Body)" in (workspace.folder / "taskstatus" / "api_events.go").read_text()
     (events,) = (file.read_text() for file in (workspace.folder / "task-status-java").rglob("EventsApi.java"))
     assert "localVarResponseBody.readAllBytes()" in events
 
 
-def test_builds_for_java(workspace: Workspace) -> None:
-    """There are files for Maven and Gradle, for Java 11."""
+def test_build_files_for_java(workspace: Workspace) -> None:
+    """The Java client has build files for Maven and Gradle, for Java 11."""
     folder = workspace.folder / "task-status-java"
     assert (folder / "build.gradle").exists()
     assert "<maven.compiler.source>11</maven.compiler.source>" in (folder / "pom.xml").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from task_status_service.status import TaskState
 
-from clients.scenario import told
+from clients.scenario import check_output
 from clients.workspace import HERE, ROOT, Workspace
 
 STATES = {str(state) for state in TaskState}
@@ -17,7 +17,7 @@ STATES = {str(state) for state in TaskState}
 
 @pytest.fixture(scope="session")
 def python(workspace: Workspace) -> str:
-    """Install the generated package as a user does; give the Python that has it."""
+    """Install the generated package as a user does; return the path of its Python."""
     workspace.succeed("uv", "venv", "--quiet", "installed")
     python = str(workspace.folder / "installed" / "bin" / "python")
     workspace.succeed("uv", "pip", "install", "--quiet", "--python", python, "./task-status-client")
@@ -27,7 +27,7 @@ def python(workspace: Workspace) -> str:
 
 
 def mypy(workspace: Workspace, python: str, *files: str) -> str:
-    """Check strictly, without the configuration of this project; give what mypy prints."""
+    """Return the output of a strict mypy, without the configuration of this project."""
     strict = ("--config-file=", "--strict", "--no-error-summary", "--cache-dir=mypy-cache")
     done = workspace.run(str(ROOT / ".venv" / "bin" / "mypy"), *strict, "--python-executable", python, *files)
     assert (done.returncode == 0) is (done.stdout.strip() == ""), done.stdout
@@ -35,7 +35,7 @@ def mypy(workspace: Workspace, python: str, *files: str) -> str:
 
 
 def pyright(workspace: Workspace, python: str, *files: str) -> list[dict]:
-    """Check strictly; give the errors that pyright finds."""
+    """Return the errors of a strict pyright."""
     config = {"include": files, "typeCheckingMode": "strict", "reportUnnecessaryTypeIgnoreComment": True}
     (workspace.folder / "pyright.json").write_text(json.dumps(config))
     done = workspace.run("pyright", "--project", "pyright.json", "--pythonpath", python, "--outputjson")
@@ -51,7 +51,7 @@ def test_no_warning(workspace: Workspace) -> None:
 
 
 def test_one_enum(workspace: Workspace) -> None:
-    """The ten states are the members of one enum class, and of nothing else in the whole package."""
+    """The ten states are the members of one enum class; no other class of the package repeats them."""
     found = {}
     for file in (workspace.folder / "task-status-client").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -62,12 +62,12 @@ def test_one_enum(workspace: Workspace) -> None:
                     members = {inner.value.value for inner in node.body if isinstance(inner, ast.Assign)}
                     found[node.name] = (bases, members)
     assert found.pop("TaskState") == ({"str", "Enum"}, STATES)
-    # FailureKind and Liveness have a word in common with it.
+    # FailureKind and Liveness share one word each with TaskState.
     assert all(len(STATES & members) < 2 for _, members in found.values())
 
 
 def test_strict(workspace: Workspace, python: str) -> None:
-    """What uses it is clean for mypy and pyright at their strictest, mistakes as they are marked."""
+    """Strict mypy and pyright accept code that uses the client, and each marked mistake."""
     files = ("follow.py", "scenario.py", "mistakes.py")
     assert mypy(workspace, python, *files) == ""
     assert pyright(workspace, python, *files) == []
@@ -95,13 +95,13 @@ def test_ten_lines_have_full_types(workspace: Workspace, python: str) -> None:
 
 
 def test_scenario(workspace: Workspace, python: str) -> None:
-    """It submits, polls with ETags, waits, reads failures and problems, cancels, walks pages and streams events."""
-    seen = told(workspace.succeed(python, "-W", "error", "scenario.py"))
+    """The client submits, polls with ETags, waits, reads failures and problems, cancels, pages and streams events."""
+    seen = check_output(workspace.succeed(python, "-W", "error", "scenario.py"))
     assert seen["events"][-1] == "succeeded"
     assert seen["later"] == "kept"
     assert seen["proxy"] == 502
 
 
-def test_nothing_is_committed() -> None:
+def test_no_generated_code_is_committed() -> None:
     """The project contains no generated code."""
     assert not [path for path in (ROOT / "tests" / "clients").rglob("*") if "task_status_client" in Path(path).name]

@@ -1,4 +1,4 @@
-"""openapi/README.md: each of its commands is run as it stands there, and what it quotes is what there is."""
+"""openapi/README.md: each of its commands succeeds unchanged, and its quotations match the files."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from clients.workspace import HERE, Workspace
 
 
 def test_no_command_is_overlooked() -> None:
-    """A command within a sentence or a table counts too; of blocks there are only kinds that something looks at."""
+    """Commands within a sentence or a table are found too; every language of a block is one that a test reads."""
     text = "Say `npx one` or\n\n```sh\nuvx two\n```\n\n| `state` | `go three`, and `curlew` |\n"
     assert commands(text) == ["npx one", "uvx two", "go three"]
     assert set(re.findall(r"^ *```(\w+)$", TEXT, re.MULTILINE)) == {"sh", "python", "ts"}
@@ -19,33 +19,33 @@ def test_no_command_is_overlooked() -> None:
 
 @pytest.mark.parametrize("command", [command for command in commands() if not is_nightly(command)])
 def test_command(workspace: Workspace, command: str) -> None:
-    """It does what it says."""
+    """Each command of the README succeeds."""
     done = workspace.ran[command]
     assert done.returncode == 0, done.stdout
 
 
-def test_generated_from_what_is_committed(workspace: Workspace) -> None:
-    """What the service serves is what is committed, so that the clients are those of the committed document."""
+def test_the_served_document_is_the_committed_one(workspace: Workspace) -> None:
+    """The service returns the committed OpenAPI document, so that the clients are generated from it."""
     assert (workspace.folder / "openapi.json").read_bytes() == (ROOT / "openapi" / "openapi.json").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["follow.py", "follow.ts", "openapi-ts.config.ts"])
-def test_quotes(name: str) -> None:
-    """A file that the README quotes is quoted as it is, and linked to."""
+def test_quoted_files(name: str) -> None:
+    """The README quotes each example file unchanged, and links to it."""
     assert (EXAMPLES / name).read_text() in blocks(Path(name).suffix.removeprefix(".").replace("py", "python"))
     assert f"(../examples/generated_clients/{name})" in TEXT
 
 
-def test_the_front_page_says_the_same() -> None:
-    """The README of the project links to the page, and generates a client with the same command."""
+def test_the_main_readme_has_the_same_command() -> None:
+    """The main README links to openapi/README.md, and generates a client with the same command."""
     front = (ROOT / "README.md").read_text()
     assert "(openapi/README.md)" in front
     generate = next(command for command in commands() if "openapi-python-client@" in command)
     assert generate.replace(" openapi.json", " openapi/openapi.json") in commands(front)
 
 
-def test_quotes_what_the_scenario_does() -> None:
-    """The stream that the README shows is the one that the scenario follows."""
+def test_the_quoted_stream_is_tested() -> None:
+    """The event stream code in the README is the one that the scenario runs."""
     lines = (
         (HERE / "python" / "scenario.py")
         .read_text()
@@ -58,7 +58,7 @@ def test_quotes_what_the_scenario_does() -> None:
 
 @pytest.mark.parametrize("name", ["follow.py", "follow.ts"])
 def test_ten_lines(workspace: Workspace, name: str) -> None:
-    """Ten lines follow a task to its end, without a cast, and any."""
+    """Ten lines follow a task until it is done, without a cast or `any`."""
     text = (EXAMPLES / name).read_text()
     assert len([line for line in text.splitlines() if line.strip()]) <= 10
     assert not re.search(r"\bcast\b|\b[aA]ny\b|type: ignore|@ts-|\S as [A-Z]|\bas unknown", text)
@@ -68,12 +68,12 @@ def test_ten_lines(workspace: Workspace, name: str) -> None:
     assert "20" in last
 
 
-def test_locked(workspace: Workspace) -> None:
-    """The README asks npm for the versions of the lock."""
+def test_npm_versions_are_locked(workspace: Workspace) -> None:
+    """The npm commands in the README name the versions of the lock file."""
     installed = (workspace.folder / "package-lock.json").read_text()
     installs = [command for command in commands() if command.startswith("npm install")]
-    asked = {word for command in installs for word in command.split() if "@" in word}
-    for word in asked:
+    packages = {word for command in installs for word in command.split() if "@" in word}
+    for word in packages:
         name, _, version = word.rpartition("@")
         assert f'"node_modules/{name}": {{\n      "version": "{version}"' in installed
-    assert asked
+    assert packages

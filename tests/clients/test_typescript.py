@@ -7,7 +7,7 @@ import shutil
 import pytest
 from task_status_service.status import TaskState
 
-from clients.scenario import told
+from clients.scenario import check_output
 from clients.workspace import HERE, Workspace
 
 STATES = {str(state) for state in TaskState}
@@ -38,7 +38,7 @@ def test_one_enum(workspace: Workspace) -> None:
         assert len(re.findall(r"\bsucceeded['\"]", text)) == 1
 
 
-def test_without_enum(workspace: Workspace) -> None:
+def test_type_without_the_enum_option(workspace: Workspace) -> None:
     """Without `--enum` the type is one union of ten texts, as openapi/README.md says."""
     workspace.succeed("openapi-typescript", "openapi.json", "--output", "union.ts")
     (union,) = re.findall(r"^ +TaskState: (.*);$", (workspace.folder / "union.ts").read_text(), re.MULTILINE)
@@ -93,24 +93,24 @@ def test_scenarios_have_no_casts() -> None:
 
 @pytest.mark.parametrize("name", ["openapi_fetch", "hey_api"])
 def test_scenario(compiled: Workspace, name: str) -> None:
-    """It submits, polls with ETags, waits, reads failures and problems, cancels, walks pages and streams events."""
-    told(compiled.succeed("node", f"compiled/{name}.js"))
+    """Each client submits, polls with ETags, waits, reads failures and problems, cancels, pages and streams events."""
+    check_output(compiled.succeed("node", f"compiled/{name}.js"))
 
 
-def test_a_key_stays_out_of_the_address(compiled: Workspace) -> None:
+def test_the_key_is_never_in_the_url(compiled: Workspace) -> None:
     """@hey-api/openapi-ts sends the API key as a header and never in the URL, also for event streams."""
     program = """
 import { createClient } from "./compiled/task-status/client/index.js";
 import { watchTask } from "./compiled/task-status/sdk.gen.js";
-const asked = [];
-const refuse = async (request) => {
-  asked.push([new URL(request.url).search, request.headers.get("Authorization")]);
+const requests = [];
+const answer = async (request) => {
+  requests.push([new URL(request.url).search, request.headers.get("Authorization")]);
   return new Response("", { status: 204 });
 };
-const client = createClient({ baseUrl: "http://nowhere", auth: "secret", fetch: refuse });
+const client = createClient({ baseUrl: "http://nowhere", auth: "secret", fetch: answer });
 const { stream } = await watchTask({ client, path: { task_id: "t-1" }, sseMaxRetryAttempts: 1 });
 for await (const _ of stream);
-console.log(JSON.stringify(asked));
+console.log(JSON.stringify(requests));
 """
     (compiled.folder / "key.mjs").write_text(program)
     assert json.loads(compiled.succeed("node", "key.mjs")) == [["", "Bearer secret"]]

@@ -1,4 +1,4 @@
-"""An empty folder of a user, and what is run there: the commands of openapi/README.md, offline."""
+"""A user's folder, in which tests run the commands of openapi/README.md offline."""
 
 import os
 import shutil
@@ -10,16 +10,16 @@ from typing import Final
 from clients.readme import EXAMPLES, ROOT
 
 HERE: Final = Path(__file__).parent
-#: made by `make test-clients`: the packages that the commands ask for, and the caches they come from
+#: made by `make test-clients`: the packages that the commands install, and the caches of uv, npm and Go
 INSTALLED: Final = ROOT / ".venv-clients"
 
 
 class Workspace:
-    """A folder with the files that the README names, and where its commands find all they need without a network."""
+    """A folder with the files that the README names; its commands find their packages without a network."""
 
     def __init__(self, folder: Path, service: Mapping[str, str]) -> None:
         self.folder = folder
-        #: by command
+        #: the finished process of each command
         self.ran: dict[str, subprocess.CompletedProcess[str]] = {}
         tools = (INSTALLED / "node_modules" / ".bin", INSTALLED / "bin", ROOT / ".venv" / "bin")
         paths = [folder / "node_modules" / ".bin", *tools, os.environ["PATH"]]
@@ -35,9 +35,9 @@ class Workspace:
             "UV_PYTHON": str(INSTALLED / "bin" / "python"),
             "npm_config_cache": str(INSTALLED / "npm"),
             "npm_config_offline": "true",
-            # Node and pyright, which no command asks for.
+            # Node and pyright, which no command installs.
             "npm_config_omit": "optional",
-            # Of what comes from the lock nothing runs when it is installed.
+            # Packages run no scripts when npm installs them.
             "npm_config_ignore_scripts": "true",
             "GOFLAGS": "-mod=mod",
             "GOPROXY": "off",
@@ -49,12 +49,12 @@ class Workspace:
         for file in EXAMPLES.iterdir():
             if file.is_file() and not file.name.startswith("."):
                 shutil.copy(file, folder)
-        # The lock of what npm installs, so that it is the same tomorrow.
+        # npm installs the versions of this lock, so that each run uses the same ones.
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, folder)
 
     def run(self, *command: str, timeout: float = 100) -> subprocess.CompletedProcess[str]:
-        """Run a program; give its exit code and what it printed, errors included."""
+        """Run a program; return the finished process, with its errors in stdout."""
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -67,7 +67,7 @@ class Workspace:
         )
 
     def succeed(self, *command: str) -> str:
-        """Run a program that must succeed; give what it printed."""
+        """Run a program that must succeed; return its output."""
         done = self.run(*command)
         assert done.returncode == 0, f"{command}\n{done.stdout}"
         return done.stdout

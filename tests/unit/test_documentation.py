@@ -56,6 +56,6 @@ def test_decisions_are_numbered_without_gaps():
         assert f"| [{page.name[:4]}]({page.name}) | {title.split('. ', 1)[1]} |" in index
 
 
-def test_the_front_page_is_short():
+def test_the_readme_is_short():
     """The README has at most 150 lines; details are in docs/."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

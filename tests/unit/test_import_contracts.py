@@ -1,4 +1,4 @@
-"""Each import contract of pyproject.toml is proved: one added line breaks it."""
+"""Each import contract of pyproject.toml is effective: one added line breaks it."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ BREAKING_LINES = {
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """Copy both packages, so that a test can break them."""
+    """A copy of both packages, which a test can change."""
     copy = tmp_path_factory.mktemp("tree")
     shutil.copy(ROOT / "pyproject.toml", copy)
     for package in ("service/task_status_service", "worker/task_status_worker"):
@@ -54,7 +54,7 @@ def broken_contracts(tree):
 
 
 def test_every_contract_has_a_line_that_breaks_it():
-    """A contract without a proof fails here."""
+    """Each contract of pyproject.toml has an entry in BREAKING_LINES."""
     assert [name for name in CONTRACTS if not any(name.startswith(start) for start in BREAKING_LINES)] == []
 
 
@@ -79,8 +79,8 @@ def test_one_line_breaks_the_contract(tree, start):
         ("worker/task_status_worker/stray.py", "Worker kit: signals"),
     ],
 )
-def test_a_module_in_no_room_breaks_the_build(tree, path, start):
-    """A new file belongs to a room."""
+def test_a_module_outside_every_layer_is_reported(tree, path, start):
+    """The contract reports a new module that belongs to no layer."""
     (tree / path).write_text("")
     try:
         assert any(name.startswith(start) for name in broken_contracts(tree))

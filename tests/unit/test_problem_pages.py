@@ -1,4 +1,4 @@
-"""Each problem has its page in the documentation, and no page is left over."""
+"""The pages of docs/problems."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from task_status_service.api.responses.problems import FALLBACK, HTTP_PROBLEM_TY
 PAGES = Path(__file__).parents[2] / "docs" / "problems"
 
 
-def test_pages():
-    """One page a problem, with its status."""
+def test_each_problem_has_a_page():
+    """Each problem type has one page with its status, and each page a problem type."""
     problem_types = [*PROBLEM_TYPES.values(), *HTTP_PROBLEM_TYPES.values(), FALLBACK]
     slugs = {problem_type.slug for problem_type in problem_types}
     assert slugs == {page.stem for page in PAGES.glob("*.md")} - {"README"}

@@ -48,7 +48,7 @@ def phrases(text: str) -> list[str]:
         "the message is a copy",
     ],
 )
-def test_reports_the_old_manner(text):
+def test_reports_hard_phrases(text):
     """Each of these sentences contains a phrase of the list."""
     assert phrases(text)
 
@@ -94,7 +94,7 @@ def test_reads_docstrings_comments_and_texts_of_python(tmp_path):
 
 
 def test_reads_markdown_without_code(tmp_path):
-    """Code blocks and code within a line are skipped, and line numbers stay right."""
+    """Code blocks and code within a line are skipped, and line numbers are correct."""
     path = tmp_path / "page.md"
     path.write_text("```sh\nnobody\n```\n\n`nobody` is a user.\n\nIt is sent to nobody.\n")
 
@@ -112,8 +112,8 @@ def test_reads_comments_of_other_files(tmp_path, name, text):
     assert [item.phrase for prose in prose_of(path) for item in find(prose)] == ["for good"]
 
 
-def test_prints_and_fails(tmp_path, capsys):
-    """The program prints file, line, phrase and suggestion, and exits with 1; a clean folder gives 0."""
+def test_prints_findings_and_exits_with_1(tmp_path, capsys):
+    """The program prints file, line, phrase and suggestion, and exits with 1, or with 0 if nothing is found."""
     page = tmp_path / "page.md"
     page.write_text("It ends for good.\n")
 

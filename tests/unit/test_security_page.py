@@ -1,4 +1,4 @@
-"""docs/security.md names tests that there are, one or more for each threat, or says why there are none."""
+"""docs/security.md names existing tests for each threat, or the reason why there is no test."""
 
 import re
 from pathlib import Path
@@ -8,15 +8,15 @@ PAGE = TESTS.parent / "docs" / "security.md"
 ROWS = re.findall(r"^\| T(\d+) \| (.+) \| (.+) \| (.+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_every_threat():
-    """T1 to T27, each with what proves it."""
+def test_every_threat_has_a_proof():
+    """The threats T1 to T27 each name a test, a limit, or the reason why there is no test."""
     assert [int(row[0]) for row in ROWS] == list(range(1, 28))
     for number, *_, proof in ROWS:
         assert "`" in proof or proof == "limits" or "nothing to test" in proof, number
 
 
-def test_names_are_right():
-    """A test that was renamed is renamed here too."""
+def test_named_tests_exist():
+    """Each file and test that the page names exists."""
     named = re.findall(r"`(\w+/[\w/]+\.py)(?:::(\w+))?`", " ".join(proof for *_, proof in ROWS))
     assert len(named) > 30
     for file, function in named:

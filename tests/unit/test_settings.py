@@ -1,4 +1,4 @@
-"""Settings: every variable is read, every wrong one names itself."""
+"""Settings are read from environment variables; an error names the variable."""
 
 import re
 from pathlib import Path
@@ -13,19 +13,19 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def test_defaults():
-    """Without a variable, and with empty ones, the defaults hold."""
+    """A missing or empty variable has its default value."""
     assert from_env({}) == from_env({"TASK_STATUS_TASKS": "", "PATH": "/bin"}) == Settings()
 
 
 def test_one_redis_for_all():
-    """`REDIS_URL` is broker, results and records, unless one of them says otherwise."""
+    """`REDIS_URL` is the URL of broker, results and records, unless another variable sets one of them."""
     settings = from_env({"TASK_STATUS_REDIS_URL": "redis://a/1", "TASK_STATUS_BROKER_URL": "amqp://b"})
 
     assert (settings.broker_url, settings.result_url, settings.record_url) == ("amqp://b", "redis://a/1", "redis://a/1")
 
 
 def test_every_kind_of_value():
-    """Numbers, names and states are read as what they mean."""
+    """Numbers, names, states and origins are parsed."""
     settings = from_env(
         {
             "TASK_STATUS_BIND": "[::1]:80",
@@ -91,14 +91,14 @@ def test_every_kind_of_value():
         ("VOLATILE_STORE", "ignore"),
     ],
 )
-def test_wrong_ones_name_themselves(name, text):
-    """A value that cannot be used stops the start, and says which one it is."""
+def test_errors_name_the_variable(name, text):
+    """An invalid value raises an error that begins with the name of its variable."""
     with pytest.raises(SettingInvalid, match=f"^TASK_STATUS_{name}="):
         from_env({f"TASK_STATUS_{name}": text})
 
 
 def test_no_password_in_an_error():
-    """A URL is never repeated: it may carry a password."""
+    """An error does not quote a URL, which may contain a password."""
     with pytest.raises(SettingInvalid) as raised:
         from_env({"TASK_STATUS_REDIS_URL": "http://:s3cret@a"})
 
@@ -106,7 +106,7 @@ def test_no_password_in_an_error():
 
 
 def test_sentinel_needs_a_master():
-    """A URL of Sentinel says where to ask, not for whom."""
+    """A Sentinel URL requires `SENTINEL_MASTER`, because it does not name the master."""
     url = "sentinel://a:1;sentinel://b:2"
     with pytest.raises(SettingInvalid, match="SENTINEL_MASTER"):
         from_env({"TASK_STATUS_REDIS_URL": url})
@@ -114,8 +114,8 @@ def test_sentinel_needs_a_master():
     assert (settings.record_url, settings.sentinel_master) == (url, "main")
 
 
-def test_unknown_ones_are_told():
-    """A variable that does not exist is a mistake, and the answer lists those that do."""
+def test_unknown_variables_are_rejected():
+    """An unknown variable with the prefix raises an error that lists the known ones."""
     with pytest.raises(SettingInvalid, match=r"TASK_STATUS_REDIS is not a setting.*REDIS_URL"):
         from_env({"TASK_STATUS_REDIS": "redis://a"})
 
@@ -129,7 +129,7 @@ def test_unknown_ones_are_told():
     ],
 )
 def test_password_stays_secret(url):
-    """A URL that cannot be used is not shown, nor the part of its password that was taken for a port."""
+    """The error for an invalid URL contains no part of it, also if the password was parsed as a port."""
     with pytest.raises(SettingInvalid, match="TASK_STATUS_REDIS_URL=…") as raised:
         from_env({"TASK_STATUS_REDIS_URL": url})
 

@@ -1,1 +1,1 @@
-"""A shop whose slow work Celery does: an app as it was there before."""
+"""A shop that runs its slow work with Celery: an app from before task-status."""

@@ -18,7 +18,7 @@ import taskstatus.model.TaskList;
 import taskstatus.model.TaskState;
 import taskstatus.model.TaskStatus;
 
-/** What a user does with the generated Java client: compiled, then run against the live service. */
+/** Uses each operation of the generated Java client; compiled, then run against the live service. */
 final class Follow {
   private static final ApiClient CLIENT = new ApiClient();
   private static final TasksApi TASKS;
@@ -32,9 +32,9 @@ final class Follow {
     ACTIONS = new ActionsApi(CLIENT);
   }
 
-  private static void check(boolean holds, Object what) {
+  private static void check(boolean holds, Object seen) {
     if (!holds) {
-      throw new AssertionError(what);
+      throw new AssertionError(seen);
     }
   }
 
@@ -45,8 +45,8 @@ final class Follow {
   private static Problem problemOf(Request request) throws Exception {
     try {
       throw new AssertionError(request.send());
-    } catch (ApiException refused) {
-      return CLIENT.getObjectMapper().readValue(refused.getResponseBody(), Problem.class);
+    } catch (ApiException failed) {
+      return CLIENT.getObjectMapper().readValue(failed.getResponseBody(), Problem.class);
     }
   }
 
@@ -113,19 +113,19 @@ final class Follow {
     check(failed.getFailure().getKind() == FailureKind.EXCEPTION, failed);
     check(failed.getFailure().getMessage().equals("too much"), failed);
 
-    check(problemOf(() -> TASKS.getTask("unheard-of", null, null, null)).getType().equals("/problems/task-not-found"), 404);
-    Problem misfit = problemOf(() -> submit("demo.add", Map.of("x", "two", "y", 3), Map.of()));
-    check(misfit.getErrors().get(0).getPointer().equals("#/kwargs/x"), misfit);
+    check(problemOf(() -> TASKS.getTask("no-such-task", null, null, null)).getType().equals("/problems/task-not-found"), 404);
+    Problem invalid = problemOf(() -> submit("demo.add", Map.of("x", "two", "y", 3), Map.of()));
+    check(invalid.getErrors().get(0).getPointer().equals("#/kwargs/x"), invalid);
 
     String running = submit("demo.sleep", Map.of("seconds", 600), Map.of()).getId();
     ACTIONS.cancelTask(running, new Cancellation().terminate(true));
     check(end(running).getState() == TaskState.CANCELED, running);
-    // Left out it would be sent as `null`.
+    // The client sends an omitted body as `null`.
     check(ACTIONS.cancelTask(running, new Cancellation()).getState() == TaskState.CANCELED, running);
 
     int pages = walk();
 
-    // What a later version might send: a new key is no error, a new state is one.
+    // A later version of the service may send a new member, which is ignored, or a new state, which is an error.
     String text = CLIENT.getObjectMapper().writeValueAsString(failed);
     String added = text.replaceFirst("\\{", "{\"added_later\":\"ignored\",");
     check(CLIENT.getObjectMapper().readValue(added, TaskStatus.class).getState() == TaskState.FAILED, added);

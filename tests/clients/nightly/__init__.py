@@ -1,1 +1,1 @@
-"""What takes a toolchain of its own: clients in Go and Java."""
+"""Clients in Go and Java, which need their own toolchains."""

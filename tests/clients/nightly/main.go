@@ -1,4 +1,4 @@
-// What a user does with the generated Go client: compiled, then run against the live service.
+// Uses each operation of the generated Go client; compiled, then run against the live service.
 package main
 
 import (
@@ -16,9 +16,9 @@ import (
 	"example.com/follow/taskstatus"
 )
 
-func check(holds bool, what any) {
+func check(holds bool, seen any) {
 	if !holds {
-		panic(fmt.Sprintf("%+v", what))
+		panic(fmt.Sprintf("%+v", seen))
 	}
 }
 
@@ -52,7 +52,7 @@ func main() {
 	}
 	none := map[string]string{}
 
-	// Poll to the end, as often as told to; a 304 is an error without a model.
+	// Poll until the task is done, with the pauses of Retry-After; the client returns a 304 as an error without a model.
 	task := submit("demo.sleep", map[string]any{"seconds": 3}, none)
 	etag, unchanged := "", 0
 	for !task.Done {
@@ -79,11 +79,11 @@ func main() {
 	check(failed.State == taskstatus.TASKSTATE_FAILED && failure.Kind == taskstatus.FAILUREKIND_EXCEPTION, failed)
 	check(failure.GetMessage() == "too much", failure)
 
-	_, _, err := client.TasksAPI.GetTask(ctx, "unheard-of").Execute()
+	_, _, err := client.TasksAPI.GetTask(ctx, "no-such-task").Execute()
 	check(problemOf(err).Type == "/problems/task-not-found", err)
-	misfit := taskstatus.NewSubmission("demo.add")
-	misfit.SetKwargs(map[string]any{"x": "two", "y": 3})
-	_, _, err = client.TasksAPI.SubmitTask(ctx).Submission(*misfit).Execute()
+	invalid := taskstatus.NewSubmission("demo.add")
+	invalid.SetKwargs(map[string]any{"x": "two", "y": 3})
+	_, _, err = client.TasksAPI.SubmitTask(ctx).Submission(*invalid).Execute()
 	pointer := problemOf(err).Errors[0].Pointer
 	check(*pointer.Get() == "#/kwargs/x", err)
 
@@ -92,7 +92,7 @@ func main() {
 	cancellation.SetTerminate(true)
 	_, _, err = client.ActionsAPI.CancelTask(ctx, running.Id).Cancellation(*cancellation).Execute()
 	check(err == nil && wait(running.Id).State == taskstatus.TASKSTATE_CANCELED, err)
-	// Left out it would be sent as `null`.
+	// The client sends an omitted body as `null`.
 	_, response, err := client.ActionsAPI.CancelTask(ctx, running.Id).Cancellation(taskstatus.Cancellation{}).Execute()
 	check(err == nil && response.StatusCode == http.StatusOK, err)
 
@@ -118,7 +118,7 @@ func main() {
 	}
 	check(len(found) == 5 && pages == 3, found)
 
-	// What a later version might send: a new key is kept, a new state refused.
+	// A later version of the service may send a new member, which is kept, or a new state, which is an error.
 	_, response, err = client.TasksAPI.GetTask(ctx, failed.Id).Execute()
 	check(err == nil, err)
 	text, err := io.ReadAll(response.Body)

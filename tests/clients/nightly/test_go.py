@@ -12,7 +12,7 @@ from clients.workspace import Workspace
 
 @pytest.fixture(scope="session")
 def built(workspace: Workspace) -> Workspace:
-    """Run those commands of the README that need Go."""
+    """Run the commands of the README that need Go."""
     for command in filter(is_nightly, commands()):
         workspace.type(command)
     return workspace
@@ -20,13 +20,13 @@ def built(workspace: Workspace) -> Workspace:
 
 @pytest.mark.parametrize("command", [command for command in commands() if is_nightly(command)])
 def test_command(built: Workspace, command: str) -> None:
-    """It does what it says."""
+    """Each command of the README that needs Go succeeds."""
     done = built.ran[command]
     assert done.returncode == 0, done.stdout
 
 
 def test_scenario(built: Workspace) -> None:
-    """It submits, polls with ETags, waits, reads failures and problems, cancels, walks pages; vet finds nothing."""
+    """The Go client submits, polls, waits, reads failures and problems, cancels and pages; `go vet` reports nothing."""
     program = built.folder / "program"
     program.mkdir()
     shutil.copy(Path(__file__).with_name("main.go"), program)
@@ -35,7 +35,7 @@ def test_scenario(built: Workspace) -> None:
 
 
 def test_mistakes_are_found(built: Workspace) -> None:
-    """A state that there is not, and progress that there need not be, do not compile."""
+    """Code with an unknown state, an unknown member, or progress without a null check does not compile."""
     mistakes = built.folder / "mistakes"
     mistakes.mkdir()
     text = """package main

@@ -1,6 +1,6 @@
-"""What a user does with the generated Python client, each answer with its type: checked strictly, then run.
+"""Uses each operation of the generated Python client, and asserts the type of each response.
 
-The address and the key come from the environment. Prints what it has seen, for the test to look at.
+The URL and the key come from the environment. Each step prints its results as JSON, which the test checks.
 """
 
 import json
@@ -36,21 +36,21 @@ from task_status_client.types import UNSET, Response, Unset
 
 
 def submission(name: str, labels: dict[str, str] | None = None, **arguments: Any) -> Submission:
-    """Make a submission of arguments by name."""
+    """Return a submission with keyword arguments."""
     return Submission(
         name, kwargs=SubmissionKwargs.from_dict(arguments), labels=SubmissionLabels.from_dict(labels or {})
     )
 
 
 def submit(client: AuthenticatedClient, body: Submission, wait: float = 0) -> TaskStatus:
-    """Submit a task that must be accepted."""
+    """Submit a task; the service must accept it."""
     task = submit_task.sync(client=client, body=body, wait=wait)
     assert isinstance(task, TaskStatus), task
     return task
 
 
 def poll(client: AuthenticatedClient, task: TaskStatus) -> Iterator[TaskStatus | None]:
-    """Follow a task by polling, as often as it is told to; give each new status, and None for a 304."""
+    """Poll a task with the pauses of Retry-After; yield each new status, and None for a 304."""
     etag = ""
     while not task.done:
         response = get_task.sync_detailed(task.id, client=client, if_none_match=etag)
@@ -68,8 +68,8 @@ def poll(client: AuthenticatedClient, task: TaskStatus) -> Iterator[TaskStatus |
 
 
 def follow_by_etag(client: AuthenticatedClient) -> None:
-    """Submit a task and poll it to its end."""
-    # Silent at first, for there to be a 304; then it counts.
+    """Submit a task and poll it with ETags until it is done."""
+    # demo.sleep reports no progress, so that a poll returns 304.
     seen = list(poll(client, submit(client, submission("demo.sleep", seconds=3))))
     statuses = [status for status in seen if status is not None]
     assert None in seen
@@ -109,7 +109,7 @@ def wait(client: AuthenticatedClient) -> None:
 
 
 def failure(client: AuthenticatedClient) -> None:
-    """Read what a task died of."""
+    """Read the failure of a task."""
     body = submission("demo.fail_with_details", message="too much", details={"field": "amount"})
     task = submit(client, body, wait=10)
     assert task.state is TaskState.FAILED
@@ -122,24 +122,24 @@ def failure(client: AuthenticatedClient) -> None:
 
 
 def problems(client: AuthenticatedClient) -> None:
-    """Ask for what is not there, submit what does not fit, and come with no key."""
-    unheard_of = get_task.sync("unheard-of", client=client)
-    assert isinstance(unheard_of, Problem)
-    assert_type(unheard_of.status, int)
-    assert (unheard_of.status, unheard_of.type_) == (404, "/problems/task-not-found")
-    misfit = submit_task.sync(client=client, body=submission("demo.add", x="two", y=3))
-    assert isinstance(misfit, Problem)
-    assert (misfit.status, misfit.type_) == (422, "/problems/validation")
-    assert [fault.pointer for fault in misfit.errors] == ["#/kwargs/x"]
-    with AuthenticatedClient(os.environ["TASK_STATUS_URL"], "nobody") as stranger:
-        refused = get_task.sync("unheard-of", client=stranger)
-    assert isinstance(refused, Problem)
-    assert refused.status == 401
-    print(json.dumps({"problems": [unheard_of.status, misfit.status, refused.status]}))
+    """Read an unknown task, submit invalid arguments, and send an invalid key."""
+    not_found = get_task.sync("no-such-task", client=client)
+    assert isinstance(not_found, Problem)
+    assert_type(not_found.status, int)
+    assert (not_found.status, not_found.type_) == (404, "/problems/task-not-found")
+    invalid = submit_task.sync(client=client, body=submission("demo.add", x="two", y=3))
+    assert isinstance(invalid, Problem)
+    assert (invalid.status, invalid.type_) == (422, "/problems/validation")
+    assert [fault.pointer for fault in invalid.errors] == ["#/kwargs/x"]
+    with AuthenticatedClient(os.environ["TASK_STATUS_URL"], "invalid-key") as unauthorized:
+        rejected = get_task.sync("no-such-task", client=unauthorized)
+    assert isinstance(rejected, Problem)
+    assert rejected.status == 401
+    print(json.dumps({"problems": [not_found.status, invalid.status, rejected.status]}))
 
 
 def cancel(client: AuthenticatedClient) -> None:
-    """Cancel a task that runs; a second time it is canceled already."""
+    """Cancel a running task; a second cancel succeeds too."""
     task = submit(client, submission("demo.sleep", seconds=600))
     canceling = cancel_task.sync(task.id, client=client, body=Cancellation(terminate=True))
     assert isinstance(canceling, TaskStatus)
@@ -153,7 +153,7 @@ def cancel(client: AuthenticatedClient) -> None:
 
 
 def pages(client: AuthenticatedClient) -> None:
-    """Walk a list from page to page, by a label."""
+    """List the tasks with a label, page by page."""
     labels = {"walk": f"python-{time.time_ns()}"}
     ids = {submit(client, submission("demo.add", labels, x=1, y=number), wait=10).id for number in range(5)}
     label = [f"walk:{labels['walk']}"]
@@ -173,7 +173,7 @@ def pages(client: AuthenticatedClient) -> None:
 
 
 def events(client: AuthenticatedClient) -> None:
-    """Follow a task by its events: the client's own connection streams, its functions do not."""
+    """Follow a task by its events: the client's connection can stream, but its functions read to the end."""
     task = submit(client, submission("demo.checkpointed", total=5))
     seen: list[TaskStatus] = []
     # The README shows it from here
@@ -191,7 +191,7 @@ def events(client: AuthenticatedClient) -> None:
 
 
 def later(client: AuthenticatedClient) -> None:
-    """Read what a later version might send: a new key is kept, a new member of an enum refused; and name no timeout."""
+    """Read statuses of a later version: a new member is kept, a new enum value is an error."""
     sent = submit(client, submission("demo.add", x=1, y=1), wait=10).to_dict()
     status = TaskStatus.from_dict({**sent, "added_later": "kept"})
     assert status.state is TaskState.SUCCEEDED
@@ -199,11 +199,12 @@ def later(client: AuthenticatedClient) -> None:
         TaskStatus.from_dict({**sent, "state": "paused"})
     except ValueError:
         print(json.dumps({"later": status.additional_properties["added_later"]}))
+    # The client has no default timeout.
     assert client.get_httpx_client().timeout == httpx.Timeout(None)
 
 
 def proxy(_: AuthenticatedClient) -> None:
-    """Read what a proxy answers when the service is away."""
+    """Read the response of a proxy whose service is unavailable."""
     bad_gateway = httpx.MockTransport(lambda _: httpx.Response(502, text="<html>Bad Gateway</html>"))
     for raises in (False, True):
         client = AuthenticatedClient("http://proxy", "key", raise_on_unexpected_status=raises)
@@ -216,7 +217,7 @@ def proxy(_: AuthenticatedClient) -> None:
 
 
 def main() -> None:
-    """Do it all."""
+    """Run all steps."""
     with AuthenticatedClient(os.environ["TASK_STATUS_URL"], os.environ["TASK_STATUS_API_KEY"]) as client:
         for step in (follow_by_etag, wait, failure, problems, cancel, pages, events, later, proxy):
             step(client)

@@ -1,4 +1,4 @@
-// What a user does with @hey-api/openapi-ts, each answer with its type: compiled strictly, then run.
+// Uses each operation with @hey-api/openapi-ts, and asserts the type of each response: compiled strictly, then run.
 
 import { createClient } from "./task-status/client/index.ts";
 import { cancelTask, getTask, listTasks, submitTask, watchTask } from "./task-status/sdk.gen.ts";
@@ -12,16 +12,16 @@ import {
   TaskState,
   type TaskStatus,
 } from "./task-status/types.gen.ts";
-import { check, environment, known, pause, same, tell } from "./checks.ts";
+import { check, environment, known, pause, report, same } from "./checks.ts";
 
 const baseUrl = environment("TASK_STATUS_URL");
 const key = environment("TASK_STATUS_API_KEY");
-const asked: string[] = [];
+const urls: string[] = [];
 const client = createClient({
   baseUrl,
   auth: key,
   fetch: (input, init) => {
-    asked.push(input instanceof Request ? input.url : String(input));
+    urls.push(input instanceof Request ? input.url : String(input));
     return fetch(input, init);
   },
 });
@@ -38,7 +38,7 @@ function read(id: string, query: { wait?: number } = {}, etag?: string) {
 }
 
 async function followByEtag(): Promise<void> {
-  // Silent at first, for there to be a 304.
+  // demo.sleep reports no progress, so that a poll returns 304.
   let task = await submit({ name: "demo.sleep", kwargs: { seconds: 3 } });
   const seen: (TaskState | null)[] = [];
   let etag: string | undefined;
@@ -58,7 +58,7 @@ async function followByEtag(): Promise<void> {
   same<TaskStatus["labels"], { [key: string]: string }>();
   same<TaskStatus["finished_at"], string | null>();
   check(task.state === TaskState.SUCCEEDED && task.result === 3, task);
-  tell({ seen });
+  report({ seen });
 }
 
 async function wait(): Promise<void> {
@@ -71,7 +71,7 @@ async function wait(): Promise<void> {
   check(known(task.progress).total === 10, task);
   const { data, error } = await read(task.id, { wait: 20 });
   check(known(data, error).done, data);
-  tell({ waited: known(data).state });
+  report({ waited: known(data).state });
 }
 
 async function failure(): Promise<void> {
@@ -82,18 +82,18 @@ async function failure(): Promise<void> {
   same<typeof message, string>();
   same<typeof details, unknown>();
   check(task.state === "failed" && kind === FailureKind.EXCEPTION && message === "too much", task);
-  tell({ failure: task.failure });
+  report({ failure: task.failure });
 }
 
 async function problems(): Promise<void> {
-  const { error: unheardOf } = await read("unheard-of");
-  same<typeof unheardOf, Problem | undefined>();
-  check(unheardOf?.status === 404 && unheardOf.type === "/problems/task-not-found", unheardOf);
-  const { error: misfit } = await submitTask({ client, body: { name: "demo.add", kwargs: { x: "two", y: 3 } } });
-  check(misfit?.status === 422 && misfit.type === "/problems/validation", misfit);
-  check(misfit.errors.length === 1 && misfit.errors[0]?.pointer === "#/kwargs/x", misfit);
-  const { error: refused } = await listTasks({ client: createClient({ baseUrl, auth: "nobody" }) });
-  tell({ problems: [unheardOf.status, misfit.status, known(refused).status] });
+  const { error: notFound } = await read("no-such-task");
+  same<typeof notFound, Problem | undefined>();
+  check(notFound?.status === 404 && notFound.type === "/problems/task-not-found", notFound);
+  const { error: invalid } = await submitTask({ client, body: { name: "demo.add", kwargs: { x: "two", y: 3 } } });
+  check(invalid?.status === 422 && invalid.type === "/problems/validation", invalid);
+  check(invalid.errors.length === 1 && invalid.errors[0]?.pointer === "#/kwargs/x", invalid);
+  const { error: rejected } = await listTasks({ client: createClient({ baseUrl, auth: "invalid-key" }) });
+  report({ problems: [notFound.status, invalid.status, known(rejected).status] });
 }
 
 async function cancel(): Promise<void> {
@@ -104,7 +104,7 @@ async function cancel(): Promise<void> {
   check(canceled?.state === TaskState.CANCELED, canceled);
   const { response } = await cancelTask({ client, path });
   check(response?.status === 200, response?.status);
-  tell({ canceled: canceled.state });
+  report({ canceled: canceled.state });
 }
 
 async function pages(): Promise<void> {
@@ -127,7 +127,7 @@ async function pages(): Promise<void> {
     cursor = page.next_cursor;
   }
   check(found.length === 5 && found.every((id) => ids.has(id)), found);
-  tell({ pages: sizes });
+  report({ pages: sizes });
 }
 
 function isStatus(event: unknown): event is TaskStatus {
@@ -143,14 +143,14 @@ async function events(): Promise<void> {
     check(isStatus(event), event);
     seen.push(event.state);
   }
-  const refusals: string[] = [];
-  const onSseError = (error: unknown) => refusals.push(String(error));
-  const refused = await watchTask({ client, path: { task_id: "unheard-of" }, onSseError, sseMaxRetryAttempts: 2, sseDefaultRetryDelay: 10 });
-  for await (const event of refused.stream) check(false, event);
-  check(refusals.length === 2 && refusals.every((text) => text.includes("404")), refusals);
+  const errors: string[] = [];
+  const onSseError = (error: unknown) => errors.push(String(error));
+  const rejected = await watchTask({ client, path: { task_id: "no-such-task" }, onSseError, sseMaxRetryAttempts: 2, sseDefaultRetryDelay: 10 });
+  for await (const event of rejected.stream) check(false, event);
+  check(errors.length === 2 && errors.every((text) => text.includes("404")), errors);
   check(seen.at(-1) === TaskState.SUCCEEDED && seen.length > 1, seen);
-  check(asked.length > 0 && !asked.some((url) => url.includes("tsk_")), asked);
-  tell({ events: seen });
+  check(urls.length > 0 && !urls.some((url) => url.includes("tsk_")), urls);
+  report({ events: seen });
 }
 
 for (const step of [followByEtag, wait, failure, problems, cancel, pages, events]) await step();

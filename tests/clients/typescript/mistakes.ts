@@ -1,4 +1,4 @@
-// Mistakes that the compiler must find; each is marked, and a mark without a mistake is one too.
+// Mistakes that the compiler must report; each is marked, and a mark without a mistake is an error too.
 
 import type { components } from "./task-status.ts";
 import type { TaskState as HeyState, TaskStatus as HeyStatus } from "./task-status/types.gen.ts";
@@ -7,9 +7,9 @@ import { same } from "./checks.ts";
 type Status = components["schemas"]["TaskStatus"];
 
 export function mistakes(task: Status | undefined, hey: HeyStatus | undefined): void {
-  // @ts-expect-error there may be an error instead
+  // @ts-expect-error undefined after an error
   console.log(task.state);
-  // @ts-expect-error there may be an error instead
+  // @ts-expect-error undefined after an error
   console.log(hey.state);
   if (!task || !hey) return;
   // @ts-expect-error no such key
@@ -20,9 +20,9 @@ export function mistakes(task: Status | undefined, hey: HeyStatus | undefined): 
   console.log(task.state === "paused");
   // @ts-expect-error no such state
   console.log(hey.state === "paused");
-  // @ts-expect-error there may be none
+  // @ts-expect-error may be null
   console.log(task.progress.percent);
-  // @ts-expect-error there may be none
+  // @ts-expect-error may be null
   console.log(hey.failure.message);
   // @ts-expect-error any JSON
   console.log(task.result.length);
@@ -30,6 +30,6 @@ export function mistakes(task: Status | undefined, hey: HeyStatus | undefined): 
   console.log(hey.result.length);
   // @ts-expect-error the types differ
   same<HeyState, string>();
-  // @ts-expect-error what is any is not the same as anything else
+  // @ts-expect-error any is identical only to itself
   same<any, string>();
 }

@@ -1,8 +1,8 @@
-// What a user does with openapi-typescript and openapi-fetch, each answer with its type: compiled strictly, then run.
+// Uses each operation with openapi-typescript and openapi-fetch, and asserts the type of each response: compiled strictly, then run.
 
 import createClient from "openapi-fetch";
 import { type components, FailureKind, type paths, TaskState } from "./task-status.ts";
-import { check, environment, known, pause, same, tell } from "./checks.ts";
+import { check, environment, known, pause, report, same } from "./checks.ts";
 
 type Schemas = components["schemas"];
 type TaskStatus = Schemas["TaskStatus"];
@@ -24,7 +24,7 @@ async function read(id: string, query: { wait?: number } = {}, etag?: string) {
 }
 
 async function followByEtag(): Promise<void> {
-  // Silent at first, for there to be a 304.
+  // demo.sleep reports no progress, so that a poll returns 304.
   let task = await submit({ name: "demo.sleep", kwargs: { seconds: 3 } });
   const seen: (TaskState | null)[] = [];
   let etag: string | undefined;
@@ -43,7 +43,7 @@ async function followByEtag(): Promise<void> {
   same<TaskStatus["labels"], { [key: string]: string }>();
   same<TaskStatus["finished_at"], string | null>();
   check(task.state === TaskState.succeeded && task.result === 3, task);
-  tell({ seen });
+  report({ seen });
 }
 
 async function wait(): Promise<void> {
@@ -56,7 +56,7 @@ async function wait(): Promise<void> {
   check(known(task.progress).total === 10, task);
   const { data, error } = await read(task.id, { wait: 20 });
   check(known(data, error).done, data);
-  tell({ waited: known(data).state });
+  report({ waited: known(data).state });
 }
 
 async function failure(): Promise<void> {
@@ -67,19 +67,19 @@ async function failure(): Promise<void> {
   same<typeof message, string>();
   same<typeof details, unknown>();
   check(task.state === TaskState.failed && kind === FailureKind.exception && message === "too much", task);
-  tell({ failure: task.failure });
+  report({ failure: task.failure });
 }
 
 async function problems(): Promise<void> {
-  const { error: unheardOf } = await read("unheard-of");
-  same<typeof unheardOf, Schemas["Problem"] | undefined>();
-  check(unheardOf?.status === 404 && unheardOf.type === "/problems/task-not-found", unheardOf);
-  const { error: misfit } = await client.POST("/tasks", { body: { name: "demo.add", kwargs: { x: "two", y: 3 } } });
-  check(misfit?.status === 422 && misfit.type === "/problems/validation", misfit);
-  check(misfit.errors.length === 1 && misfit.errors[0]?.pointer === "#/kwargs/x", misfit);
-  const stranger = createClient<paths>({ baseUrl, headers: { Authorization: "Bearer nobody" } });
-  const { error: refused } = await stranger.GET("/tasks");
-  tell({ problems: [unheardOf.status, misfit.status, known(refused).status] });
+  const { error: notFound } = await read("no-such-task");
+  same<typeof notFound, Schemas["Problem"] | undefined>();
+  check(notFound?.status === 404 && notFound.type === "/problems/task-not-found", notFound);
+  const { error: invalid } = await client.POST("/tasks", { body: { name: "demo.add", kwargs: { x: "two", y: 3 } } });
+  check(invalid?.status === 422 && invalid.type === "/problems/validation", invalid);
+  check(invalid.errors.length === 1 && invalid.errors[0]?.pointer === "#/kwargs/x", invalid);
+  const unauthorized = createClient<paths>({ baseUrl, headers: { Authorization: "Bearer invalid-key" } });
+  const { error: rejected } = await unauthorized.GET("/tasks");
+  report({ problems: [notFound.status, invalid.status, known(rejected).status] });
 }
 
 async function cancel(): Promise<void> {
@@ -91,7 +91,7 @@ async function cancel(): Promise<void> {
   check(canceled?.state === TaskState.canceled, canceled);
   const { response } = await client.POST("/tasks/{task_id}/cancel", { params });
   check(response.status === 200, response.status);
-  tell({ canceled: canceled.state });
+  report({ canceled: canceled.state });
 }
 
 async function pages(): Promise<void> {
@@ -114,7 +114,7 @@ async function pages(): Promise<void> {
     cursor = page.next_cursor;
   }
   check(found.length === 5 && found.every((id) => ids.has(id)), found);
-  tell({ pages: sizes });
+  report({ pages: sizes });
 }
 
 async function events(): Promise<void> {
@@ -129,7 +129,7 @@ async function events(): Promise<void> {
   }
   check(text.includes("event: status") && text.includes('"state":"succeeded"'), text);
   check(pieces > 1, pieces);
-  tell({ events: pieces });
+  report({ events: pieces });
 }
 
 for (const step of [followByEtag, wait, failure, problems, cancel, pages, events]) await step();
