@@ -88,7 +88,7 @@ def poison_then_return(self: Task, custom: Any) -> int:
 
 @app.task(name="demo.custom_final", bind=True)
 def custom_final(self: Task, state: str, meta: Any) -> None:
-    """End in a state of its own."""
+    """End in a custom state."""
     self.update_state(state=state, meta=meta)
     raise Ignore
 
@@ -101,7 +101,7 @@ def ignore() -> None:
 
 @app.task(name="demo.reject", bind=True, acks_late=True)
 def reject(self: Task, requeue: bool = False) -> str:
-    """Reject the message; with `requeue` put it back into the queue once, and succeed the second time."""
+    """Reject the message; with `requeue`, return it to the queue once and succeed on the second delivery."""
     if requeue and self.request.delivery_info.get("redelivered"):
         return "accepted"
     raise Reject("the demo rejects it", requeue=requeue)

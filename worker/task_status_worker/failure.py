@@ -14,7 +14,7 @@ _MAX_NAME_CHARS: Final = 200
 _MAX_MESSAGE_CHARS: Final = 2_000
 _MAX_TRACEBACK_CHARS: Final = 8_000
 
-#: states that Celery stores itself; every reader would misread a task that stores one of them by hand
+#: states that Celery stores itself; readers would misread a task whose code stores one of them
 _CELERY_STATES: Final = frozenset({*states.ALL_STATES, states.REJECTED, states.IGNORED})
 
 
@@ -73,12 +73,12 @@ def _plain(details: Any) -> Any:
     try:
         return msgspec.to_builtins(details, str_keys=True, enc_hook=shown)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        # It has no end, or keys that are no texts.
+        # The value contains itself, or has keys that are not texts.
         return shown(details)
 
 
 def finish(state: str, meta: Any = None) -> NoReturn:
-    """End the task in a state of its own, such as `PARTIAL`, with `meta` as the last word.
+    """End the task in a custom state, such as `PARTIAL`, with `meta` as its final meta.
 
     Does the same as `update_state` and `raise Ignore()`, and records the state, so that readers know that the task has
     ended. Celery's links, chains and chords do not continue after it.

@@ -133,7 +133,7 @@ def _hint_of(function: Any, parameter: inspect.Parameter) -> Any:
 
 
 def _schema_of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON Schema of one hint and add its definitions; the empty schema if there is none."""
+    """Return the JSON Schema of one hint and add its definitions; the empty schema if it has none."""
     for describe in (_msgspec_schema, _pydantic_schema):
         try:
             schema, needed = describe(hint)

@@ -1,4 +1,4 @@
-"""Terminates executions of this worker whose cancel says so, in case Celery's own command was lost."""
+"""Terminates executions of this worker whose cancel requests it, in case Celery's revoke command was lost."""
 
 import logging
 from typing import Any

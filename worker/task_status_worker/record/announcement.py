@@ -1,4 +1,4 @@
-"""What workers announce: their task types, and which of them each worker instance consumes. Pure.
+"""Announcements of workers: their task types, and the types that each worker instance consumes. Pure.
 
 The kit writes these structs and the service reads them, each as JSON in a hash of `Keys`.
 """

@@ -80,7 +80,7 @@ class NoteHead(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     generation: int
     attempt: int
     run: str
-    #: the field that takes the time of the note; empty if there is none
+    #: the field that takes the time of the note; empty if no field does
     stamp: str
     age_ms: int
     #: since the epoch; 0 means at once
