@@ -78,7 +78,7 @@ def test_fail_with_details(service: Service, celery_reader: Celery) -> None:
 
     failure = failure_of(task)
     assert (failure["kind"], failure["message"]) == ("exception", "too much")
-    assert failure["details"] == {"code": "demo", "details": details}
+    assert failure["details"] == {"code": "demo", **details}
     assert str(AsyncResult(task["id"], app=celery_reader).result) == "too much"
 
 

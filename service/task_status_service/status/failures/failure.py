@@ -102,9 +102,24 @@ def _finish(draft: _Draft, codes: set[str], kind: FailureKind | None) -> Failure
         type=bounded(draft.type, MAX_NAME_CHARS),
         module=bounded(draft.module, MAX_NAME_CHARS),
         message=bounded(draft.message, MAX_MESSAGE_CHARS) or "",
-        details=draft.details,
+        details=_without_nesting(draft.details),
         traceback=bounded(draft.traceback, MAX_TRACEBACK_CHARS),
     )
+
+
+def _without_nesting(details: Any) -> Any:
+    """Return details whose value under the key `details` takes their place, or joins the other keys.
+
+    `fail(details=…)` of the worker kit stores that key, and so do many tasks. The details stay nested if a key would be
+    lost: if the value is not an object, or has a key that also exists beside it.
+    """
+    match details:
+        case {"details": inner} if len(details) == 1:
+            return inner
+        case {"details": dict(inner), **others} if inner.keys().isdisjoint(others):
+            return others | inner
+        case _:
+            return details
 
 
 def _fields(stored: Any) -> dict[str, Any] | None:

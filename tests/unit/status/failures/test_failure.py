@@ -357,6 +357,26 @@ def test_a_recorded_failure_is_classified_and_cut():
     assert codes == {"truncated_text"}
 
 
+@pytest.mark.parametrize(
+    ("stored", "details"),
+    [
+        ({"details": {"field": "amount"}}, {"field": "amount"}),
+        ({"details": [1, 2]}, [1, 2]),
+        ({"details": "text"}, "text"),
+        ({"code": "limit", "details": {"field": "amount"}}, {"code": "limit", "field": "amount"}),
+        # The details stay nested if a key would be lost.
+        ({"code": "limit", "details": {"code": 7}}, {"code": "limit", "details": {"code": 7}}),
+        ({"code": "limit", "details": [1, 2]}, {"code": "limit", "details": [1, 2]}),
+        ({"details": {"details": {"a": 1}}}, {"details": {"a": 1}}),
+    ],
+)
+def test_details_are_not_nested(stored, details):
+    """The value under the key `details` is part of the details, in Celery's meta and in a record."""
+    in_meta, _ = read(exception(["m"], **stored))
+    in_record = failure_of_record(RecordedFailure(details=stored), set())
+    assert (in_meta.details, in_record.details) == (details, details)
+
+
 def test_recorded_details_that_are_too_large_are_omitted():
     """The details are null, and a diagnostic reports it."""
     codes = set()
