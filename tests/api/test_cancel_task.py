@@ -105,7 +105,7 @@ def test_a_finished_task_cannot_be_canceled(cancel, store, broker, note):
 
 @pytest.mark.parametrize(("fact", "status"), [(Fact.FINISHED, 409), (Fact.REVOKED, 200)])
 def test_a_task_that_ends_during_the_cancel_is_not_canceled(cancel, store, broker, fact, status):
-    """A task that ends between the read and the write of the cancel stays as it ended; no worker receives the cancel."""
+    """A task that ends between the read and the write of the cancel is unchanged; no worker gets the cancel."""
     store.note(Note(task_id="t-1", fact=Fact.STARTED))
     note = store.note
     store.note = lambda cancel: (note(Note(task_id="t-1", fact=fact, outcome="FAILURE")), note(cancel))[1]

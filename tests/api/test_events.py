@@ -137,7 +137,7 @@ def test_a_failed_read_is_repeated(client, store, feed):
 
 
 def test_a_stream_ends_when_its_task_is_deleted(client, store, feed):
-    """A stream ends when the record of its only task is deleted; a stream of several tasks continues with the others."""
+    """A stream ends when the record of its only task is deleted; with several tasks, it continues with the others."""
     for task_id in ("t-1", "t-2"):
         store.note(started(task_id))
     feed.script = [lambda: store.records.pop("t-1")]
