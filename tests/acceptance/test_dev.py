@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import requests
-import task_status_worker.demo
+import task_status_worker
 from support.servers import free_port, wait_until
 
 READY = "Ctrl-C stops everything."
@@ -154,7 +154,7 @@ def test_reload(tmp_path):
         os.kill(api, signal.SIGKILL)
         wait_until(lambda: "starts again after a change" in dev.output(), what="the line about the crash")
         assert dev.process.poll() is None
-        os.utime(task_status_worker.demo.__file__)
+        os.utime(Path(task_status_worker.__file__).parent / "demo.py")
         wait_until(lambda: has_ended(worker) and len(dev.parts()) == 3, timeout=60, what="the restart")
         wait_until(lambda: dev.output().count("ready.\n") == 2, timeout=60, what="the new worker")
         assert dev.parts()[0] == redis

@@ -9,18 +9,18 @@ from task_status_worker.record.model import Fact, Note
 
 @pytest.fixture
 def cancel(client):
-    """Give a function that cancels a task."""
+    """Return a function that cancels a task."""
     return lambda task_id="t-1", **body: client.post(f"/tasks/{task_id}/cancel", json=body)
 
 
 def put_meta(store, state, result=None):
-    """Let Celery store a meta."""
+    """Store a meta as Celery does."""
     store.metas["t-1"] = json.dumps({"status": state, "result": result, "task_id": "t-1"}).encode()
 
 
 @pytest.mark.usefixtures("at_present")
-def test_cancels_what_is_queued(submit, client, broker):
-    """It is recorded, told to all workers, and answered with when to look again, also if it is scheduled for later."""
+def test_a_queued_task_is_canceled(submit, client, broker):
+    """A cancel of a scheduled task is recorded and sent to all workers; the response has a Retry-After."""
     task_id = submit(name="demo.add", args=[2, 3], countdown=3600).get_json()["id"]
 
     response = client.post(f"/tasks/{task_id}/cancel")
@@ -34,8 +34,8 @@ def test_cancels_what_is_queued(submit, client, broker):
     assert (read.get_json(), read.headers["Retry-After"]) == (task, "1")
 
 
-def test_records_before_it_tells(cancel, store, broker):
-    """When the workers hear of it, the record has it."""
+def test_a_cancel_is_recorded_before_it_is_sent(cancel, store, broker):
+    """The record contains the cancel when the workers receive it."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
     seen = []
     broker.cancel = lambda *_, **__: seen.append(store.records["t-1"][b"cancel_requested"])
@@ -54,8 +54,8 @@ def test_records_before_it_tells(cancel, store, broker):
         ([Fact.STARTED, Fact.REQUEUED], None),
     ],
 )
-def test_tells_those_who_may_have_it(cancel, store, broker, facts, worker):
-    """A task that runs is the business of its worker alone: another one would store REVOKED at once."""
+def test_the_cancel_of_a_running_task_is_sent_to_its_worker_only(cancel, store, broker, facts, worker):
+    """Another worker would store REVOKED at once; without a running attempt, all workers receive the cancel."""
     for fact in facts:
         store.note(Note(task_id="t-1", fact=fact, worker="celery@here"))
 
@@ -63,8 +63,8 @@ def test_tells_those_who_may_have_it(cancel, store, broker, facts, worker):
     assert broker.canceled == [("t-1", True, worker)]
 
 
-def test_again(cancel, store, broker):
-    """A second cancel is a cancel too, and may be harder than the first one; a softer one changes nothing."""
+def test_a_second_cancel_is_accepted(cancel, store, broker):
+    """A second cancel may add `terminate`; a later cancel without it does not remove it."""
     store.note(Note(task_id="t-1", fact=Fact.STARTED))
 
     answers = [cancel(), cancel(terminate=True), cancel(terminate=False)]
@@ -74,8 +74,8 @@ def test_again(cancel, store, broker):
     assert store.records["t-1"][b"terminate"] == b"1"
 
 
-def test_already_canceled(cancel, store, broker):
-    """There is nothing to do, and nothing is done."""
+def test_a_cancel_of_a_canceled_task_does_nothing(cancel, store, broker):
+    """The response is 200 without Retry-After, and the workers receive no message."""
     store.note(Note(task_id="t-1", fact=Fact.REVOKED))
 
     response = cancel()
@@ -94,8 +94,8 @@ def test_already_canceled(cancel, store, broker):
         Note(task_id="t-1", fact=Fact.REVOKED, outcome="EXPIRED"),
     ],
 )
-def test_done_otherwise(cancel, store, broker, note):
-    """What has ended cannot be canceled."""
+def test_a_finished_task_cannot_be_canceled(cancel, store, broker, note):
+    """The response is 409; the record does not change and the workers receive no message."""
     store.note(note)
     before = dict(store.records["t-1"])
 
@@ -104,8 +104,8 @@ def test_done_otherwise(cancel, store, broker, note):
 
 
 @pytest.mark.parametrize(("fact", "status"), [(Fact.FINISHED, 409), (Fact.REVOKED, 200)])
-def test_ends_meanwhile(cancel, store, broker, fact, status):
-    """What ends between the look and the cancel has ended, and no worker is told to cancel it."""
+def test_a_task_that_ends_during_the_cancel_is_not_canceled(cancel, store, broker, fact, status):
+    """A task that ends between the read and the write of the cancel is unchanged; no worker gets the cancel."""
     store.note(Note(task_id="t-1", fact=Fact.STARTED))
     note = store.note
     store.note = lambda cancel: (note(Note(task_id="t-1", fact=fact, outcome="FAILURE")), note(cancel))[1]
@@ -115,8 +115,8 @@ def test_ends_meanwhile(cancel, store, broker, fact, status):
     assert b"cancel_requested" not in store.records["t-1"]
 
 
-def test_known_only_by_celery(cancel, client, store, broker):
-    """A task that nobody submitted here, of a worker without the kit, can be canceled while it is not done."""
+def test_a_task_without_a_record_can_be_canceled(cancel, client, store, broker):
+    """A task that only Celery knows, from a worker without our package, can be canceled until it ends."""
     put_meta(store, "PROGRESS", {"done": 1})
     assert cancel().get_json()["state"] == "canceling"
     assert broker.canceled == [("t-1", False, None)]
@@ -127,30 +127,30 @@ def test_known_only_by_celery(cancel, client, store, broker):
 
 
 @pytest.mark.parametrize("task_id", ["t-2", "*", "-", "x" * 129])
-def test_unknown(cancel, store, broker, task_id):
-    """Nothing is written or told of an id that nobody has heard of."""
+def test_a_cancel_of_an_unknown_task_writes_nothing(cancel, store, broker, task_id):
+    """An unknown or invalid id gets 404, without a write or a message."""
     problem_of(cancel(task_id), 404, "task-not-found")
     assert (store.records, store.known, broker.canceled) == ({}, set(), [])
 
 
-def test_expired(cancel, store):
-    """Of one that was known once there is nothing to cancel."""
+def test_an_expired_task_cannot_be_canceled(cancel, store):
+    """An expired task gets 410, and no record is created."""
     store.known.add("t-1")
 
     problem_of(cancel(), 410, "task-expired")
     assert store.records == {}
 
 
-def test_broker_down(cancel, client, store, broker):
-    """A broker that is away does not undo what is recorded."""
+def test_a_cancel_is_recorded_while_the_broker_is_down(cancel, client, store, broker):
+    """An unavailable broker does not undo the recorded cancel."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
     broker.down = True
 
     assert (cancel().status_code, client.get("/tasks/t-1").get_json()["state"]) == (202, "canceling")
 
 
-def test_store_down(cancel, store, broker):
-    """Without the store nothing is told: it could not be known."""
+def test_no_cancel_is_sent_while_the_store_is_down(cancel, store, broker):
+    """Without the store, the response is 503 and the workers receive no message."""
     store.down = True
 
     problem_of(cancel(), 503, "store-unavailable")
@@ -167,8 +167,8 @@ def test_store_down(cancel, store, broker):
         ([], ["#"]),
     ],
 )
-def test_names_what_is_wrong(client, store, body, pointers):
-    """Every fault has its pointer, and nothing is recorded."""
+def test_an_invalid_body_is_rejected(client, store, body, pointers):
+    """Each error has a pointer to the invalid value, and nothing is recorded."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
 
     problem = problem_of(client.post("/tasks/t-1/cancel", json=body), 422, "validation")
@@ -177,8 +177,8 @@ def test_names_what_is_wrong(client, store, body, pointers):
     assert b"cancel_requested" not in store.records["t-1"]
 
 
-def test_bodies(client, store):
-    """The body may be left out; what is there must be JSON."""
+def test_the_body_is_optional(client, store):
+    """The body may be omitted; a body that is sent must be JSON."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
 
     assert client.post("/tasks/t-1/cancel").status_code == 202

@@ -8,21 +8,21 @@ from task_status_worker.record.model import Fact, Note
 
 
 def started(task_id):
-    """Make a note."""
+    """Return a note of a started task."""
     return Note(task_id=task_id, fact=Fact.STARTED)
 
 
 def ended(task_id):
-    """Make a final note."""
+    """Return a note of a successful task."""
     return Note(task_id=task_id, fact=Fact.FINISHED, outcome="SUCCESS")
 
 
 def events_of(response):
-    """Read a whole stream: each event with its id and its status."""
+    """Return the id and the status of each event of a whole stream."""
     assert response.status_code == 200, response.data
     assert response.content_type == "text/event-stream"
     blocks = response.get_data(as_text=True).split("\n\n")
-    response.close()  # as a server does
+    response.close()  # as a WSGI server does
     assert blocks[0] == "retry: 2000"
     events = []
     for block in blocks[1:-1]:
@@ -34,8 +34,8 @@ def events_of(response):
     return events
 
 
-def test_from_now_to_the_end(client, store, feed):
-    """The present status, each other one, and the last, which is done; then the stream ends."""
+def test_a_stream_sends_each_status_until_the_task_ends(client, store, feed):
+    """A stream sends the current status and each change; it ends after the final status."""
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
     feed.script = [
         lambda: store.note(started("t-1")),
@@ -54,8 +54,8 @@ def test_from_now_to_the_end(client, store, feed):
     assert feed.watches == []
 
 
-def test_the_id_is_the_version(client, store):
-    """The id of an event is what a read names as its ETag."""
+def test_the_event_id_is_the_etag(client, store):
+    """The id of an event is the ETag of a read of the same status."""
     store.note(ended("t-1"))
 
     [(event_id, _)] = events_of(client.get("/tasks/t-1/events"))
@@ -63,8 +63,8 @@ def test_the_id_is_the_version(client, store):
     assert client.get("/tasks/t-1").headers["ETag"] == f'"{event_id}"'
 
 
-def test_goes_on_where_it_was(client, store, feed):
-    """A client that comes back is not told again what it knows, and after the end not to come back at all."""
+def test_a_stream_resumes_after_the_last_event(client, store, feed):
+    """A reconnecting client receives no event twice; after the final event it gets 204, which ends reconnecting."""
     store.note(started("t-1"))
     feed.script = [lambda: setattr(feed, "is_closed", True)]
     [(first, _)] = events_of(client.get("/tasks/t-1/events"))
@@ -78,8 +78,8 @@ def test_goes_on_where_it_was(client, store, feed):
     assert feed.watches == []
 
 
-def test_says_that_it_is_alive(client, store, feed):
-    """A silent stream sends a comment now and then."""
+def test_a_silent_stream_sends_comments(client, store, feed):
+    """A stream without changes sends a comment periodically, to keep the connection open."""
     store.note(started("t-1"))
     response = client.get("/tasks/t-1/events", buffered=False)
     stream = response.iter_encoded()
@@ -91,14 +91,14 @@ def test_says_that_it_is_alive(client, store, feed):
 
 
 def test_a_slow_reader_gets_the_latest(client, store, feed):
-    """What happened while a client did not read is one status, and not all in between."""
+    """A client that reads slowly receives the latest status only, without the intermediate ones."""
     store.note(started("t-1"))
 
-    def much() -> None:
+    def report_often() -> None:
         for percent in range(100):
             store.note(Note(task_id="t-1", progress={"percent": percent}))
 
-    feed.script = [much, lambda: store.note(ended("t-1"))]
+    feed.script = [report_often, lambda: store.note(ended("t-1"))]
 
     percents = [
         status["progress"] and status["progress"]["percent"] for _, status in events_of(client.get("/tasks/t-1/events"))
@@ -106,8 +106,8 @@ def test_a_slow_reader_gets_the_latest(client, store, feed):
     assert percents == [None, 99, 100]
 
 
-def test_the_store_goes_away_and_comes_back(client, store, feed):
-    """A stream outlives an outage of the store."""
+def test_a_stream_survives_an_outage_of_the_store(client, store, feed):
+    """A stream stays open during an outage of the store and sends the next change after it."""
     store.note(started("t-1"))
     feed.script = [
         lambda: setattr(store, "down", True),
@@ -118,15 +118,15 @@ def test_the_store_goes_away_and_comes_back(client, store, feed):
     assert [status["state"] for _, status in events_of(client.get("/tasks/t-1/events"))] == ["running", "succeeded"]
 
 
-def test_what_could_not_be_read_is_read_again(client, store, feed):
-    """A hint comes once: what it told of is read as soon as it can be, though nobody says so again."""
+def test_a_failed_read_is_repeated(client, store, feed):
+    """A change is announced once: a read that failed is repeated without another announcement."""
     store.note(started("t-1"))
 
-    def end_and_go_away() -> None:
+    def end_and_lose_the_store() -> None:
         store.note(ended("t-1"))
         store.down = True
 
-    feed.script = [end_and_go_away]
+    feed.script = [end_and_lose_the_store]
     response = client.get("/tasks/t-1/events", buffered=False)
     stream = response.iter_encoded()
     assert [next(stream) for _ in range(3)][2] == b": still here\n\n"
@@ -136,8 +136,8 @@ def test_what_could_not_be_read_is_read_again(client, store, feed):
     response.close()
 
 
-def test_a_task_that_is_gone(client, store, feed):
-    """A stream has nothing to wait for when its task was forgotten or its data lost; those of other tasks go on."""
+def test_a_stream_ends_when_its_task_is_deleted(client, store, feed):
+    """A stream ends when the record of its only task is deleted; with several tasks, it continues with the others."""
     for task_id in ("t-1", "t-2"):
         store.note(started(task_id))
     feed.script = [lambda: store.records.pop("t-1")]
@@ -149,8 +149,8 @@ def test_a_task_that_is_gone(client, store, feed):
     assert [(status["id"], status["done"]) for _, status in events] == [("t-1", False), ("t-2", False), ("t-2", True)]
 
 
-def test_several(client, store, feed):
-    """Several tasks in one stream, which ends when all are done; who comes back is told nothing twice."""
+def test_a_stream_of_several_tasks_ends_when_all_have_ended(client, store, feed):
+    """One stream reports several tasks and ends after the last; a reconnecting client receives no event twice."""
     for task_id in ("t-1", "t-2", "t-3"):
         store.note(started(task_id))
     feed.script = [
@@ -176,8 +176,8 @@ def test_several(client, store, feed):
     assert client.get(path, headers={"Last-Event-ID": last}).status_code == 204
 
 
-def test_unknown_ones(client, store):
-    """Of one task: 404 or 410. Of several: what is unknown is named."""
+def test_unknown_tasks_are_rejected(client, store):
+    """A stream of one unknown task gets 404 or 410; a stream of several gets 422 with the unknown ids."""
     store.note(started("t-1"))
     store.known.add("t-2")
 
@@ -188,15 +188,15 @@ def test_unknown_ones(client, store):
 
 
 @pytest.mark.parametrize("query", ["", "id=-", "id=", "&".join(f"id=t-{number}" for number in range(101))])
-def test_what_cannot_be_watched(client, query):
-    """No id, one that cannot be, or too many."""
+def test_invalid_ids_are_rejected(client, query):
+    """A missing id, an invalid id and more than 100 ids are rejected."""
     problem = problem_of(client.get(f"/events?{query}"), 422, "validation")
 
     assert {error["parameter"] for error in problem["errors"]} == {"id"}
 
 
-def test_too_many(client, store, feed):
-    """Above the bound: 429, and when to try again."""
+def test_too_many_streams_get_429(client, store, feed):
+    """A stream above the limit gets 429 with Retry-After."""
     store.note(started("t-1"))
     feed.limit = 0
 
@@ -206,8 +206,8 @@ def test_too_many(client, store, feed):
         assert response.headers["Retry-After"] == "1"
 
 
-def test_store_down(client, store, feed):
-    """Without the store there is nothing to begin with, and the place is free again."""
+def test_a_stream_cannot_start_while_the_store_is_down(client, store, feed):
+    """Without the store, a new stream gets 503 and its watch is released."""
     store.down = True
 
     problem_of(client.get("/tasks/t-1/events"), 503, "store-unavailable")

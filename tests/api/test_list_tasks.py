@@ -16,7 +16,7 @@ from task_status_worker.record.model import Fact, Note
 
 @pytest.fixture
 def tasks(store):
-    """Give a store with five tasks, one second between them."""
+    """A store with five tasks, one second apart."""
     for number, (name, fact, outcome) in enumerate(
         [
             ("demo.add", Fact.SUBMITTED, None),
@@ -34,7 +34,7 @@ def tasks(store):
 
 
 def ids_of(response):
-    """Give the ids of an answer, which has every key."""
+    """Return the ids of a response; check that it has all keys."""
     assert response.status_code == 200, response.get_data(as_text=True)
     answer = response.get_json()
     assert answer.keys() == {"items", "next_cursor", "missing"}
@@ -46,7 +46,7 @@ def put_meta(store, task_id, status, result=None):
     store.metas[task_id] = json.dumps({"status": status, "result": result, "task_id": task_id}).encode()
 
 
-def test_nothing(client):
+def test_an_empty_list(client):
     """Without tasks the list is empty."""
     response = client.get("/tasks")
 
@@ -55,8 +55,8 @@ def test_nothing(client):
     assert response.headers["Cache-Control"] == "private, no-cache"
 
 
-def test_newest_first(client, tasks):
-    """All of them, each as it reads alone, in two trips."""
+def test_the_newest_task_comes_first(client, tasks):
+    """The list contains all tasks, each as a single read returns it, in two round trips to the store."""
     response = client.get("/tasks")
 
     assert ids_of(response) == ["t-4", "t-3", "t-2", "t-1", "t-0"]
@@ -86,15 +86,15 @@ def test_newest_first(client, tasks):
         ("state=failed&label=customer:42&name=demo.mul&submitted_after=2026-01-02T03:04:07Z", ["t-4"]),
     ],
 )
-def test_filters(client, query, ids):
-    """Each alone and together; a parameter that may be repeated means any state, and every label."""
+def test_filters_can_be_combined(client, query, ids):
+    """Repeated states match any of them, repeated labels match all of them; pages do not change the result."""
     assert ids_of(client.get(f"/tasks?{query}")) == ids
     for limit in (1, 2):
         assert walk(client, f"{query}&limit={limit}") == ids
 
 
 def walk(client, query):
-    """Give the ids of all pages."""
+    """Return the ids of all pages."""
     ids, cursor = [], ""
     for _ in range(20):
         response = client.get(f"/tasks?{query}{cursor}")
@@ -106,8 +106,8 @@ def walk(client, query):
     raise AssertionError(ids)
 
 
-def test_pages(client, tasks):
-    """A walk meets each task once, while others arrive and change."""
+def test_pages_stay_consistent_while_tasks_change(client, tasks):
+    """The pages contain each task once, although tasks are added and change between the requests."""
     first = client.get("/tasks?limit=2")
     assert ids_of(first) == ["t-4", "t-3"]
     tasks.note(Note(task_id="t-5", fact=Fact.SUBMITTED))
@@ -120,8 +120,8 @@ def test_pages(client, tasks):
     assert last.get_json()["next_cursor"] is None
 
 
-def test_limit(client, store):
-    """Fifty unless asked otherwise, and up to two hundred."""
+def test_the_limit_is_50_by_default_and_at_most_200(client, store):
+    """A page has 50 tasks by default and at most 200."""
     for number in range(201):
         store.note(Note(task_id=f"t-{number}", fact=Fact.SUBMITTED))
 
@@ -129,8 +129,8 @@ def test_limit(client, store):
     assert len(ids_of(client.get("/tasks?limit=200"))) == 200
 
 
-def test_celerys_meta_has_the_last_word(client, tasks):
-    """A task that is not in the state asked for is left out, though its record says so."""
+def test_celerys_meta_overrides_the_index(client, tasks):
+    """A task is omitted when its meta has another state than the filter, even if its record matches."""
     put_meta(tasks, "t-2", "SUCCESS", 42)
 
     assert ids_of(client.get("/tasks?state=running")) == []
@@ -138,8 +138,8 @@ def test_celerys_meta_has_the_last_word(client, tasks):
 
 
 @pytest.mark.usefixtures("tasks")
-def test_custom_final_states(store, broker, submitter):
-    """What the settings say of a custom final state holds here too, also for pages of one."""
+def test_filters_apply_custom_final_states(store, broker, submitter):
+    """The configured mapping of a custom final state applies to the filter, also with one task per page."""
     tracker = create_tracker(store, broker, final_states={"PARTIAL": TaskState.FAILED})
     client = create_api(tracker, submitter, MemoryFeed()).test_client()
 
@@ -149,8 +149,8 @@ def test_custom_final_states(store, broker, submitter):
     assert ids_of(client.get("/tasks?state=finished&state=failed&name=demo.mul")) == ["t-4", "t-3"]
 
 
-def test_a_long_result_is_left_out(client, store):
-    """What is short is there, what is long is null and said to be: the answer stays bounded."""
+def test_a_large_result_is_omitted(client, store):
+    """A large result is null with a diagnostic, which bounds the size of the response; a small one is included."""
     for task_id, size in (("short", 60_000), ("long", 70_000)):
         put_meta(store, task_id, "SUCCESS", "x" * size)
 
@@ -161,24 +161,24 @@ def test_a_long_result_is_left_out(client, store):
     assert [diagnostic["code"] for diagnostic in long["diagnostics"]] == ["result_too_large"]
 
 
-def test_expired_is_left_out(client, tasks):
-    """What has expired between the index and the read is not there."""
+def test_an_expired_task_is_omitted(client, tasks):
+    """A task that expires between the read of the index and the read of its record is omitted."""
 
-    class Forgetful(type(tasks)):
-        """A store whose records expire as soon as the index was read."""
+    class ExpiringStore(type(tasks)):
+        """A store in which a record expires right after a read of the index."""
 
         def page(self, *args, **kwargs):
             page = super().page(*args, **kwargs)
             del self.records["t-3"]
             return page
 
-    tasks.__class__ = Forgetful
+    tasks.__class__ = ExpiringStore
 
     assert ids_of(client.get("/tasks")) == ["t-4", "t-2", "t-1", "t-0"]
 
 
-def test_by_id(client, tasks):
-    """Several at once, in the order asked, each once, the unknown ones named; in one trip."""
+def test_tasks_are_read_by_id_in_one_round_trip(client, tasks):
+    """The response contains each task once, in the order of the request, and lists the unknown ids."""
     put_meta(tasks, "plain", "SUCCESS", 42)
 
     response = client.get("/tasks?id=t-3&id=never&id=plain&id=t-0&id=t-3&id=never")
@@ -190,8 +190,8 @@ def test_by_id(client, tasks):
     assert response.get_json()["items"][1] == client.get("/tasks/plain").get_json()
 
 
-def test_a_hundred_by_id_are_one_trip(client, tasks):
-    """The most that may be asked for."""
+def test_a_hundred_ids_are_read_in_one_round_trip(client, tasks):
+    """A request for 100 ids, the maximum, needs one round trip to the store."""
     ids = [f"t-{number}" for number in range(100)]
 
     response = client.get("/tasks", query_string={"id": ids})
@@ -202,7 +202,7 @@ def test_a_hundred_by_id_are_one_trip(client, tasks):
 
 
 def cursor_of(value, separators=(",", ":")):
-    """Write anything as a cursor is written."""
+    """Encode any value in the format of a cursor."""
     return base64.urlsafe_b64encode(json.dumps(value, separators=separators).encode()).rstrip(b"=").decode()
 
 
@@ -245,8 +245,8 @@ def cursor_of(value, separators=(",", ":")):
         ("id=t-1&cursor=abc", "cursor"),
     ],
 )
-def test_bad_input(client, store, query, parameter):
-    """What cannot be used is named; nothing is read."""
+def test_invalid_parameters_are_rejected(client, store, query, parameter):
+    """The error names the invalid parameter, and the store is not read."""
     problem = problem_of(client.get(f"/tasks?{query}"), 422, "validation")
 
     assert {error["parameter"] for error in problem["errors"]} == {parameter}
@@ -255,14 +255,14 @@ def test_bad_input(client, store, query, parameter):
 
 
 @pytest.mark.parametrize("position", [Position(0, ""), Position(2**53, 'ż:\0"x'), Position(1767323045123, "t-1")])
-def test_a_cursor_comes_back_as_it_went(client, position):
-    """Any position, also one at an id that no submission here would have."""
+def test_a_cursor_decodes_to_its_position(client, position):
+    """A cursor encodes any position, also one with an id that a submission would not accept."""
     assert from_cursor(to_cursor(position)) == position
     assert ids_of(client.get(f"/tasks?cursor={to_cursor(position)}")) == []
 
 
-def test_store_unavailable(client, store):
-    """A store that is away: 503."""
+def test_the_list_gets_503_while_the_store_is_down(client, store):
+    """An unavailable store results in 503."""
     store.down = True
 
     for query in ("", "?id=t-1"):

@@ -1,12 +1,12 @@
-"""What Flask, werkzeug and webargs would answer by themselves is a problem document too."""
+"""Errors of Flask, Werkzeug and webargs are problem documents too."""
 
 import pytest
 from support.problems import problem_of
 
 
 @pytest.mark.parametrize("path", ["/", "/tasks/", "/tasks/a/b", "/nothing", "/%ff"])
-def test_no_such_page(client, path):
-    """A path that is none."""
+def test_an_unknown_path_gets_404(client, path):
+    """A path without a route gets 404."""
     problem_of(client.get(path), 404, "not-found")
 
 
@@ -21,16 +21,16 @@ def test_no_such_page(client, path):
         ("PUT", "/openapi.json", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_method_not_allowed(client, method, path, allowed):
-    """A method that a path does not answer: 405 with the ones that it does."""
+def test_an_unsupported_method_gets_405(client, method, path, allowed):
+    """An unsupported method gets 405 with the allowed methods of the path."""
     response = client.open(path, method=method)
 
     problem_of(response, 405, "method-not-allowed")
     assert set(response.headers["Allow"].split(", ")) == allowed
 
 
-def test_bug_is_a_problem(client, store):
-    """Our own mistakes are problems too, and say nothing of the inside."""
+def test_an_unexpected_exception_gets_500(client, store):
+    """An unexpected exception results in a problem document without internal details."""
     store.read = lambda _: 1 / 0
 
     problem = problem_of(client.get("/tasks/t-1"), 500, "internal-error")

@@ -1,4 +1,4 @@
-"""`GET /task-types` and `GET /task-types/{name}`: what may be submitted."""
+"""`GET /task-types` and `GET /task-types/{name}`."""
 
 import json
 
@@ -9,8 +9,8 @@ from task_status_service.task_types.catalog import Catalog
 
 
 @pytest.fixture
-def more(store):
-    """Let a worker announce types of other kinds, and one that lives serve them."""
+def more_types(store):
+    """Announcements of unusual task types, and one live worker for `demo.add`."""
     at = store.time.timestamp()
     for announced in (
         {"name": "shop/pay it?", "announced_at": at},
@@ -28,9 +28,9 @@ def more(store):
     store.consumer_entries["w@h/1"] = json.dumps(entry).encode()
 
 
-@pytest.mark.usefixtures("more")
-def test_one(client):
-    """A type as its worker announced it, and how many would run it."""
+@pytest.mark.usefixtures("more_types")
+def test_a_task_type_is_returned_as_announced(client):
+    """The response has the announcement of a worker and the number of live workers for the type."""
     response = client.get("/task-types/demo.add")
 
     assert response.status_code == 200
@@ -47,9 +47,9 @@ def test_one(client):
     }
 
 
-@pytest.mark.usefixtures("more")
-def test_list(client):
-    """All that may be submitted, by name, each as it is read alone; what cannot be called so is not among them."""
+@pytest.mark.usefixtures("more_types")
+def test_the_list_contains_all_types_that_clients_may_submit(client):
+    """The list is sorted by name, each type as a single read returns it; types with invalid names are omitted."""
     items = client.get("/task-types").get_json()["items"]
 
     assert [item["name"] for item in items] == ["demo.add", "odd", "shop/pay#1"]
@@ -63,16 +63,16 @@ def test_list(client):
 @pytest.mark.parametrize(
     "name", ["demo.other", "celery.backend_cleanup", "demo.add/", "a%20b", "%00", "%ff", "x" * 300]
 )
-def test_unknown(client, name):
-    """What may not be submitted is not there."""
+def test_an_unknown_task_type_gets_404(client, name):
+    """A task type that clients may not submit gets 404, and so does an invalid name."""
     response = client.get(f"/task-types/{name}")
 
     assert problem_of(response, 404, "task-type-not-found")["instance"].startswith("/task-types/")
 
 
 @pytest.mark.parametrize("path", ["/task-types", "/task-types/demo.add"])
-def test_conditional(client, store, path):
-    """Who has this version is told so; another one is another docstring, or another worker."""
+def test_a_conditional_request_gets_304(client, store, path):
+    """A matching ETag gets 304; a changed announcement changes the ETag."""
     response = client.get(path)
     etag = response.headers["ETag"]
     assert response.headers["Cache-Control"] == "private, no-cache"
@@ -83,26 +83,20 @@ def test_conditional(client, store, path):
     assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
     store.announced[b"demo.add"] = store.announced[b"demo.add"].replace(b"two numbers", b"some numbers")
-    elsewhere = Catalog(store.announcements)
-    assert (
-        create_api(None, None, None, catalog=elsewhere)
-        .test_client()
-        .get(path, headers={"If-None-Match": etag})
-        .status_code
-        == 200
-    )
+    client = create_api(None, None, None, catalog=Catalog(store.announcements)).test_client()  # an empty cache
+    assert client.get(path, headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_without_redis(client, store):
-    """It cannot be told."""
+def test_task_types_get_503_while_the_store_is_down(client, store):
+    """An unavailable store results in 503."""
     store.down = True
 
     problem_of(client.get("/task-types"), 503, "store-unavailable")
     problem_of(client.get("/task-types/demo.add"), 503, "store-unavailable")
 
 
-def test_trips(client, store):
-    """Two to know all, none for a while after."""
+def test_the_catalog_is_cached(client, store):
+    """The first request needs two round trips to the store, the next ones none."""
     before = store.trips
     for _ in range(3):
         client.get("/task-types")

@@ -1,4 +1,4 @@
-"""Who has the scope `tracebacks` sees from inside, and everybody else from outside, on every route."""
+"""Each route shows tracebacks, workers and paths only to callers with the scope `tracebacks`."""
 
 import json
 from datetime import UTC, datetime
@@ -11,37 +11,38 @@ from task_status_service.access.caller import Scope
 from task_status_service.api.auth.authentication import Access
 from task_status_worker.record.model import Fact, Note, RecordedFailure
 
-#: a worker, a directory, a line of code and a password; the last is for nobody
+#: a worker, a directory and a line of code: for callers with the scope `tracebacks` only
 OPERATOR = ("celery@build-7", "/srv/shop", "charge(card)")
-NEVER = "kanarienvogel"
+#: a password, which no response may contain
+SECRET = "kanarienvogel"
 
 
 class Keys:
-    """Keys that never change."""
+    """Two fixed keys of one owner, without and with the scope `tracebacks`."""
 
     def __init__(self) -> None:
         now = datetime.now(UTC)
         file = KeyFile.new()
         plain = frozenset(Scope) - {Scope.TRACEBACKS}
         made = [new_key("shop", scopes, created_at=now) for scopes in (plain, frozenset(Scope))]
-        self.outside, self.inside = (text for _, text in made)
+        self.public, self.operator = (text for _, text in made)
         self._keyring = Keyring(KeyFile(signing_secret=file.signing_secret, keys=tuple(key for key, _ in made)))
 
     def current(self) -> Keyring:
-        """Return the keys."""
+        """Return the keyring."""
         return self._keyring
 
 
 @pytest.fixture
 def keys():
-    """Give two keys of one owner."""
+    """Two keys of one owner."""
     return Keys()
 
 
 @pytest.fixture
 def stored(store):
-    """Store a failure that says too much, in the meta and in the record."""
-    text = f"postgres://bob:{NEVER}@db, see /srv/shop/db.ini"
+    """A failure with secrets and internal details, one in a record and one in a meta."""
+    text = f"postgres://bob:{SECRET}@db, see /srv/shop/db.ini"
     trace = f'Traceback (most recent call last):\n  File "/srv/shop/pay.py", line 7\n    charge(card)\nE: {text}'
     failure = RecordedFailure(type="E", module="db", message=text, details={"in": text}, traceback=trace)
     store.note(Note(task_id="a", fact=Fact.SUBMITTED, owner="shop", name="demo.add"))
@@ -49,17 +50,17 @@ def stored(store):
     store.note(Note(task_id="a", fact=Fact.FINISHED, outcome="FAILURE", failure=failure))
     store.note(Note(task_id="b", fact=Fact.STARTED, owner="shop", worker=OPERATOR[0]))
     store.note(Note(task_id="b", fact=Fact.RETRYING))
-    result = {"exc_type": "E", "exc_message": [text], "exc_module": "db", "password": NEVER}
+    result = {"exc_type": "E", "exc_message": [text], "exc_module": "db", "password": SECRET}
     store.metas["b"] = json.dumps({"status": "RETRY", "result": result, "traceback": trace}).encode()
 
 
 @pytest.fixture
 def client_of(submitter, feed, keys):
-    """Give a function that makes a client of a service with keys."""
+    """Return a function that creates a client of a service with keys."""
     return lambda tracker: create_api(tracker, submitter, feed, access=Access(keys)).test_client()
 
 
-#: each way in which a status leaves
+#: all routes that return a status
 ROUTES = [
     ("GET", "/tasks/a"),
     ("GET", "/tasks/b"),
@@ -75,34 +76,34 @@ ROUTES = [
 
 
 def ask(client, key, method, path, **headers):
-    """Give the answer to a request with a key."""
+    """Return the response to a request with a key."""
     return client.open(path, method=method, headers={"Authorization": f"Bearer {key}", **headers})
 
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_by_scope(tracker, client_of, keys, method, path):
-    """The same task, with two keys of its owner."""
+def test_details_require_the_scope(tracker, client_of, keys, method, path):
+    """Only the key with the scope sees the details of the same task, and neither key sees the password."""
     client = client_of(tracker)
 
-    outside, inside = (ask(client, key, method, path) for key in (keys.outside, keys.inside))
+    public, operator = (ask(client, key, method, path) for key in (keys.public, keys.operator))
 
-    assert outside.status_code == inside.status_code in {200, 202}
-    assert not [word for word in (*OPERATOR, NEVER) if word in outside.text]
-    shown = [word for word in OPERATOR if word in inside.text]
-    # A cancel answers without a failure.
+    assert public.status_code == operator.status_code in {200, 202}
+    assert not [word for word in (*OPERATOR, SECRET) if word in public.text]
+    shown = [word for word in OPERATOR if word in operator.text]
+    # The response of a cancel has no failure.
     assert shown == list(OPERATOR) if method == "GET" else shown == [OPERATOR[0]]
-    assert NEVER not in inside.text
-    assert NEVER not in str(outside.headers)
+    assert SECRET not in operator.text
+    assert SECRET not in str(public.headers)
 
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize("query", ["", "?wait=0"])
-def test_another_version(tracker, client_of, keys, query):
-    """A key that sees more is not told that nothing has changed, nor is one that sees less."""
+def test_each_visibility_has_its_own_etag(tracker, client_of, keys, query):
+    """The ETag of one visibility does not get 304 with a key of the other."""
     client = client_of(tracker)
     path = f"/tasks/a{query}"
-    etags = {key: ask(client, key, "GET", path).headers["ETag"] for key in (keys.outside, keys.inside)}
+    etags = {key: ask(client, key, "GET", path).headers["ETag"] for key in (keys.public, keys.operator)}
 
     for key, own in etags.items():
         codes = {ask(client, key, "GET", path, **{"If-None-Match": etag}).status_code for etag in etags.values()}
@@ -113,17 +114,17 @@ def test_another_version(tracker, client_of, keys, query):
 
 @pytest.mark.usefixtures("stored")
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_setting(store, client_of, keys, method, path):
-    """`TASK_STATUS_TRACEBACKS=no`: from inside nobody sees anything more."""
+def test_the_setting_hides_details_from_all_callers(store, client_of, keys, method, path):
+    """With `TASK_STATUS_TRACEBACKS=no`, a key with the scope sees no details either."""
     client = client_of(create_tracker(store, MemoryBroker(), final_states={}, tracebacks=False))
 
-    text = ask(client, keys.inside, method, path).text
+    text = ask(client, keys.operator, method, path).text
 
-    assert not [word for word in (*OPERATOR, NEVER) if word in text]
+    assert not [word for word in (*OPERATOR, SECRET) if word in text]
 
 
-def test_replay(store, client, broker):
-    """What is kept of a claim has no worker and no traceback: it may be replayed to another key of the owner."""
+def test_a_replayed_response_has_no_details(store, client, broker):
+    """The stored response of a claim has no worker or traceback: another key of the owner may receive it."""
     headers = {"Idempotency-Key": "k-1"}
     body = {"name": "demo.add", "kwargs": {"x": 1, "y": 2}}
     broker.down = True

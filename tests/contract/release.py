@@ -1,4 +1,4 @@
-"""Releases of the OpenAPI document, and the changes that a new one may make (`make openapi-release`)."""
+"""Release the OpenAPI document, and check for breaking changes (`make openapi-release`)."""
 
 import json
 import re
@@ -30,7 +30,7 @@ def releases(folder: Path = OPENAPI) -> list[Any]:
 
 
 def section_of(version: str, history: str) -> str:
-    """Return the section of a version in a history; empty if there is none."""
+    """Return the section of a version in the history, or an empty string."""
     found = re.search(rf"^## {re.escape(version)}\b[^\n]*\n(.*?)(?=^## |\Z)", history, re.MULTILINE | re.DOTALL)
     return found[1].strip() if found else ""
 
@@ -38,7 +38,7 @@ def section_of(version: str, history: str) -> str:
 def complaints(released: Any, document: Any, history: str) -> list[str]:
     """Return the reasons why a document may not follow a release; empty if it may.
 
-    A breaking change needs a new breaking version, and a line in the history with the name that clients know.
+    A breaking change requires a breaking version and an entry in the history with the name that clients use.
     """
     old, new = released["info"]["version"], document["info"]["version"]
     breaks = breaking_changes(released, document)
@@ -73,7 +73,7 @@ def release(folder: Path = OPENAPI) -> Path:
     """Store the document as the release of its version.
 
     Raises:
-        ReleaseError: The version is already released, the history has no section of it, or a change is not allowed.
+        ReleaseError: The version is already released, the history has no section for it, or a change is not allowed.
     """
     text = (folder / "openapi.json").read_bytes()
     document = json.loads(text)

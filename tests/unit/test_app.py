@@ -31,3 +31,14 @@ def test_no_resender_when_resending_is_disabled():
     """`RESEND_SECONDS` of 0 disables resending."""
     assert create_service(Settings(resend_seconds=0)).resender is None
     assert create_service(Settings()).resender is not None
+
+
+@pytest.mark.parametrize("fast_read", [True, False])
+def test_the_setting_disables_the_fast_read(fast_read):
+    """The setting decides whether the WSGI chain of a service contains the fast read."""
+    app = create_service(Settings(fast_read=fast_read)).app.wsgi_app
+    chain = []
+    while not inspect.ismethod(app):  # the last one is a method of Flask
+        chain.append(type(app))
+        app = next(vars(app)[name] for name in ("_app", "app") if name in vars(app))
+    assert (FastRead in chain) is fast_read

