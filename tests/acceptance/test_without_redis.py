@@ -166,5 +166,5 @@ def test_volatile(tmp_path: Path) -> None:
         refusing["TASK_STATUS_BIND"] = f"127.0.0.1:{free_port()}"
         ended = subprocess.run(command, env=refusing, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode != 0
-    assert "To mend it: `CONFIG SET appendonly yes`" in ended.stderr
+    assert "`CONFIG SET appendonly yes`" in ended.stderr
     assert "Traceback" not in ended.stderr
