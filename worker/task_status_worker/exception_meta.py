@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
+from task_status_worker.record.model import MESSAGE_KEYS
+
 #: the states whose meta Celery reads as an exception (celery.states.EXCEPTION_STATES)
 _EXCEPTION_STATES: Final = frozenset({"FAILURE", "RETRY", "REVOKED"})
 
@@ -18,9 +20,6 @@ _DEFAULT_EXCEPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "RETRY": ("Retry", "celery.exceptions"),
     "REVOKED": ("TaskRevokedError", "celery.exceptions"),
 }
-
-#: common keys for the text of a failure, best first
-_MESSAGE_KEYS: Final = ("exc_message", "message", "error", "detail", "reason", "msg", "description")
 
 _MISSING: Final = object()
 
@@ -83,8 +82,8 @@ def _messages(meta: Any) -> list[str]:
 
 
 def _messages_of_mapping(meta: Mapping[Any, Any], state: str) -> list[str]:
-    for key in _MESSAGE_KEYS:
-        if meta.get(key):
-            return _messages(meta[key])
+    values = [meta[key] for key in ("exc_message", *MESSAGE_KEYS) if meta.get(key)]
+    if values:
+        return _messages(next((value for value in values if not isinstance(value, Mapping)), values[0]))
     texts = [value for value in meta.values() if isinstance(value, str) and value]
     return texts if len(texts) == 1 else [f"the task stored {state} without a message"]

@@ -29,7 +29,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
     #: None lists the tasks of all owners, and those without an owner
     owner: str | None = None
-    #: any of these
+    #: the task is in any of these states
     states: Sequence[TaskState] = ()
     name: str | None = None
     #: all of these

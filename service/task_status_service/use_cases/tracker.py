@@ -32,7 +32,7 @@ from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, Index
 from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.results import result_of
 
-#: Celery states of a task that no worker runs: its message may be with any worker
+#: Celery states of a task that no worker runs: any worker may have received its message
 _WAITING: Final = frozenset({None, "PENDING", "RECEIVED", "RETRY"})
 
 
@@ -167,7 +167,7 @@ class Tracker:
         return cached
 
     def result_of(self, task_id: str, caller: Caller, known: Container[str] | None = None) -> TaskResult | NotModified:
-        """Read the result of a task, unless the caller knows its version. Raises as `read` and `results.result_of`."""
+        """Read the result of a task, unless the caller knows its version. Raises like `read` and `result_of`."""
         snapshot = self.read(task_id, caller)
         version = self.version(snapshot, caller)
         if known is not None and version in known:

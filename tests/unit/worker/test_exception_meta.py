@@ -23,7 +23,16 @@ def read(state: str, meta: Any) -> Any:
 
 
 @pytest.mark.parametrize("state", sorted(states.EXCEPTION_STATES))
-@pytest.mark.parametrize("meta", [{"custom": "disk full"}, "disk full", ["disk full"], {"error": "disk full", "n": 1}])
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"custom": "disk full"},
+        "disk full",
+        ["disk full"],
+        {"error": "disk full", "n": 1},
+        {"details": {"row": 3}, "msg": "disk full"},
+    ],
+)
 def test_what_celery_cannot_read_is_completed(state: str, meta: Any) -> None:
     """A meta of any shape becomes the exception of its state, with its text."""
     completed = readable_meta(meta, state)

@@ -10,6 +10,22 @@ from typing import Any, Final
 
 import msgspec
 
+#: keys under which task authors store the message of a failure; the first one that holds a text is used
+MESSAGE_KEYS: Final = (
+    "message",
+    "error",
+    "error_message",
+    "detail",
+    "details",
+    "reason",
+    "description",
+    "exception",
+    "exc",
+    "msg",
+    "info",
+    "status",
+)
+
 
 class Fact(enum.StrEnum):
     """An event in the life of a task, seen by the API or a worker."""

@@ -4,23 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-TRACEBACK_START: Final = "Traceback (most recent call last)"
+from task_status_worker.record.model import MESSAGE_KEYS
 
-#: the first key that holds a text is used
-_MESSAGE_KEYS: Final = (
-    "message",
-    "error",
-    "error_message",
-    "detail",
-    "details",
-    "reason",
-    "description",
-    "exception",
-    "exc",
-    "msg",
-    "info",
-    "status",
-)
+TRACEBACK_START: Final = "Traceback (most recent call last)"
 
 
 class LastLine(NamedTuple):
@@ -43,10 +29,10 @@ def is_lines(value: Any) -> bool:
 
 def message_in(fields: Mapping[str, Any]) -> str | None:
     """Return the message in an object of any shape, at most one object deep."""
-    for key in _MESSAGE_KEYS:
+    for key in MESSAGE_KEYS:
         value = fields.get(key)
         if isinstance(value, dict):
-            value = next((value[inner] for inner in _MESSAGE_KEYS if _is_message(value.get(inner))), None)
+            value = next((value[inner] for inner in MESSAGE_KEYS if _is_message(value.get(inner))), None)
         if _is_message(value):
             return str(value)
     errors = fields.get("errors")
