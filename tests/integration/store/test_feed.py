@@ -39,24 +39,24 @@ class FeedOnRedis:
 
 
 @pytest.fixture
-def fed(redis_url: str) -> Iterator[FeedOnRedis]:
+def bench(redis_url: str) -> Iterator[FeedOnRedis]:
     """A feed on the session's Redis."""
-    fed = FeedOnRedis(redis_url)
-    yield fed
-    fed.close()
+    bench = FeedOnRedis(redis_url)
+    yield bench
+    bench.close()
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-def test_reports_a_changed_task(kind: str, fed: FeedOnRedis) -> None:
+def test_reports_a_changed_task(kind: str, bench: FeedOnRedis) -> None:
     """A watch returns the ids of changed tasks, in the fake feed and in the real one."""
     memory = MemoryFeed()
-    feed = memory if kind == "memory" else fed.feed
+    feed = memory if kind == "memory" else bench.feed
     watch = feed.watch(["t-1"], caller="me")
 
     assert watch.changed(0.01) == set()
     if kind == "memory":
         memory.script = [lambda: None]
-    fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+    bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
     assert watch.changed(5) == {"t-1"}
     assert not watch.is_over
     watch.close()
@@ -65,38 +65,38 @@ def test_reports_a_changed_task(kind: str, fed: FeedOnRedis) -> None:
 
 @pytest.mark.parametrize("channel", [KEYS.meta, KEYS.record])
 def test_misses_no_message_after_subscribing(
-    fed: FeedOnRedis, redis_server: RedisServer, channel: Callable[[str], str]
+    bench: FeedOnRedis, redis_server: RedisServer, channel: Callable[[str], str]
 ) -> None:
     """A watch receives a message that Celery or this project publishes right after it began."""
     with redis_server.client() as client:
         for number in range(200):
-            with fed.feed.watch([f"t-{number}"], caller="me") as watch:
+            with bench.feed.watch([f"t-{number}"], caller="me") as watch:
                 client.publish(channel(f"t-{number}"), "x")
                 assert watch.changed(REREAD_SECONDS / 2) == {f"t-{number}"}
 
 
-def test_a_watch_reports_only_its_own_tasks(fed: FeedOnRedis) -> None:
+def test_a_watch_reports_only_its_own_tasks(bench: FeedOnRedis) -> None:
     """A change is reported to every watch of that task, and to no other watch."""
-    watches = [fed.feed.watch([f"t-{n}", "t-all"], caller="me") for n in range(3)]
-    fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+    watches = [bench.feed.watch([f"t-{n}", "t-all"], caller="me") for n in range(3)]
+    bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
     assert watches[1].changed(5) == {"t-1"}
     assert watches[0].changed(0.1) == watches[2].changed(0.1) == set()
 
-    fed.store.note(Note(task_id="t-all", fact=Fact.STARTED))
+    bench.store.note(Note(task_id="t-all", fact=Fact.STARTED))
     assert [watch.changed(5) for watch in watches] == [{"t-all"}] * 3
 
 
-def test_unsubscribes_from_unwatched_tasks(fed: FeedOnRedis, redis_server: RedisServer) -> None:
+def test_unsubscribes_from_unwatched_tasks(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """The feed unsubscribes from a task after its last watch has closed."""
     with redis_server.client() as client:
-        with fed.feed.watch(["t-1"], caller="me"), fed.feed.watch(["t-1"], caller="you"):
+        with bench.feed.watch(["t-1"], caller="me"), bench.feed.watch(["t-1"], caller="you"):
             assert len(client.pubsub_channels("app_*")) == 2
         wait_until(lambda: not client.pubsub_channels("app_*"), what="the end of the subscriptions")
 
 
-def test_reports_a_change_without_a_message(fed: FeedOnRedis, redis_server: RedisServer) -> None:
+def test_reports_a_change_without_a_message(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """A change without a message is reported within a few seconds."""
-    with redis_server.client() as client, fed.feed.watch(["t-1", "t-2"], caller="me") as watch:
+    with redis_server.client() as client, bench.feed.watch(["t-1", "t-2"], caller="me") as watch:
         wait_until(lambda: not watch.changed(REREAD_SECONDS * 1.2), what="the end of the first read")
         client.set(KEYS.meta("t-2"), b'{"status": "SUCCESS"}')
         begun = time.monotonic()
@@ -104,18 +104,18 @@ def test_reports_a_change_without_a_message(fed: FeedOnRedis, redis_server: Redi
         assert time.monotonic() - begun < CONVERGES_SECONDS
 
 
-def test_reports_a_change_before_the_first_read(fed: FeedOnRedis) -> None:
+def test_reports_a_change_before_the_first_read(bench: FeedOnRedis) -> None:
     """A change right after the start of a watch is reported, although no read has preceded it."""
     nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
-    feed = Feed(lambda: [nowhere], fed.store.read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
+    feed = Feed(lambda: [nowhere], bench.store.read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
     with feed.watch(["t-1"], caller="me") as watch:
-        fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+        bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
         assert watch.changed(CONVERGES_SECONDS) == {"t-1"}
     feed.close()
 
 
 def test_an_unforeseen_error_is_logged_and_rereading_continues(
-    fed: FeedOnRedis, caplog: pytest.LogCaptureFixture
+    bench: FeedOnRedis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An error while the watched tasks are read is logged with its traceback, and the next read follows."""
     nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
@@ -124,7 +124,7 @@ def test_an_unforeseen_error_is_logged_and_rereading_continues(
     def read_many(task_ids: list[str]) -> Iterable[Snapshot]:
         for failure in failures:
             raise failure
-        return fed.store.read_many(task_ids)
+        return bench.store.read_many(task_ids)
 
     feed = Feed(lambda: [nowhere], read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
     with feed.watch(["t-1"], caller="me") as watch:
@@ -135,7 +135,7 @@ def test_an_unforeseen_error_is_logged_and_rereading_continues(
     assert "Watched tasks were not read again" in record.getMessage()
 
 
-def test_reports_changes_while_connections_are_killed(fed: FeedOnRedis, redis_server: RedisServer) -> None:
+def test_reports_changes_while_connections_are_killed(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """Every change is reported within seconds although the connection is killed every 250 ms."""
     stop = threading.Event()
 
@@ -148,8 +148,8 @@ def test_reports_changes_while_connections_are_killed(fed: FeedOnRedis, redis_se
     killer.start()
     try:
         for number in range(20):
-            with fed.feed.watch([f"t-{number}"], caller="me") as watch:
-                fed.store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED))
+            with bench.feed.watch([f"t-{number}"], caller="me") as watch:
+                bench.store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED))
                 wait_until(lambda: watch.changed(1), timeout=CONVERGES_SECONDS, what="a change")
     finally:
         stop.set()
@@ -159,8 +159,8 @@ def test_reports_changes_while_connections_are_killed(fed: FeedOnRedis, redis_se
 def test_subscribes_again_after_a_restart_of_redis(tmp_path: Path) -> None:
     """After a restart of Redis the feed subscribes to the watched tasks again."""
     with running_redis(tmp_path) as server:
-        fed = FeedOnRedis(server.url)
-        watch = fed.feed.watch(["t-1"], caller="me")
+        bench = FeedOnRedis(server.url)
+        watch = bench.feed.watch(["t-1"], caller="me")
         server.stop()
         watch.changed(0.5)
         server.start()
@@ -168,42 +168,42 @@ def test_subscribes_again_after_a_restart_of_redis(tmp_path: Path) -> None:
             wait_until(lambda: len(client.pubsub_channels("app_*")) == 2, what="the channels")
         while watch.changed(0.2):
             pass
-        fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+        bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
         assert watch.changed(5) == {"t-1"}
-        fed.close()
+        bench.close()
 
 
 def test_watching_without_redis_returns_soon() -> None:
     """Without Redis a watch starts after a short wait for the confirmation."""
-    fed = FeedOnRedis("redis://127.0.0.1:1/0")
+    bench = FeedOnRedis("redis://127.0.0.1:1/0")
     begun = time.monotonic()
-    with fed.feed.watch(["t-1"], caller="me") as watch:
+    with bench.feed.watch(["t-1"], caller="me") as watch:
         assert watch.changed(0.01) == set()
     assert time.monotonic() - begun < 2
-    fed.close()
+    bench.close()
 
 
 def test_limits_watches_in_total_and_per_caller(redis_url: str) -> None:
     """Watches are limited in total and per caller; a closed watch frees its place."""
-    fed = FeedOnRedis(redis_url, limit=3, limit_per_caller=2)
-    mine = [fed.feed.watch(["t-1"], caller="me") for _ in range(2)]
+    bench = FeedOnRedis(redis_url, limit=3, limit_per_caller=2)
+    mine = [bench.feed.watch(["t-1"], caller="me") for _ in range(2)]
     with pytest.raises(TooManyWatches):
-        fed.feed.watch(["t-1"], caller="me")
-    yours = fed.feed.watch(["t-1"], caller="you")
+        bench.feed.watch(["t-1"], caller="me")
+    yours = bench.feed.watch(["t-1"], caller="you")
     with pytest.raises(TooManyWatches):
-        fed.feed.watch(["t-1"], caller="them")
+        bench.feed.watch(["t-1"], caller="them")
 
     mine[0].close()
-    fed.feed.watch(["t-1"], caller="me").close()
+    bench.feed.watch(["t-1"], caller="me").close()
     yours.close()
     mine[1].close()
-    fed.close()
+    bench.close()
 
 
-def test_closing_the_feed_ends_its_watches(fed: FeedOnRedis) -> None:
+def test_closing_the_feed_ends_its_watches(bench: FeedOnRedis) -> None:
     """Closing the feed ends a waiting watch at once."""
-    watch = fed.feed.watch(["t-1"], caller="me")
-    threading.Timer(0.1, fed.feed.close).start()
+    watch = bench.feed.watch(["t-1"], caller="me")
+    threading.Timer(0.1, bench.feed.close).start()
     begun = time.monotonic()
     watch.changed(30)
     assert watch.is_over
@@ -229,24 +229,24 @@ def test_subscribes_to_a_separate_result_redis(redis_url: str, tmp_path: Path) -
         store.close()
 
 
-def test_a_message_may_hold_any_bytes(fed: FeedOnRedis, redis_server: RedisServer) -> None:
+def test_a_message_may_hold_any_bytes(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """The content of a message is ignored, so that invalid UTF-8 is harmless."""
-    with redis_server.client() as client, fed.feed.watch(["t-1"], caller="me") as watch:
+    with redis_server.client() as client, bench.feed.watch(["t-1"], caller="me") as watch:
         client.publish(KEYS.meta("t-1"), b"\xff\x00")
         assert watch.changed(5) == {"t-1"}
 
 
-def test_all_watches_share_one_connection(fed: FeedOnRedis, redis_server: RedisServer) -> None:
+def test_all_watches_share_one_connection(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """Fifty watches use one connection to Redis."""
-    watches = [fed.feed.watch([f"t-{n}"], caller="me") for n in range(50)]
+    watches = [bench.feed.watch([f"t-{n}"], caller="me") for n in range(50)]
     with redis_server.client() as client:
         assert len(client.client_list(_type="pubsub")) == 1
     for watch in watches:
         watch.close()
 
 
-def test_a_lost_connection_reports_every_task_as_changed(redis_server: RedisServer, fed: FeedOnRedis) -> None:
+def test_a_lost_connection_reports_every_task_as_changed(redis_server: RedisServer, bench: FeedOnRedis) -> None:
     """After a lost connection each watch reports its tasks, because messages may have been lost."""
-    with redis_server.client() as client, fed.feed.watch(["t-1"], caller="me") as watch:
+    with redis_server.client() as client, bench.feed.watch(["t-1"], caller="me") as watch:
         client.client_kill_filter(_type="pubsub")
         assert watch.changed(REREAD_SECONDS) == {"t-1"}

@@ -247,9 +247,9 @@ def test_an_ended_or_canceled_task_is_not_started(
     store.note(Fact.SUBMITTED)
     store.write(end)
     before = msgspec.structs.replace(store.record, seq=0)
-    asks = StartRequest(redelivered=redelivered)
+    start_request = StartRequest(redelivered=redelivered)
     for attempt in (0, 1):
-        answer = store.note(Fact.STARTED, run="1", attempt=attempt, start_request=asks, instance="w@h/1")
+        answer = store.note(Fact.STARTED, run="1", attempt=attempt, start_request=start_request, instance="w@h/1")
         assert (answer.denial, answer.advanced) == (denial, False)
     assert msgspec.structs.replace(store.record, seq=0) == msgspec.structs.replace(before, late=2 * late)
 
@@ -268,13 +268,13 @@ def test_a_duplicate_delivery_is_not_started(store: Store, later: Fact | None) -
     )
 
 
-@pytest.mark.parametrize("asks", [FIRST_DELIVERY, REDELIVERED])
+@pytest.mark.parametrize("start_request", [FIRST_DELIVERY, REDELIVERED])
 @pytest.mark.parametrize("ahead", [{"attempt": 1}, {"generation": 1}])
-def test_an_earlier_attempt_is_not_started(store: Store, asks: StartRequest, ahead: dict[str, int]) -> None:
+def test_an_earlier_attempt_is_not_started(store: Store, start_request: StartRequest, ahead: dict[str, int]) -> None:
     """An attempt before the recorded one is denied, also if its message was redelivered."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2", **ahead)
-    assert store.note(Fact.STARTED, run="3", start_request=asks).denial is Denial.DUPLICATE
+    assert store.note(Fact.STARTED, run="3", start_request=start_request).denial is Denial.DUPLICATE
     assert store.record.executions == 2
 
 
@@ -291,12 +291,14 @@ def test_a_requeued_or_retried_task_is_not_a_duplicate(store: Store) -> None:
 
 def test_a_redelivered_message_starts_up_to_its_limit(store: Store) -> None:
     """Starts count towards the delivery limit until the task is requeued, retried or replaced."""
-    asks = StartRequest(redelivered=True, delivery_limit=3)
+    start_request = StartRequest(redelivered=True, delivery_limit=3)
 
     runs = map(str, itertools.count())
 
     def starts(**fields: Any) -> list[Denial | None]:
-        return [store.note(Fact.STARTED, run=next(runs), start_request=asks, **fields).denial for _ in range(4)]
+        return [
+            store.note(Fact.STARTED, run=next(runs), start_request=start_request, **fields).denial for _ in range(4)
+        ]
 
     up_to_three = [None, None, None, Denial.DELIVERY_LIMIT]
     assert starts() == up_to_three
