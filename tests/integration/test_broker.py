@@ -1,4 +1,4 @@
-"""Sending through a real Redis: what the message says, and how long it takes to learn that there is no broker."""
+"""Sending through a real Redis: the content of the message, and the time until an outage raises an error."""
 
 import base64
 import contextlib
@@ -23,26 +23,26 @@ from task_status_service.use_cases.submission import Call, Submission
 
 SUBMISSION = Submission(call=Call(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}}))
 
-#: what the client of an API waits at the most, and what the machine that runs the tests may add
+#: the longest time that an API client waits, with a margin for the machine that runs the tests
 BOUND_SECONDS = 2.0
 
 
 @pytest.fixture
 def broker(redis_url: str) -> Iterator[CeleryBroker]:
-    """Give a broker over the session's Redis."""
+    """A broker on the session's Redis."""
     broker = CeleryBroker(redis_url, default_queue="celery")
     yield broker
     broker.close()
 
 
 def messages(client: redis.Redis, queue: str) -> list[dict[str, Any]]:
-    """Give the messages of a queue; Redis brokers keep a list for each step of priority (kombu, transport/redis.py)."""
+    """Return the messages of a queue, which has one list per priority step (kombu, transport/redis.py)."""
     return [json.loads(text) for key in client.keys(f"{queue}*") for text in client.lrange(key, 0, -1)]
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-def test_sends_once(kind: str, broker: CeleryBroker, redis_url: str) -> None:
-    """What the tracker may expect of a broker; the fake and the real one pass the same test."""
+def test_sends_one_message(kind: str, broker: CeleryBroker, redis_url: str) -> None:
+    """A send puts one message into the queue, in the fake broker and in the real one."""
     fake = MemoryBroker()
     used = fake if kind == "memory" else broker
 
@@ -60,8 +60,8 @@ def test_sends_once(kind: str, broker: CeleryBroker, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-def test_says_when_it_is_gone(kind: str) -> None:
-    """Sending, canceling and checking all name a broker that is not there."""
+def test_an_unreachable_broker_raises(kind: str) -> None:
+    """Sending, canceling and checking raise `BrokerUnavailable` if the broker is unreachable."""
     fake = MemoryBroker()
     fake.down = True
     real = CeleryBroker(f"redis://127.0.0.1:{free_port()}/0", default_queue="celery")
@@ -77,8 +77,8 @@ def test_says_when_it_is_gone(kind: str) -> None:
     real.close()
 
 
-def test_message(broker: CeleryBroker, redis_url: str) -> None:
-    """The message says what was submitted, and nothing of the client's making besides."""
+def test_the_message_contains_the_submission(broker: CeleryBroker, redis_url: str) -> None:
+    """The message contains the submitted call and times, and no other options."""
     eta = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
     submission = Submission(
         call=Call(name="demo.add", args=[2, 3], kwargs={"z": None}, priority=3), scheduled_for=eta, expires_at=eta
@@ -97,17 +97,17 @@ def test_message(broker: CeleryBroker, redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("worker", [None, "celery@here"])
-def test_cancels_as_celery_does(broker: CeleryBroker, redis_url: str, worker: str | None) -> None:
-    """Workers are told what `app.control.revoke` tells them."""
-    with redis.Redis.from_url(redis_url) as client, client.pubsub() as told:
-        told.psubscribe("*.pidbox*")
-        wait_until(lambda: told.get_message(timeout=1))
+def test_a_cancel_equals_a_revoke_of_celery(broker: CeleryBroker, redis_url: str, worker: str | None) -> None:
+    """A cancel sends the same broadcast as `app.control.revoke`."""
+    with redis.Redis.from_url(redis_url) as client, client.pubsub() as pubsub:
+        pubsub.psubscribe("*.pidbox*")
+        wait_until(lambda: pubsub.get_message(timeout=1))
         broker.cancel("t-1", terminate=True, worker=worker)
         with Celery(broker=redis_url, set_as_current=False) as app:
             app.control.revoke("t-1", terminate=True, destination=[worker] if worker else None)
-        ours, celerys = (json.loads(wait_until(lambda: told.get_message(timeout=1))["data"]) for _ in range(2))
+        ours, celerys = (json.loads(wait_until(lambda: pubsub.get_message(timeout=1))["data"]) for _ in range(2))
 
-    # Its default, which workers use when none is named; and the reply that it does not wait for.
+    # Celery sets an expiry, and names the signal that workers use by default.
     assert celerys["headers"].pop("expires")
     assert ours["headers"].pop("expires") == 0
     ours_body, celerys_body = (json.loads(base64.b64decode(message["body"])) for message in (ours, celerys))
@@ -119,7 +119,7 @@ def test_cancels_as_celery_does(broker: CeleryBroker, redis_url: str, worker: st
 
 
 def test_does_not_subscribe(broker: CeleryBroker, redis_url: str) -> None:
-    """Sending subscribes to nothing: a result backend would, and wait for it."""
+    """Sending does not subscribe; a result backend would, and would wait for the confirmation."""
     with redis.Redis.from_url(redis_url) as client:
         before = client.info("commandstats")
         broker.send("t-1", SUBMISSION, queue="celery")
@@ -128,7 +128,7 @@ def test_does_not_subscribe(broker: CeleryBroker, redis_url: str) -> None:
 
 
 def timed_failure(broker: CeleryBroker) -> float:
-    """Send and cancel, expect both to fail, and give how long the slower one took, in seconds."""
+    """Send and cancel, check that both fail, and return the seconds that the slower one took."""
     seconds = []
     for use in (
         lambda: broker.send("t-1", SUBMISSION, queue="celery"),
@@ -141,8 +141,8 @@ def timed_failure(broker: CeleryBroker) -> float:
     return max(seconds)
 
 
-def test_refused() -> None:
-    """A broker that refuses connections is told at once, the first time and every time."""
+def test_a_refused_connection_raises_soon() -> None:
+    """Each use raises at once if the broker refuses connections."""
     broker = CeleryBroker(f"redis://127.0.0.1:{free_port()}/0", default_queue="celery")
     assert max(timed_failure(broker) for _ in range(3)) < BOUND_SECONDS
     with pytest.raises(BrokerUnavailable):
@@ -150,8 +150,8 @@ def test_refused() -> None:
     broker.close()
 
 
-def test_stalled_and_back(tmp_path: Path) -> None:
-    """A broker that accepts and never answers is given up soon; when it answers again, the same sender works."""
+def test_a_stalled_broker_raises_soon_and_recovers(tmp_path: Path) -> None:
+    """A broker that accepts connections and does not answer times out soon; the same sender works once it answers."""
     with running_redis(tmp_path) as server:
         broker = CeleryBroker(server.url, default_queue="celery")
         broker.send("t-1", SUBMISSION, queue="celery")
@@ -171,8 +171,8 @@ def test_stalled_and_back(tmp_path: Path) -> None:
         broker.close()
 
 
-def test_restarted(tmp_path: Path) -> None:
-    """After a restart of the broker the first send goes through, over a new connection."""
+def test_the_first_send_after_a_restart_succeeds(tmp_path: Path) -> None:
+    """The first send after a restart of the broker succeeds on a new connection."""
     with running_redis(tmp_path) as server:
         broker = CeleryBroker(server.url, default_queue="celery")
         broker.send("t-1", SUBMISSION, queue="celery")
@@ -184,8 +184,8 @@ def test_restarted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-def test_counts_what_waits(kind: str, broker: CeleryBroker) -> None:
-    """What no worker has taken, of any priority; a queue that there is not has none."""
+def test_counts_waiting_messages(kind: str, broker: CeleryBroker) -> None:
+    """The waiting messages of all priorities are counted; a missing queue has none."""
     fake = MemoryBroker()
     used = fake if kind == "memory" else broker
     assert used.waiting("sums") == 0
@@ -201,8 +201,8 @@ def test_counts_what_waits(kind: str, broker: CeleryBroker) -> None:
     assert used.waiting("sums") == 2
 
 
-def test_a_retry_says_so(broker: CeleryBroker, redis_url: str) -> None:
-    """A task that is sent again in place of a lost retry is the attempt that this would have been."""
+def test_a_resent_retry_keeps_its_retry_number(broker: CeleryBroker, redis_url: str) -> None:
+    """The message that replaces a lost retry has the retry number of the lost one."""
     broker.send("t-1", SUBMISSION, queue="sums", retries=2)
 
     with redis.Redis.from_url(redis_url) as client:
@@ -210,8 +210,8 @@ def test_a_retry_says_so(broker: CeleryBroker, redis_url: str) -> None:
     assert (message["headers"]["id"], message["headers"]["retries"]) == ("t-1", 2)
 
 
-def test_emptied(broker: CeleryBroker, redis_url: str) -> None:
-    """A broker that has lost its queues is told of them again, and nothing that was accepted is lost."""
+def test_sends_after_the_broker_lost_its_queues(broker: CeleryBroker, redis_url: str) -> None:
+    """After the broker has lost its queues they are declared again, and no accepted message is lost."""
     broker.send("t-1", SUBMISSION, queue="celery")
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
@@ -222,15 +222,15 @@ def test_emptied(broker: CeleryBroker, redis_url: str) -> None:
         assert client.llen("celery") in (1, 2)
 
 
-def test_full(redis_server: RedisServer, broker: CeleryBroker) -> None:
-    """A broker that takes no writes is named so."""
+def test_a_full_broker_raises(redis_server: RedisServer, broker: CeleryBroker) -> None:
+    """A send to a broker that rejects writes raises `BrokerUnavailable`."""
     broker.send("t-1", SUBMISSION, queue="celery")
     with redis_server.client() as client:
         client.config_set("maxmemory", 1)
         try:
             with pytest.raises(BrokerUnavailable):
                 broker.send("t-1", SUBMISSION, queue="celery")
-            # A broadcast is kept nowhere.
+            # A broadcast is not stored, so that a full Redis accepts it.
             broker.cancel("t-1", terminate=False, worker=None)
         finally:
             client.config_set("maxmemory", 0)

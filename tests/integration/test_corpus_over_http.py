@@ -1,4 +1,4 @@
-"""The corpus once more, through a real Redis and the whole HTTP side: no stored value gives an error."""
+"""The corpus of stored values through a real Redis and the HTTP API: no value causes an error."""
 
 import json
 from typing import Any
@@ -14,13 +14,13 @@ from task_status_service.settings import Settings
 
 @pytest.fixture(scope="module")
 def client(redis_server: RedisServer) -> FlaskClient:
-    """Give a client of the app with its real parts."""
+    """A client of the complete app."""
     url = redis_server.url
     return create_service(Settings(broker_url=url, result_url=url, record_url=url)).app.test_client()
 
 
 def put(client: redis.Redis, row: dict[str, Any]) -> None:
-    """Put a value under Celery's key, as it was found."""
+    """Store a value of the corpus under Celery's key, with its Redis type."""
     key = f"celery-task-meta-{row['task_id']}"
     match row["redis_type"]:
         case "string":
@@ -36,10 +36,10 @@ def put(client: redis.Redis, row: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
-def test_answers(client: FlaskClient, redis_url: str, row: dict[str, Any]) -> None:
-    """Each value gives the expected answer: a status that any JSON reader can read, or 404."""
-    with redis.Redis.from_url(redis_url) as hands:
-        put(hands, row)
+def test_each_value_has_the_expected_status(client: FlaskClient, redis_url: str, row: dict[str, Any]) -> None:
+    """Each value is returned as the expected status, in strict JSON, or as 404."""
+    with redis.Redis.from_url(redis_url) as redis_client:
+        put(redis_client, row)
 
     response = client.get(f"/tasks/{row['task_id']}")
 

@@ -1,4 +1,4 @@
-"""What the users of docs/redis-users.md may not do. What they must do is done by acceptance/test_no_leak.py."""
+"""The denials of the users in docs/redis-users.md; acceptance/test_no_leak.py runs their permitted commands."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from support.servers import RedisServer, running_redis
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run a Redis with these users, in which another app keeps something."""
+    """A Redis with these users, and with a key of another app."""
     folder: Path = tmp_path_factory.mktemp("users")
     with running_redis(folder) as server:
         with server.client() as client:
@@ -21,7 +21,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 def forbidden(server: RedisServer, user: str, *command: str) -> bool:
-    """Tell whether Redis refuses a command to a user."""
+    """Return whether Redis denies a command to a user."""
     with redis.Redis.from_url(url_of(server, user, "a-password")) as client:
         try:
             client.execute_command(*command)
@@ -57,21 +57,21 @@ def forbidden(server: RedisServer, user: str, *command: str) -> bool:
     ],
     ids=" ".join,
 )
-def test_no_command_for_operators(server, user, command):
-    """Neither side may list, flush or change anything that is not a task's."""
+def test_operator_commands_are_denied(server, user, command):
+    """No user may list keys, flush a database or administrate the server."""
     assert forbidden(server, user, *command)
 
 
 @pytest.mark.parametrize(
     ("user", "command"),
     [
-        # The service reads nothing else, also in a script, and cannot send.
+        # The service may not read keys of other apps, also in a script, and may not send messages.
         ("status-api", ("GET", "another-app")),
         ("status-api", ("EVAL", "return redis.call('GET', 'another-app')", "0")),
         ("status-api", ("LPUSH", "celery", "{}")),
         ("status-api", ("SUBSCRIBE", "another-app")),
         ("status-api", ("PUBLISH", "/0.celery.pidbox", "{}")),
-        # Whoever sends cannot read what was sent, nor results.
+        # The sender may not read messages or results.
         ("status-send", ("GET", "another-app")),
         ("status-send", ("LRANGE", "celery", "0", "-1")),
         ("status-send", ("LPOP", "celery")),
@@ -81,12 +81,12 @@ def test_no_command_for_operators(server, user, command):
         ("status-send", ("SUBSCRIBE", "/0.celery.pidbox")),
     ],
 )
-def test_nothing_of_others(server, user, command):
-    """Each has its own keys and channels."""
+def test_keys_and_channels_of_others_are_denied(server, user, command):
+    """Each user may use only its own keys and channels."""
     assert forbidden(server, user, *command)
 
 
-def test_nobody_without_a_password(server):
-    """The default user is off."""
+def test_a_connection_without_a_password_is_rejected(server):
+    """The default user is disabled."""
     with server.client() as client, pytest.raises(redis.AuthenticationError):
         client.ping()

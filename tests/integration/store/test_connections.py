@@ -1,4 +1,4 @@
-"""Each kind of URL that the settings take, against real servers: a Unix socket, and Sentinel."""
+"""Each kind of URL that the settings accept, with real servers: a Unix socket and Sentinel."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from task_status_service.task_types.catalog import TaskNames
 
 @pytest.fixture
 def unix_settings(tmp_path: Path) -> Iterator[Settings]:
-    """Run a Redis that listens on a Unix socket only."""
+    """Settings for a Redis that listens only on a Unix socket."""
     path = tmp_path / "redis.sock"
     command = [str(find_redis_server()), "--port", "0", "--unixsocket", str(path), "--dir", str(tmp_path), "--save", ""]
     with running(command, environ={}, log=tmp_path / "redis.log"):
@@ -25,7 +25,7 @@ def unix_settings(tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 def sentinel_settings(tmp_path: Path) -> Iterator[Settings]:
-    """Run a Redis and a Sentinel that knows it as `main`."""
+    """Settings for a Redis that a Sentinel knows as `main`."""
     with running_redis(tmp_path) as server:
         port = free_port()
         config = tmp_path / "sentinel.conf"
@@ -33,7 +33,7 @@ def sentinel_settings(tmp_path: Path) -> Iterator[Settings]:
         command = [str(find_redis_server()), str(config), "--sentinel"]
         with running(command, environ={}, log=tmp_path / "sentinel.log"):
             wait_until(lambda: knows_master(port, server), what="Sentinel")
-            # The first one does not answer: the next is asked.
+            # The first Sentinel is unreachable, so that the client must try the next one.
             url = f"sentinel://127.0.0.1:{free_port()}/2;sentinel://127.0.0.1:{port}/2"
             yield Settings(
                 broker_url=url,
@@ -45,7 +45,7 @@ def sentinel_settings(tmp_path: Path) -> Iterator[Settings]:
 
 
 def knows_master(port: int, server: RedisServer) -> bool:
-    """Tell whether a Sentinel has found the master."""
+    """Return whether a Sentinel has found the master."""
     try:
         with redis.Redis(port=port) as client:
             _, found = client.sentinel_get_master_addr_by_name("main")
@@ -55,8 +55,8 @@ def knows_master(port: int, server: RedisServer) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["unix_settings", "sentinel_settings"])
-def test_submits_and_reads(request: pytest.FixtureRequest, kind: str) -> None:
-    """Records, results and the broker are reached by the same URL."""
+def test_submits_and_reads_a_task(request: pytest.FixtureRequest, kind: str) -> None:
+    """One URL connects to the records, the results and the broker."""
     client = create_service(request.getfixturevalue(kind)).app.test_client()
 
     submitted = client.post("/tasks", json={"name": "shop.pay"})

@@ -1,4 +1,4 @@
-"""Hints over a real Redis: none is lost between watching and reading, and all may be lost without harm."""
+"""The feed on a real Redis: a watch misses no change, even if every message is lost."""
 
 import threading
 import time
@@ -16,17 +16,17 @@ from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
 
 KEYS = Keys.under("app")
-#: a stream shows the truth this soon even if every message is lost
+#: a watch reports a change within this time even if every message is lost
 CONVERGES_SECONDS = 5.0
 
 
 def version(snapshot: Snapshot) -> str:
-    """Name what was read."""
+    """Return a text that differs if the snapshot differs."""
     return repr((sorted(snapshot.record.items()), snapshot.meta))
 
 
-class Fed:
-    """A feed and a store over one Redis."""
+class FeedOnRedis:
+    """A feed and a store on one Redis."""
 
     def __init__(self, url: str, **limits: int) -> None:
         self.store = RedisStore(connect_to(url, sentinel_master=""), results=None, keys=KEYS, retention=Retention())
@@ -39,24 +39,24 @@ class Fed:
 
 
 @pytest.fixture
-def fed(redis_url: str) -> Iterator[Fed]:
-    """Give a feed over the session's Redis."""
-    fed = Fed(redis_url)
-    yield fed
-    fed.close()
+def bench(redis_url: str) -> Iterator[FeedOnRedis]:
+    """A feed on the session's Redis."""
+    bench = FeedOnRedis(redis_url)
+    yield bench
+    bench.close()
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-def test_tells_what_changes(kind: str, fed: Fed) -> None:
-    """What the watcher may expect of a feed; the fake and the real one pass the same test."""
+def test_reports_a_changed_task(kind: str, bench: FeedOnRedis) -> None:
+    """A watch returns the ids of changed tasks, in the fake feed and in the real one."""
     memory = MemoryFeed()
-    feed = memory if kind == "memory" else fed.feed
+    feed = memory if kind == "memory" else bench.feed
     watch = feed.watch(["t-1"], caller="me")
 
     assert watch.changed(0.01) == set()
     if kind == "memory":
         memory.script = [lambda: None]
-    fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+    bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
     assert watch.changed(5) == {"t-1"}
     assert not watch.is_over
     watch.close()
@@ -64,65 +64,67 @@ def test_tells_what_changes(kind: str, fed: Fed) -> None:
 
 
 @pytest.mark.parametrize("channel", [KEYS.meta, KEYS.record])
-def test_nothing_is_lost_between_watching_and_reading(
-    fed: Fed, redis_server: RedisServer, channel: Callable[[str], str]
+def test_misses_no_message_after_subscribing(
+    bench: FeedOnRedis, redis_server: RedisServer, channel: Callable[[str], str]
 ) -> None:
-    """What is published right after a watch has begun is told, each of many times, by Celery and by us."""
+    """A watch receives a message that Celery or this project publishes right after it began."""
     with redis_server.client() as client:
         for number in range(200):
-            with fed.feed.watch([f"t-{number}"], caller="me") as watch:
+            with bench.feed.watch([f"t-{number}"], caller="me") as watch:
                 client.publish(channel(f"t-{number}"), "x")
                 assert watch.changed(REREAD_SECONDS / 2) == {f"t-{number}"}
 
 
-def test_tells_those_who_watch_and_no_others(fed: Fed) -> None:
-    """Each is told of its own tasks."""
-    watches = [fed.feed.watch([f"t-{n}", "t-all"], caller="me") for n in range(3)]
-    fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+def test_a_watch_reports_only_its_own_tasks(bench: FeedOnRedis) -> None:
+    """A change is reported to every watch of that task, and to no other watch."""
+    watches = [bench.feed.watch([f"t-{n}", "t-all"], caller="me") for n in range(3)]
+    bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
     assert watches[1].changed(5) == {"t-1"}
     assert watches[0].changed(0.1) == watches[2].changed(0.1) == set()
 
-    fed.store.note(Note(task_id="t-all", fact=Fact.STARTED))
+    bench.store.note(Note(task_id="t-all", fact=Fact.STARTED))
     assert [watch.changed(5) for watch in watches] == [{"t-all"}] * 3
 
 
-def test_frees_what_nobody_watches(fed: Fed, redis_server: RedisServer) -> None:
-    """Redis is asked no more for what nobody watches."""
+def test_unsubscribes_from_unwatched_tasks(bench: FeedOnRedis, redis_server: RedisServer) -> None:
+    """The feed unsubscribes from a task after its last watch has closed."""
     with redis_server.client() as client:
-        with fed.feed.watch(["t-1"], caller="me"), fed.feed.watch(["t-1"], caller="you"):
+        with bench.feed.watch(["t-1"], caller="me"), bench.feed.watch(["t-1"], caller="you"):
             assert len(client.pubsub_channels("app_*")) == 2
-        wait_until(lambda: not client.pubsub_channels("app_*"), what="the channels to be free")
+        wait_until(lambda: not client.pubsub_channels("app_*"), what="the end of the subscriptions")
 
 
-def test_converges_without_any_message(fed: Fed, redis_server: RedisServer) -> None:
-    """A change of which no message comes is told all the same, within a few seconds."""
-    with redis_server.client() as client, fed.feed.watch(["t-1", "t-2"], caller="me") as watch:
-        wait_until(lambda: not watch.changed(REREAD_SECONDS * 1.2), what="the first reading to be over")
+def test_reports_a_change_without_a_message(bench: FeedOnRedis, redis_server: RedisServer) -> None:
+    """A change without a message is reported within a few seconds."""
+    with redis_server.client() as client, bench.feed.watch(["t-1", "t-2"], caller="me") as watch:
+        wait_until(lambda: not watch.changed(REREAD_SECONDS * 1.2), what="the end of the first read")
         client.set(KEYS.meta("t-2"), b'{"status": "SUCCESS"}')
         begun = time.monotonic()
         assert watch.changed(CONVERGES_SECONDS) == {"t-2"}
         assert time.monotonic() - begun < CONVERGES_SECONDS
 
 
-def test_converges_from_the_beginning(fed: Fed) -> None:
-    """Also a change is told that comes right after a watch has begun, before anything was read again."""
+def test_reports_a_change_before_the_first_read(bench: FeedOnRedis) -> None:
+    """A change right after the start of a watch is reported, although no read has preceded it."""
     nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
-    feed = Feed(lambda: [nowhere], fed.store.read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
+    feed = Feed(lambda: [nowhere], bench.store.read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
     with feed.watch(["t-1"], caller="me") as watch:
-        fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+        bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
         assert watch.changed(CONVERGES_SECONDS) == {"t-1"}
     feed.close()
 
 
-def test_an_unforeseen_error_is_logged_and_rereading_continues(fed: Fed, caplog: pytest.LogCaptureFixture) -> None:
-    """An error while the watched tasks are read again is logged with its traceback; the next attempt follows."""
+def test_an_unforeseen_error_is_logged_and_rereading_continues(
+    bench: FeedOnRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error while the watched tasks are read is logged with its traceback, and the next read follows."""
     nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
     failures = iter([ValueError("unforeseen")])
 
     def read_many(task_ids: list[str]) -> Iterable[Snapshot]:
         for failure in failures:
             raise failure
-        return fed.store.read_many(task_ids)
+        return bench.store.read_many(task_ids)
 
     feed = Feed(lambda: [nowhere], read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
     with feed.watch(["t-1"], caller="me") as watch:
@@ -133,8 +135,8 @@ def test_an_unforeseen_error_is_logged_and_rereading_continues(fed: Fed, caplog:
     assert "Watched tasks were not read again" in record.getMessage()
 
 
-def test_connections_are_killed_all_the_time(fed: Fed, redis_server: RedisServer) -> None:
-    """With its connection killed every 250 ms it still tells everything soon."""
+def test_reports_changes_while_connections_are_killed(bench: FeedOnRedis, redis_server: RedisServer) -> None:
+    """Every change is reported within seconds although the connection is killed every 250 ms."""
     stop = threading.Event()
 
     def kill() -> None:
@@ -146,19 +148,19 @@ def test_connections_are_killed_all_the_time(fed: Fed, redis_server: RedisServer
     killer.start()
     try:
         for number in range(20):
-            with fed.feed.watch([f"t-{number}"], caller="me") as watch:
-                fed.store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED))
-                wait_until(lambda: watch.changed(1), timeout=CONVERGES_SECONDS, what="a hint")
+            with bench.feed.watch([f"t-{number}"], caller="me") as watch:
+                bench.store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED))
+                wait_until(lambda: watch.changed(1), timeout=CONVERGES_SECONDS, what="a change")
     finally:
         stop.set()
         killer.join()
 
 
-def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
-    """After a restart what is watched is listened to again."""
+def test_subscribes_again_after_a_restart_of_redis(tmp_path: Path) -> None:
+    """After a restart of Redis the feed subscribes to the watched tasks again."""
     with running_redis(tmp_path) as server:
-        fed = Fed(server.url)
-        watch = fed.feed.watch(["t-1"], caller="me")
+        bench = FeedOnRedis(server.url)
+        watch = bench.feed.watch(["t-1"], caller="me")
         server.stop()
         watch.changed(0.5)
         server.start()
@@ -166,51 +168,51 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
             wait_until(lambda: len(client.pubsub_channels("app_*")) == 2, what="the channels")
         while watch.changed(0.2):
             pass
-        fed.store.note(Note(task_id="t-1", fact=Fact.STARTED))
+        bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
         assert watch.changed(5) == {"t-1"}
-        fed.close()
+        bench.close()
 
 
-def test_without_redis_it_is_no_slower_than_its_bound() -> None:
-    """Watching needs no Redis; it only waits a moment for a confirmation."""
-    fed = Fed("redis://127.0.0.1:1/0")
+def test_watching_without_redis_returns_soon() -> None:
+    """Without Redis a watch starts after a short wait for the confirmation."""
+    bench = FeedOnRedis("redis://127.0.0.1:1/0")
     begun = time.monotonic()
-    with fed.feed.watch(["t-1"], caller="me") as watch:
+    with bench.feed.watch(["t-1"], caller="me") as watch:
         assert watch.changed(0.01) == set()
     assert time.monotonic() - begun < 2
-    fed.close()
+    bench.close()
 
 
-def test_bounds(redis_url: str) -> None:
-    """So many in all, and so many of one caller; a place that is freed can be taken again."""
-    fed = Fed(redis_url, limit=3, limit_per_caller=2)
-    mine = [fed.feed.watch(["t-1"], caller="me") for _ in range(2)]
+def test_limits_watches_in_total_and_per_caller(redis_url: str) -> None:
+    """Watches are limited in total and per caller; a closed watch frees its place."""
+    bench = FeedOnRedis(redis_url, limit=3, limit_per_caller=2)
+    mine = [bench.feed.watch(["t-1"], caller="me") for _ in range(2)]
     with pytest.raises(TooManyWatches):
-        fed.feed.watch(["t-1"], caller="me")
-    yours = fed.feed.watch(["t-1"], caller="you")
+        bench.feed.watch(["t-1"], caller="me")
+    yours = bench.feed.watch(["t-1"], caller="you")
     with pytest.raises(TooManyWatches):
-        fed.feed.watch(["t-1"], caller="them")
+        bench.feed.watch(["t-1"], caller="them")
 
     mine[0].close()
-    fed.feed.watch(["t-1"], caller="me").close()
+    bench.feed.watch(["t-1"], caller="me").close()
     yours.close()
     mine[1].close()
-    fed.close()
+    bench.close()
 
 
-def test_closing_wakes_everybody(fed: Fed) -> None:
-    """Who waits hears at once that it is over."""
-    watch = fed.feed.watch(["t-1"], caller="me")
-    threading.Timer(0.1, fed.feed.close).start()
+def test_closing_the_feed_ends_its_watches(bench: FeedOnRedis) -> None:
+    """Closing the feed ends a waiting watch at once."""
+    watch = bench.feed.watch(["t-1"], caller="me")
+    threading.Timer(0.1, bench.feed.close).start()
     begun = time.monotonic()
     watch.changed(30)
     assert watch.is_over
     assert time.monotonic() - begun < 5
 
 
-def test_results_elsewhere(redis_url: str, tmp_path: Path) -> None:
-    """Where results are in another Redis, both are listened to."""
-    with running_redis(tmp_path) as other, other.client() as hands:
+def test_subscribes_to_a_separate_result_redis(redis_url: str, tmp_path: Path) -> None:
+    """If results are in another Redis, the feed subscribes to both."""
+    with running_redis(tmp_path) as other, other.client() as client:
         store = RedisStore(
             connect_to(redis_url, sentinel_master=""),
             results=connect_to(other.url, sentinel_master=""),
@@ -219,7 +221,7 @@ def test_results_elsewhere(redis_url: str, tmp_path: Path) -> None:
         )
         feed = Feed(store.publishers, store.read_many, version, keys=KEYS, limit=10, limit_per_caller=10)
         with feed.watch(["t-1"], caller="me") as watch:
-            hands.publish(KEYS.meta("t-1"), "x")
+            client.publish(KEYS.meta("t-1"), "x")
             assert watch.changed(5) == {"t-1"}
             store.note(Note(task_id="t-1", fact=Fact.STARTED))
             assert watch.changed(5) == {"t-1"}
@@ -227,24 +229,24 @@ def test_results_elsewhere(redis_url: str, tmp_path: Path) -> None:
         store.close()
 
 
-def test_bytes_that_are_no_text(fed: Fed, redis_server: RedisServer) -> None:
-    """Whatever is published under a channel is only a hint."""
-    with redis_server.client() as client, fed.feed.watch(["t-1"], caller="me") as watch:
+def test_a_message_may_hold_any_bytes(bench: FeedOnRedis, redis_server: RedisServer) -> None:
+    """The content of a message is ignored, so that invalid UTF-8 is harmless."""
+    with redis_server.client() as client, bench.feed.watch(["t-1"], caller="me") as watch:
         client.publish(KEYS.meta("t-1"), b"\xff\x00")
         assert watch.changed(5) == {"t-1"}
 
 
-def test_one_connection(fed: Fed, redis_server: RedisServer) -> None:
-    """However many watch, Redis sees one connection for it."""
-    watches = [fed.feed.watch([f"t-{n}"], caller="me") for n in range(50)]
+def test_all_watches_share_one_connection(bench: FeedOnRedis, redis_server: RedisServer) -> None:
+    """Fifty watches use one connection to Redis."""
+    watches = [bench.feed.watch([f"t-{n}"], caller="me") for n in range(50)]
     with redis_server.client() as client:
         assert len(client.client_list(_type="pubsub")) == 1
     for watch in watches:
         watch.close()
 
 
-def test_a_lost_watch_is_a_hint(redis_server: RedisServer, fed: Fed) -> None:
-    """After a lost connection everybody is told to read again: something may have happened meanwhile."""
-    with redis_server.client() as client, fed.feed.watch(["t-1"], caller="me") as watch:
+def test_a_lost_connection_reports_every_task_as_changed(redis_server: RedisServer, bench: FeedOnRedis) -> None:
+    """After a lost connection each watch reports its tasks, because messages may have been lost."""
+    with redis_server.client() as client, bench.feed.watch(["t-1"], caller="me") as watch:
         client.client_kill_filter(_type="pubsub")
         assert watch.changed(REREAD_SECONDS) == {"t-1"}

@@ -1,4 +1,4 @@
-"""The heartbeats on a real Redis: it costs no trip, and what it tells of instances, lost tasks and the data is true."""
+"""The heartbeats on a real Redis: liveness, lost tasks and lost data, read without another round trip."""
 
 import json
 import time
@@ -26,11 +26,11 @@ from task_status_worker.record.model import Fact, Note
 KEYS = Keys.under("app")
 INSTANCE = "w@h/1"
 STARTED = Note(task_id="t-1", fact=Fact.STARTED, run="1", instance=INSTANCE)
-FOR_LONG = LOST_SECONDS * 1.5
+BEYOND_LOST_SECONDS = LOST_SECONDS * 1.5
 
 
-class Arranged:
-    """A store and a tracker with a heartbeats on every trip, and the hands of a worker."""
+class StoreWithHeartbeats:
+    """A store and a tracker that read the heartbeats in every round trip, and raw access to their Redis."""
 
     def __init__(self, url: str, *, results_url: str | None = None, heartbeats: Heartbeats | None = None) -> None:
         self.store = RedisStore(
@@ -40,33 +40,33 @@ class Arranged:
             retention=Retention(),
             heartbeats=heartbeats or Heartbeats(KEYS, interval_seconds=0.0, confirm_seconds=0.0),
         )
-        self.hands = redis.Redis.from_url(url)
+        self.client = redis.Redis.from_url(url)
         self.results = redis.Redis.from_url(results_url or url)
-        broker: Any = None  # nothing is sent here
+        broker: Any = None  # no test sends a message
         self.tracker = create_tracker(self.store, broker, final_states={}, lost_final_seconds=LOST_SECONDS)
 
     def start(self, *, ago: float = 0.0) -> None:
-        """Start the task, and have its instance beat, some time ago and never since."""
+        """Start the task, with the last heartbeat of its instance `ago` seconds ago."""
         self.store.note(STARTED)
         self.beat(ago=ago)
-        self.hands.hset(KEYS.record("t-1"), "started_at", int((time.time() - ago) * 1000))
+        self.client.hset(KEYS.record("t-1"), "started_at", int((time.time() - ago) * 1000))
 
     def beat(self, *, ago: float = 0.0) -> None:
-        seconds, micros = self.hands.time()
-        self.hands.zadd(KEYS.workers, {INSTANCE: seconds + micros / 1e6 - ago})
+        seconds, micros = self.client.time()
+        self.client.zadd(KEYS.workers, {INSTANCE: seconds + micros / 1e6 - ago})
 
     def record(self) -> Any:
-        return unpack(self.hands.hgetall(KEYS.record("t-1")))
+        return unpack(self.client.hgetall(KEYS.record("t-1")))
 
     def close(self) -> None:
         self.store.close()
-        self.hands.close()
+        self.client.close()
         self.results.close()
 
 
 @pytest.fixture
-def old_url(redis_server: RedisServer, redis_url: str) -> Iterator[str]:
-    """Give the URL of a user who may not ask how long the server is up, so that silence counts from before that."""
+def url_without_info(redis_server: RedisServer, redis_url: str) -> Iterator[str]:
+    """The URL of a user without INFO, so that the uptime does not limit the measured silence."""
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", "plain", "on", ">word", "~*", "&*", "+@all", "-info", "-config")
     yield redis_url.replace("redis://", "redis://plain:word@")
@@ -75,18 +75,18 @@ def old_url(redis_server: RedisServer, redis_url: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=["together", "elsewhere"])
-def arranged(request: pytest.FixtureRequest, old_url: str) -> Iterator[Arranged]:
-    """Give one with results in the same Redis, and one with results in another."""
-    elsewhere = old_url.removesuffix("/0") + "/1" if request.param == "elsewhere" else None
-    arranged = Arranged(old_url, results_url=elsewhere)
+def arranged(request: pytest.FixtureRequest, url_without_info: str) -> Iterator[StoreWithHeartbeats]:
+    """A store with results in the same database, and one with results in another."""
+    elsewhere = url_without_info.removesuffix("/0") + "/1" if request.param == "elsewhere" else None
+    arranged = StoreWithHeartbeats(url_without_info, results_url=elsewhere)
     yield arranged
     arranged.close()
 
 
-def test_it_costs_no_trip(redis_url: str) -> None:
-    """A read of one, and of many, is one trip with the heartbeats in it, and without."""
-    for interval_seconds, pulses in ((0.0, 1), (1_000.0, 0)):
-        arranged = Arranged(redis_url, heartbeats=Heartbeats(KEYS, interval_seconds=interval_seconds))
+def test_heartbeats_need_no_extra_round_trip(redis_url: str) -> None:
+    """A read of one task or many is one round trip, with or without the heartbeats."""
+    for interval_seconds, reads in ((0.0, 1), (1_000.0, 0)):
+        arranged = StoreWithHeartbeats(redis_url, heartbeats=Heartbeats(KEYS, interval_seconds=interval_seconds))
         store = arranged.store
         store.read("t-1")  # connects
         store.report()  # connects
@@ -94,53 +94,58 @@ def test_it_costs_no_trip(redis_url: str) -> None:
             SENT.clear()
             use("t-1")
             [sent] = SENT
-            assert sent.count(b"ZREVRANGEBYSCORE") == sent.count(b"INFO") == pulses
+            assert sent.count(b"ZREVRANGEBYSCORE") == sent.count(b"INFO") == reads
         arranged.close()
 
 
 @pytest.mark.parametrize(
     ("ago", "liveness"),
-    [(0, Liveness.ALIVE), (STALLED_SECONDS + 1, Liveness.STALLED), (FOR_LONG, Liveness.LOST), (600, Liveness.LOST)],
+    [
+        (0, Liveness.ALIVE),
+        (STALLED_SECONDS + 1, Liveness.STALLED),
+        (BEYOND_LOST_SECONDS, Liveness.LOST),
+        (600, Liveness.LOST),
+    ],
 )
-def test_liveness(arranged: Arranged, ago: float, liveness: Liveness) -> None:
-    """Read alone or with others, the status says when the instance was last heard of."""
+def test_liveness(arranged: StoreWithHeartbeats, ago: float, liveness: Liveness) -> None:
+    """The age of the last heartbeat determines the liveness, of one task and of many."""
     arranged.start(ago=ago)
 
     assert arranged.store.read("t-1").liveness is liveness
     assert [one.liveness for one in arranged.store.read_many(["t-1"])] == [liveness]
 
 
-def test_a_server_that_is_young(tmp_path: Path) -> None:
-    """After a restart nobody is silent for longer than the server is up."""
+def test_silence_is_limited_by_the_uptime_of_redis(tmp_path: Path) -> None:
+    """Right after a restart of Redis an old heartbeat does not make a worker lost."""
     with running_redis(tmp_path) as server:
-        arranged = Arranged(server.url)
-        arranged.start(ago=FOR_LONG)
+        arranged = StoreWithHeartbeats(server.url)
+        arranged.start(ago=BEYOND_LOST_SECONDS)
         assert arranged.store.read("t-1").liveness is Liveness.ALIVE
         arranged.close()
 
 
-def test_a_server_that_takes_no_heartbeats(redis_url: str) -> None:
-    """While it is a replica, or full, nothing is known of any worker."""
-    arranged = Arranged(redis_url)
+def test_liveness_is_unknown_while_redis_rejects_writes(redis_url: str) -> None:
+    """While Redis is a replica or full, the liveness of every worker is unknown."""
+    arranged = StoreWithHeartbeats(redis_url)
     arranged.start()
-    arranged.hands.replicaof("127.0.0.1", "1")
+    arranged.client.replicaof("127.0.0.1", "1")
     try:
         assert arranged.store.read("t-1").liveness is Liveness.UNKNOWN
     finally:
-        arranged.hands.replicaof("no", "one")
+        arranged.client.replicaof("no", "one")
     assert arranged.store.read("t-1").liveness is Liveness.ALIVE
-    arranged.hands.config_set("maxmemory", 1)
+    arranged.client.config_set("maxmemory", 1)
     try:
         assert arranged.store.read("t-1").liveness is Liveness.UNKNOWN
     finally:
-        arranged.hands.config_set("maxmemory", 0)
+        arranged.client.config_set("maxmemory", 0)
         arranged.close()
 
 
-def test_the_feed_tells(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who watches is told that a worker has fallen silent, though nothing is written."""
+def test_the_feed_reports_a_stalled_worker(url_without_info: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feed reports a task whose worker stalls, although no write happens."""
     monkeypatch.setattr("task_status_service.store.feed.REREAD_SECONDS", 0.2)
-    arranged = Arranged(old_url)
+    arranged = StoreWithHeartbeats(url_without_info)
     tracker = arranged.tracker
     feed = Feed(
         arranged.store.publishers,
@@ -152,7 +157,7 @@ def test_the_feed_tells(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     arranged.start(ago=STALLED_SECONDS - 1)
     with feed.watch(["t-1"], caller="me") as watch:
-        assert watch.changed(5) == {"t-1"}  # it may have changed before it was read for the first time
+        assert watch.changed(5) == {"t-1"}  # the first read, because the task may have changed before
         assert arranged.store.read("t-1").liveness is Liveness.ALIVE
         assert watch.changed(5) == {"t-1"}
         assert arranged.store.read("t-1").liveness is Liveness.STALLED
@@ -160,9 +165,9 @@ def test_the_feed_tells(old_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     arranged.close()
 
 
-def test_lost_is_final(arranged: Arranged) -> None:
-    """What was told to be lost stays so: neither its worker's notes nor Celery's result change it."""
-    arranged.start(ago=FOR_LONG)
+def test_a_lost_task_stays_failed(arranged: StoreWithHeartbeats) -> None:
+    """Neither later notes of its worker nor Celery's result change a task that was marked failed as lost."""
+    arranged.start(ago=BEYOND_LOST_SECONDS)
 
     status = decode(arranged.tracker.read("t-1", ANYBODY))
 
@@ -177,53 +182,53 @@ def test_lost_is_final(arranged: Arranged) -> None:
     assert arranged.record().late == 2
 
 
-def test_many_settle_at_once(old_url: str) -> None:
-    """Of several servers that find it lost at once, one notes it, and all tell the same."""
-    servers = [Arranged(old_url) for _ in range(8)]
-    servers[0].start(ago=FOR_LONG)
+def test_concurrent_reads_mark_a_lost_task_once(url_without_info: str) -> None:
+    """Of several servers that find a task lost at once, one marks it failed, and all return the same status."""
+    servers = [StoreWithHeartbeats(url_without_info) for _ in range(8)]
+    servers[0].start(ago=BEYOND_LOST_SECONDS)
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(lambda one: decode(one.tracker.read("t-1", ANYBODY)), servers))
+        statuses = list(pool.map(lambda one: decode(one.tracker.read("t-1", ANYBODY)), servers))
 
-    assert told == [told[0]] * 8
-    assert told[0].state is TaskState.FAILED
+    assert statuses == [statuses[0]] * 8
+    assert statuses[0].state is TaskState.FAILED
     assert (servers[0].record().seq, servers[0].record().late) == (2, 0)
     for server in servers:
         server.close()
 
 
-def test_found_lost_and_moved_on(arranged: Arranged) -> None:
-    """Between finding and noting, a note, a heartbeat or a result of Celery's: it is not settled."""
+def test_a_task_that_changed_is_not_marked_failed(arranged: StoreWithHeartbeats) -> None:
+    """A note, a heartbeat or a Celery result after the read prevents marking the task failed."""
     note = Note(task_id="t-1", fact=Fact.FINISHED, outcome="FAILURE")
 
-    def settles() -> bool:
+    def marks_failed() -> bool:
         return bool(arranged.store.mark_failed(note, found, lost_after_seconds=LOST_SECONDS))
 
-    for happens in (
+    for change in (
         lambda: arranged.store.note(Note(task_id="t-1", fact=Fact.STARTED, run="2", instance="w@h/2")),
         lambda: arranged.store.note(Note(task_id="t-1", fact=Fact.STARTED, run="3", attempt=1, instance=INSTANCE)),
         lambda: arranged.store.note(Note(task_id="t-1", attempt=1, progress={"done": 1})),
         lambda: arranged.beat(ago=LOST_SECONDS / 2),
     ):
-        arranged.beat(ago=FOR_LONG)
+        arranged.beat(ago=BEYOND_LOST_SECONDS)
         found = arranged.store.read("t-1")
-        happens()
-        assert not settles()
-    arranged.beat(ago=FOR_LONG)
+        change()
+        assert not marks_failed()
+    arranged.beat(ago=BEYOND_LOST_SECONDS)
     found = arranged.store.read("t-1")
     arranged.results.set(KEYS.meta("t-1"), b'{"status": "SUCCESS"}')
-    # Where results are elsewhere, nothing is both looked at and written at once.
-    assert settles() == (arranged.results.connection_pool.connection_kwargs["db"] == 1)
+    # Results in another database cannot be compared in the script that writes the record.
+    assert marks_failed() == (arranged.results.connection_pool.connection_kwargs["db"] == 1)
 
 
-def test_settles_whatever_celery_has(arranged: Arranged) -> None:
-    """What Celery has is compared as it was read: nothing, a text, a list."""
+def test_marks_a_lost_task_failed_with_any_meta(arranged: StoreWithHeartbeats) -> None:
+    """A lost task is marked failed if its meta is unchanged: missing, a large text or a list."""
     for put in (
         lambda: None,
         lambda: arranged.results.set(KEYS.meta("t-1"), b'{"status": "STARTED"}' + b" " * 100_000),
         lambda: (arranged.results.delete(KEYS.meta("t-1")), arranged.results.rpush(KEYS.meta("t-1"), "a")),
     ):
-        arranged.hands.delete(KEYS.record("t-1"))
-        arranged.start(ago=FOR_LONG)
+        arranged.client.delete(KEYS.record("t-1"))
+        arranged.start(ago=BEYOND_LOST_SECONDS)
         put()
         found = arranged.store.read("t-1")
         note = Note(task_id="t-1", fact=Fact.FINISHED, outcome="FAILURE")
@@ -231,16 +236,16 @@ def test_settles_whatever_celery_has(arranged: Arranged) -> None:
         assert arranged.record().final
 
 
-def test_the_epoch(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """It is set at the first contact, the same for all servers; when the data is lost it is another one, and told."""
-    servers = [Arranged(redis_url) for _ in range(2)]
+def test_lost_data_changes_the_epoch(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """All servers share one epoch; after a loss of the data they report a new one, with a warning."""
+    servers = [StoreWithHeartbeats(redis_url) for _ in range(2)]
     for server in servers:
         server.store.note(STARTED)
         server.store.read("t-1")
     before, same = (server.store.report().epoch for server in servers)
-    assert before == same == servers[0].hands.get(KEYS.epoch).decode()
+    assert before == same == servers[0].client.get(KEYS.epoch).decode()
 
-    servers[0].hands.flushall()
+    servers[0].client.flushall()
     for server in servers:
         with pytest.raises(TaskNotFound):
             server.tracker.read("t-1", ANYBODY)
@@ -253,10 +258,10 @@ def test_the_epoch(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("The store has lost its data") == 2
 
 
-def test_a_restart_without_persistence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A Redis that comes back empty: 404 for what is gone, and it is told."""
+def test_a_restart_without_persistence_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After a restart without its data a task is not found, and log and report say that data was lost."""
     with running_redis(tmp_path) as server:
-        arranged = Arranged(server.url)
+        arranged = StoreWithHeartbeats(server.url)
         arranged.store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
         assert arranged.tracker.read("t-1", ANYBODY).record
         server.stop()
@@ -271,10 +276,10 @@ def test_a_restart_without_persistence(tmp_path: Path, caplog: pytest.LogCapture
         arranged.close()
 
 
-def test_a_restart_with_persistence(tmp_path: Path) -> None:
-    """A Redis that comes back with its data has the same epoch, and no weakness."""
+def test_a_restart_with_persistence_keeps_the_epoch(tmp_path: Path) -> None:
+    """After a restart with its data Redis has the same epoch, and no durability warnings."""
     with running_redis(tmp_path, durable=True) as server:
-        arranged = Arranged(server.url)
+        arranged = StoreWithHeartbeats(server.url)
         before = arranged.store.report()
         server.stop()
         server.start()
@@ -284,8 +289,8 @@ def test_a_restart_with_persistence(tmp_path: Path) -> None:
         arranged.close()
 
 
-def test_a_redis_that_does_not_tell(arranged: Arranged) -> None:
-    """Where INFO and CONFIG are forbidden, that is said, and it is accused of nothing."""
+def test_reports_a_forbidden_info_command(arranged: StoreWithHeartbeats) -> None:
+    """If INFO and CONFIG are forbidden, the report warns of that, and has no durability warnings."""
     report = arranged.store.report()
 
     assert report.durability_warnings == []

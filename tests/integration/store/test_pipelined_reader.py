@@ -1,4 +1,4 @@
-"""Shared reads on a real Redis: each caller gets its own answer, soon, whatever happens to Redis."""
+"""Shared reads on a real Redis: each caller receives its own replies, also while Redis stalls or restarts."""
 
 import os
 import select
@@ -26,7 +26,7 @@ CALLERS = 40
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """Run a Redis that a test may stop, with forty keys that hold their own numbers."""
+    """A Redis that a test may stop, with forty keys that contain their own numbers."""
     with running_redis(tmp_path) as server, server.client() as client:
         client.mset({f"key-{number}": number for number in range(CALLERS)})
         yield server
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def reader(server: RedisServer) -> Iterator[Reader]:
-    """Return a reader of that Redis."""
+    """A reader of that Redis."""
     client = connect_to(server.url, sentinel_master="")
     reader = Reader(client)
     yield reader
@@ -45,7 +45,7 @@ def reader(server: RedisServer) -> Iterator[Reader]:
 
 
 def read_all(reader: Reader) -> list[Any]:
-    """Read all keys at once, each twice by its own caller; return the replies, or the error, of each."""
+    """Read all keys at once, one caller per key; return the replies, or the error, of each caller."""
 
     def read(number: int) -> Any:
         try:
@@ -58,19 +58,19 @@ def read_all(reader: Reader) -> list[Any]:
 
 
 def own_answers() -> list[Any]:
-    """Return the replies that each caller of `read_all` must get."""
+    """Return the replies that each caller of `read_all` must receive."""
     numbers = [str(number).encode() for number in range(CALLERS)]
     return [[number, len(number), number] for number in numbers]
 
 
 def test_each_caller_gets_its_own_replies(reader: Reader) -> None:
-    """Replies never reach another caller, and keep their order."""
+    """Concurrent callers receive their own replies, in order."""
     for _ in range(50):
         assert read_all(reader) == own_answers()
 
 
 def test_returns_an_error_reply_in_its_place(server: RedisServer, reader: Reader) -> None:
-    """An error that Redis replies is returned as one reply among the others."""
+    """An error reply is returned in its place among the other replies."""
     with server.client() as client:
         client.rpush("list", "a")
 
@@ -81,8 +81,8 @@ def test_returns_an_error_reply_in_its_place(server: RedisServer, reader: Reader
     assert str(wrong).startswith("WRONGTYPE")
 
 
-def test_sends_waiting_reads_in_one_trip(server: RedisServer, reader: Reader) -> None:
-    """Reads that come while Redis is busy are sent in one trip."""
+def test_sends_waiting_reads_in_one_round_trip(server: RedisServer, reader: Reader) -> None:
+    """Reads that arrive while Redis is busy are sent in one round trip."""
     reader.read(("GET", "key-1"))
     with server.client() as client, ThreadPoolExecutor(CALLERS) as pool:
         reads_before = client.info("stats")["total_reads_processed"]
@@ -91,7 +91,7 @@ def test_sends_waiting_reads_in_one_trip(server: RedisServer, reader: Reader) ->
         time.sleep(0.1)
         server.process.send_signal(signal.SIGCONT)
         assert [one.result() for one in waiting] == [[str(number).encode()] for number in range(CALLERS)]
-        # Two trips, and the INFO of this client itself.
+        # Two round trips, and the INFO command of this test.
         assert client.info("stats")["total_reads_processed"] - reads_before <= 4
 
 
@@ -110,7 +110,7 @@ def test_a_stalled_redis_fails_reads_soon(server: RedisServer, reader: Reader) -
 
 
 def test_a_later_read_fails_with_the_waiting_ones(server: RedisServer, reader: Reader) -> None:
-    """A read that comes while others wait for a stalled Redis fails with them, not after a timeout of its own."""
+    """A read that arrives while others wait for a stalled Redis fails when they time out."""
     reader.read(("GET", "key-1"))
     server.process.send_signal(signal.SIGSTOP)
     with ThreadPoolExecutor(2) as pool:
@@ -122,7 +122,7 @@ def test_a_later_read_fails_with_the_waiting_ones(server: RedisServer, reader: R
 
 
 def test_accepts_a_reply_that_a_busy_process_reads_late(server: RedisServer) -> None:
-    """A reply that came in time is returned, although this process read it after the timeout."""
+    """A reply that arrived in time is returned, although this process read it after the timeout."""
     late = LateSocket()
     connections = set()
 
@@ -142,7 +142,7 @@ def test_accepts_a_reply_that_a_busy_process_reads_late(server: RedisServer) -> 
 
 
 class LateSocket:
-    """A socket whose first wait ends in a timeout although a reply has come."""
+    """A socket whose first wait times out although a reply has arrived."""
 
     def __init__(self) -> None:
         self.sock: Any = None
@@ -160,7 +160,7 @@ class LateSocket:
 
 
 def test_redis_py_still_has_the_private_socket_attribute(server: RedisServer) -> None:
-    """The reader uses a private attribute of redis-py; if this fails, mend `connected_socket` for the new version."""
+    """The reader uses a private attribute of redis-py; if this fails, adapt `connected_socket` to the new version."""
     client = connect_to(server.url, sentinel_master="")
     connection = client.connection_pool.get_connection()
 
@@ -173,7 +173,7 @@ def test_redis_py_still_has_the_private_socket_attribute(server: RedisServer) ->
 
 
 class BrokenHeartbeats(Heartbeats):
-    """Heartbeats with an error that nobody foresaw, as often as a test asks for it."""
+    """Heartbeats that raise an unforeseen error, `failures` times."""
 
     failures = 0
 
@@ -244,19 +244,19 @@ from task_status_service.store.records import connect_to
 reader = Reader(connect_to(sys.argv[1], sentinel_master=""))
 def read(number):
     return [reader.read(("GET", f"key-{number}")) == [str(number).encode()] for _ in range(50)]
-def all_right():
+def all_correct():
     greenlets = [gevent.spawn(read, number) for number in range(40)]
     return all(all(greenlet.get()) for greenlet in greenlets)
-assert all_right()
+assert all_correct()
 child = gevent.os.fork()
 if not child:
-    os._exit(0 if all_right() else 1)
-assert all_right()
+    os._exit(0 if all_correct() else 1)
+assert all_correct()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
 
 
-def test_greenlets_and_a_fork(server: RedisServer) -> None:
-    """Under gevent each caller gets its own answer too, and after a fork each process has its own connection."""
+def test_works_with_greenlets_and_after_a_fork(server: RedisServer) -> None:
+    """Under gevent each caller receives its own reply, and after a fork each process has its own connection."""
     environ = {**os.environ, "PYTHONWARNINGS": "ignore"}
     subprocess.run([sys.executable, "-c", GREENLETS_AND_FORK, server.url], check=True, timeout=60, env=environ)

@@ -1,4 +1,4 @@
-"""What the tracker may expect of a store: the fake and Redis pass the same tests."""
+"""The store of records: the fake and the Redis store pass the same tests."""
 
 import json
 import time
@@ -24,21 +24,21 @@ from task_status_worker.record.model import Fact, Note
 SUBMITTED = Note(task_id="t-1", fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"})
 
 
-class Arranged(Protocol):
-    """A store, and the hands of Celery and the workers behind it."""
+class StoreUnderTest(Protocol):
+    """A store, and the writes of Celery and the workers to it."""
 
     store: Any
 
     def put_meta(self, task_id: str, meta: bytes | list[bytes]) -> None: ...
     def announce(self, name: bytes, announcement: bytes) -> None: ...
-    def see_worker(self) -> None: ...
-    def serve(self, instance: str, serving: bytes) -> None: ...
-    def forget_record(self, task_id: str) -> None: ...
+    def beat(self) -> None: ...
+    def consume(self, instance: str, entry: bytes) -> None: ...
+    def expire_record(self, task_id: str) -> None: ...
     def pass_time(self) -> None: ...
 
 
-class ArrangedMemory:
-    """The fake."""
+class FakeUnderTest:
+    """The fake store."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -49,21 +49,21 @@ class ArrangedMemory:
     def announce(self, name: bytes, announcement: bytes) -> None:
         self.store.announced[name] = announcement
 
-    def see_worker(self) -> None:
+    def beat(self) -> None:
         self.store.worker_seen = 0.0
 
-    def serve(self, instance: str, serving: bytes) -> None:
-        self.store.consumer_entries[instance] = serving
+    def consume(self, instance: str, entry: bytes) -> None:
+        self.store.consumer_entries[instance] = entry
 
-    def forget_record(self, task_id: str) -> None:
+    def expire_record(self, task_id: str) -> None:
         del self.store.records[task_id]
 
     def pass_time(self) -> None:
         self.store.time += timedelta(milliseconds=2)
 
 
-class ArrangedRedis:
-    """The adapter, over a real Redis."""
+class RedisUnderTest:
+    """The Redis store on a real Redis."""
 
     def __init__(self, url: str, *, keys: Keys, results_url: str | None = None) -> None:
         self.keys = keys
@@ -82,14 +82,14 @@ class ArrangedRedis:
     def announce(self, name: bytes, announcement: bytes) -> None:
         self.client.hset(self.keys.task_types, name, announcement)
 
-    def see_worker(self) -> None:
+    def beat(self) -> None:
         self.client.zadd(self.keys.workers, {"celery@here": self.client.time()[0]})
 
-    def serve(self, instance: str, serving: bytes) -> None:
+    def consume(self, instance: str, entry: bytes) -> None:
         self.client.zadd(self.keys.workers, {instance: self.client.time()[0]})
-        self.client.hset(self.keys.consumers, instance, serving)
+        self.client.hset(self.keys.consumers, instance, entry)
 
-    def forget_record(self, task_id: str) -> None:
+    def expire_record(self, task_id: str) -> None:
         self.client.delete(self.keys.record(task_id))
 
     def pass_time(self) -> None:
@@ -102,27 +102,27 @@ class ArrangedRedis:
 
 
 @pytest.fixture(params=["memory", "redis", "redis with a prefix", "redis with results elsewhere"])
-def arranged(request: pytest.FixtureRequest) -> Iterator[Arranged]:
-    """Give each kind of store, empty."""
+def arranged(request: pytest.FixtureRequest) -> Iterator[StoreUnderTest]:
+    """An empty store of each kind."""
     if request.param == "memory":
-        yield ArrangedMemory()
+        yield FakeUnderTest()
         return
     url = request.getfixturevalue("redis_url")
     elsewhere = url.removesuffix("/0") + "/1" if request.param.endswith("elsewhere") else None
-    arranged = ArrangedRedis(url, keys=Keys.under("app" if "prefix" in request.param else None), results_url=elsewhere)
+    arranged = RedisUnderTest(url, keys=Keys.under("app" if "prefix" in request.param else None), results_url=elsewhere)
     yield arranged
     arranged.close()
 
 
-def test_nothing(arranged: Arranged) -> None:
-    """Of an id that never was there is nothing, and it is not known."""
+def test_an_unknown_id_reads_as_empty(arranged: StoreUnderTest) -> None:
+    """An unused id has no record, no meta and no marker."""
     snapshot = arranged.store.read("t-1")
 
     assert (dict(snapshot.record), snapshot.meta, snapshot.wrong_type, snapshot.known) == ({}, None, False, False)
 
 
-def test_reads_what_was_noted(arranged: Arranged) -> None:
-    """A record holds what was noted, and the id is known."""
+def test_reads_a_note(arranged: StoreUnderTest) -> None:
+    """The record contains the fields of the note, and the id is known."""
     noted_at = arranged.store.note(SUBMITTED)
 
     snapshot = arranged.store.read("t-1")
@@ -132,8 +132,8 @@ def test_reads_what_was_noted(arranged: Arranged) -> None:
     assert snapshot.known
 
 
-def test_advances_and_never_goes_back(arranged: Arranged) -> None:
-    """A record only advances; what is final stays."""
+def test_a_record_only_advances(arranged: StoreUnderTest) -> None:
+    """A late fact does not replace a later one, and a final fact stays."""
     for fact in (Fact.SUBMITTED, Fact.STARTED, Fact.RECEIVED, Fact.FINISHED, Fact.STARTED):
         arranged.store.note(Note(task_id="t-1", fact=fact, outcome="SUCCESS" if fact is Fact.FINISHED else None))
 
@@ -142,8 +142,8 @@ def test_advances_and_never_goes_back(arranged: Arranged) -> None:
     assert (record.executions, record.late) == (2, 1)
 
 
-def test_reads_celerys_bytes(arranged: Arranged) -> None:
-    """Celery's meta is given as it is stored."""
+def test_reads_a_meta_unchanged(arranged: StoreUnderTest) -> None:
+    """A meta is returned with the bytes that Celery stored."""
     arranged.put_meta("t-1", b"\x00\xffanything")
 
     snapshot = arranged.store.read("t-1")
@@ -151,15 +151,15 @@ def test_reads_celerys_bytes(arranged: Arranged) -> None:
     assert (snapshot.meta, snapshot.wrong_type, snapshot.known) == (b"\x00\xffanything", False, False)
 
 
-def test_reads_no_more_than_is_decoded(arranged: Arranged) -> None:
-    """Of a huge value just enough is read to see that it is too large."""
+def test_limits_the_bytes_read_of_a_meta(arranged: StoreUnderTest) -> None:
+    """A too large meta is read up to one byte more than the limit."""
     arranged.put_meta("t-1", b"x" * (MAX_STORED_BYTES + 1_000))
 
     assert len(arranged.store.read("t-1").meta) == MAX_STORED_BYTES + 1
 
 
-def test_tells_another_type(arranged: Arranged) -> None:
-    """A key that is no string is told as such, and the record is still read."""
+def test_reports_a_meta_of_another_redis_type(arranged: StoreUnderTest) -> None:
+    """A meta key that is not a string is reported, and the record is still read."""
     arranged.store.note(SUBMITTED)
     arranged.put_meta("t-1", [b"a", b"list"])
 
@@ -169,18 +169,18 @@ def test_tells_another_type(arranged: Arranged) -> None:
     assert unpack(snapshot.record).fact is Fact.SUBMITTED
 
 
-def test_remembers_what_has_expired(arranged: Arranged) -> None:
-    """Of a task whose record is gone it is known that there was one."""
+def test_an_expired_task_is_still_known(arranged: StoreUnderTest) -> None:
+    """The id of a task is known after its record has expired."""
     arranged.store.note(SUBMITTED)
-    arranged.forget_record("t-1")
+    arranged.expire_record("t-1")
 
     snapshot = arranged.store.read("t-1")
 
     assert (dict(snapshot.record), snapshot.known) == ({}, True)
 
 
-def test_reads_many_as_it_reads_one(arranged: Arranged) -> None:
-    """Several are read in the order asked, each as it would be alone, also what is of another type."""
+def test_reading_many_equals_reading_each(arranged: StoreUnderTest) -> None:
+    """Tasks are read in the requested order, each with the same snapshot as when it is read alone."""
     arranged.store.note(SUBMITTED)
     arranged.store.note(Note(task_id="t-2", fact=Fact.STARTED))
     arranged.put_meta("t-1", [b"a", b"list"])
@@ -195,15 +195,15 @@ FINISHED = Note(task_id="t-1", fact=Fact.FINISHED, name="demo.add", outcome="SUC
 
 
 @pytest.mark.parametrize("has_meta", [True, False])
-def test_forgets_what_is_final(arranged: Arranged, has_meta: bool) -> None:
-    """All that is kept of a task is gone, its places in the index too; another task stays as it is."""
+def test_forgets_an_ended_task(arranged: StoreUnderTest, has_meta: bool) -> None:
+    """Forgetting deletes all data of a task, also in the index, and does not change another task."""
     other = Note(task_id="t-2", fact=Fact.FINISHED, name="demo.add", outcome="SUCCESS")
     for note in (SUBMITTED, FINISHED, other):
         arranged.store.note(note)
     if has_meta:
         arranged.put_meta("t-1", b"{}")
     seen = arranged.store.read("t-1")
-    # A late note does not make it less final.
+    # The task stays ended after a late note.
     arranged.store.note(Note(task_id="t-1", fact=Fact.STARTED))
 
     assert arranged.store.forget(seen)
@@ -215,8 +215,8 @@ def test_forgets_what_is_final(arranged: Arranged, has_meta: bool) -> None:
 
 
 @pytest.mark.parametrize("has_record", [True, False])
-def test_forgets_what_its_meta_says_is_done(arranged: Arranged, has_record: bool) -> None:
-    """As long as nothing was noted since; else nothing is touched."""
+def test_forgets_a_task_only_if_it_is_unchanged(arranged: StoreUnderTest, has_record: bool) -> None:
+    """A task that only its meta reports as ended is not forgotten if a note followed the read."""
     if has_record:
         arranged.store.note(SUBMITTED)
     arranged.put_meta("t-1", b"{}")
@@ -230,8 +230,8 @@ def test_forgets_what_its_meta_says_is_done(arranged: Arranged, has_record: bool
     assert arranged.store.read("t-1").is_empty
 
 
-def walk(arranged: Arranged, limit: int = 50, **wanted: Any) -> list[str]:
-    """Give the ids of all pages."""
+def walk(arranged: StoreUnderTest, limit: int = 50, **wanted: Any) -> list[str]:
+    """Return the ids of all pages."""
     ids: list[str] = []
     after: Position | None = None
     while True:
@@ -244,8 +244,8 @@ def walk(arranged: Arranged, limit: int = 50, **wanted: Any) -> list[str]:
 
 
 @pytest.fixture
-def listed(arranged: Arranged) -> Arranged:
-    """Give a store with six tasks, one later than the other: two queued, one running, three ended."""
+def listed(arranged: StoreUnderTest) -> StoreUnderTest:
+    """A store with six tasks, each later than the one before: two queued, one running, three ended."""
     for number, (name, facts, outcome) in enumerate(
         [
             ("demo.add", (Fact.SUBMITTED,), None),
@@ -282,14 +282,16 @@ def listed(arranged: Arranged) -> Arranged:
         ({"labels": {"parity": "odd"}, "states": [TaskState.FAILED, TaskState.QUEUED], "name": "demo.add"}, "51"),
     ],
 )
-def test_pages(listed: Arranged, limit: int, wanted: dict[str, Any], numbers: str) -> None:
-    """Whatever the filter and the length of a page, the walk gives what fits, newest first, once."""
+def test_pages_list_the_matching_tasks(
+    listed: StoreUnderTest, limit: int, wanted: dict[str, Any], numbers: str
+) -> None:
+    """For any filter and page size the pages list each matching task once, newest first."""
     assert walk(listed, limit, **wanted) == [f"t-{number}" for number in numbers]
 
 
 @pytest.mark.parametrize("filters", [{}, {"name": "demo.add"}, {"states": [TaskState.QUEUED]}])
-def test_pages_within_a_time(listed: Arranged, filters: dict[str, Any]) -> None:
-    """From a time on, and before a time: two walks that share a bound share no task and miss none."""
+def test_pages_are_limited_by_submission_time(listed: StoreUnderTest, filters: dict[str, Any]) -> None:
+    """The tasks from a time on and those before it are disjoint, and together all tasks."""
     everything = walk(listed, **filters)
     bound = unpack(listed.store.read("t-3").record).started_at
     later = walk(listed, submitted_after=bound, **filters)
@@ -301,8 +303,8 @@ def test_pages_within_a_time(listed: Arranged, filters: dict[str, Any]) -> None:
     assert walk(listed, submitted_after=bound, submitted_before=bound, **filters) == []
 
 
-def test_pages_among_ties(arranged: Arranged) -> None:
-    """Tasks of one millisecond come by id, descending by its bytes; a position among them is exact, wherever it is."""
+def test_pages_order_tasks_of_one_millisecond_by_id(arranged: StoreUnderTest) -> None:
+    """Tasks of one millisecond are ordered by the bytes of their ids, descending; a page may start at any of them."""
     ids = [f"{first}{second}" for first in "aBé-_" for second in "aB:1"]
     for task_id in ids:
         fact = Fact.STARTED if "B" in task_id else Fact.SUBMITTED
@@ -321,8 +323,8 @@ def test_pages_among_ties(arranged: Arranged) -> None:
         assert page.task_ids == [one for one in expected if (at[one], one.encode()) < (at_ms, task_id.encode())]
 
 
-def test_a_position_outlives_its_task(listed: Arranged) -> None:
-    """The next page begins where the last one ended, whatever became of the task there."""
+def test_a_page_starts_after_a_task_that_moved(listed: StoreUnderTest) -> None:
+    """The next page starts where the previous one ended, although its last task has changed its state."""
     page = listed.store.page(Filter(states=[TaskState.QUEUED, TaskState.RUNNING]), limit=2, after=None)
     assert page.task_ids == ["t-5", "t-2"]
     listed.store.note(Note(task_id="t-2", fact=Fact.FINISHED, outcome="SUCCESS"))
@@ -333,8 +335,8 @@ def test_a_position_outlives_its_task(listed: Arranged) -> None:
     assert (after.task_ids, after.next) == (["t-0"], None)
 
 
-def test_a_page_looks_at_no_more_than_it_may(arranged: Arranged) -> None:
-    """A filter that fits few gives pages without tasks and with a next one, and finds them in the end."""
+def test_a_page_looks_at_a_limited_number_of_tasks(arranged: StoreUnderTest) -> None:
+    """A page may be empty and have a next one if few tasks match; a later page lists them."""
     arranged.store.note(Note(task_id="rare", fact=Fact.SUBMITTED, labels={"a": "b"}))
     arranged.pass_time()
     for number in range(MAX_LOOKED_AT + 5):
@@ -347,8 +349,8 @@ def test_a_page_looks_at_no_more_than_it_may(arranged: Arranged) -> None:
     assert (page.task_ids, page.next) == (["rare"], None)
 
 
-def test_announcements(arranged: Arranged) -> None:
-    """Announcements are given with the store's time."""
+def test_announcements(arranged: StoreUnderTest) -> None:
+    """Announcements are returned with the time of the store."""
     arranged.announce(b"demo.add", json.dumps({"name": "demo.add"}).encode())
 
     now, announced = arranged.store.announcements()
@@ -357,38 +359,40 @@ def test_announcements(arranged: Arranged) -> None:
     assert now > 0
 
 
-def test_what_live_workers_serve(arranged: Arranged) -> None:
-    """Each tells of itself."""
+def test_returns_the_consumers_of_live_workers(arranged: StoreUnderTest) -> None:
+    """The entry of each live worker is returned."""
     assert list(arranged.store.consumers()) == []
-    arranged.serve("a@h/1", b"one")
-    arranged.serve("b@h/2", b"two")
+    arranged.consume("a@h/1", b"one")
+    arranged.consume("b@h/2", b"two")
     assert sorted(arranged.store.consumers()) == [b"one", b"two"]
 
 
-def test_who_is_silent_serves_nothing(redis_url: str) -> None:
-    """Nor does who has not said what it serves."""
-    arranged = ArrangedRedis(redis_url, keys=Keys())
-    for instance in ("lives", "was", "will"):
-        arranged.serve(instance, instance.encode())
+def test_ignores_the_consumers_of_silent_workers(redis_url: str) -> None:
+    """A worker with an old heartbeat, or without an entry, is not among the consumers."""
+    arranged = RedisUnderTest(redis_url, keys=Keys())
+    for instance in ("alive", "silent", "future"):
+        arranged.consume(instance, instance.encode())
     now = arranged.client.time()[0]
-    arranged.client.zadd(arranged.keys.workers, {"was": now - 16, "lives": now - 13.5, "mute": now, "will": now + 100})
+    arranged.client.zadd(
+        arranged.keys.workers, {"silent": now - 16, "alive": now - 13.5, "without entry": now, "future": now + 100}
+    )
 
-    assert sorted(arranged.store.consumers()) == [b"lives", b"will"]
+    assert sorted(arranged.store.consumers()) == [b"alive", b"future"]
     arranged.close()
 
 
-def test_workers_seen(arranged: Arranged) -> None:
-    """It is told how long ago a worker was seen."""
+def test_reports_the_last_heartbeat_of_any_worker(arranged: StoreUnderTest) -> None:
+    """The report contains the seconds since the last heartbeat of any worker."""
     assert arranged.store.report().worker_seen_seconds is None
-    arranged.see_worker()
+    arranged.beat()
     assert arranged.store.report().worker_seen_seconds < 5
 
 
-def test_round_trips(redis_url: str) -> None:
-    """On a real connection a read is one round trip, of one task or of many, and so are a note and a page."""
+def test_each_use_is_one_round_trip(redis_url: str) -> None:
+    """Reading one task or many, a note and a page take one round trip each."""
     store = RedisStore(counting_client(redis_url), results=None, keys=Keys(), retention=Retention())
     store.read("t-1")  # connects
-    store.note(SUBMITTED)  # connects, and loads the script
+    store.note(SUBMITTED)  # connects and loads the script
     store.page(Filter(), limit=1, after=None)
     many = [f"t-{number}" for number in range(100)]
     for use in (
@@ -403,8 +407,8 @@ def test_round_trips(redis_url: str) -> None:
     store.close()
 
 
-def test_whose_it_is(arranged: Arranged) -> None:
-    """Each way of reading tells, also when the record is gone: then the marker does, unless the task was forgotten."""
+def test_reads_the_owner(arranged: StoreUnderTest) -> None:
+    """Every read returns the owner; the marker keeps it after the record has expired, until the task is forgotten."""
     for task_id, owner in (("t-1", "web"), ("t-2", None), ("t-3", "app")):
         arranged.store.note(Note(task_id=task_id, fact=Fact.SUBMITTED, owner=owner))
     arranged.put_meta("t-4", b"{}")
@@ -412,7 +416,7 @@ def test_whose_it_is(arranged: Arranged) -> None:
     ids = ["t-1", "t-2", "t-3", "t-4"]
     assert [one.owner for one in arranged.store.read_many(ids)] == ["web", None, "app", None]
     assert [arranged.store.read(task_id).owner for task_id in ids] == ["web", None, "app", None]
-    arranged.forget_record("t-1")
+    arranged.expire_record("t-1")
     snapshot = arranged.store.read("t-1")
     assert (snapshot.is_empty, snapshot.known, snapshot.owner) == (True, True, "web")
     arranged.store.note(Note(task_id="t-3", fact=Fact.FINISHED, outcome="SUCCESS"))
@@ -420,8 +424,8 @@ def test_whose_it_is(arranged: Arranged) -> None:
     assert arranged.store.read("t-3").owner is None
 
 
-def test_an_owners_page(arranged: Arranged) -> None:
-    """Its own tasks and no others, by each filter and from page to page, in full pages whatever others have."""
+def test_pages_of_one_owner(arranged: StoreUnderTest) -> None:
+    """The pages of an owner are full and contain only its own tasks, with every filter."""
     for number in range(9):
         owner = ["web", "app", None][number % 3]
         arranged.store.note(
@@ -449,9 +453,9 @@ def test_an_owners_page(arranged: Arranged) -> None:
     assert arranged.store.page(Filter(owner="nobody"), limit=9, after=None) == IndexPage([], None)
 
 
-def test_one_key_is_kept_as_long_as_its_task_waits(redis_url: str) -> None:
-    """A task that waits for its time is kept that much longer."""
-    arranged = ArrangedRedis(redis_url, keys=Keys())
+def test_a_scheduled_task_expires_later(redis_url: str) -> None:
+    """The TTL of a scheduled task is longer by the time until it is due."""
+    arranged = RedisUnderTest(redis_url, keys=Keys())
     week = Retention().record_seconds
     arranged.store.note(SUBMITTED)
     arranged.store.note(Note(task_id="t-2", fact=Fact.SUBMITTED, scheduled_for=datetime.now(UTC) + timedelta(days=30)))
@@ -462,9 +466,9 @@ def test_one_key_is_kept_as_long_as_its_task_waits(redis_url: str) -> None:
     arranged.close()
 
 
-def test_forgetting_leaves_nothing(redis_url: str) -> None:
-    """No key is left of a task, in the index or elsewhere, whatever its state and name were."""
-    arranged = ArrangedRedis(redis_url, keys=Keys())
+def test_forgetting_deletes_all_keys(redis_url: str) -> None:
+    """Forgetting a task deletes all its keys and index entries, for any state and name."""
+    arranged = RedisUnderTest(redis_url, keys=Keys())
     submissions = RedisSubmissionStore(connect_to(redis_url, sentinel_master=""), keys=Keys(), retention=Retention())
     for task_id, name, fact in (("t-1", "demo.add", Fact.FINISHED), ("t-2", None, Fact.REVOKED), ("t-3", "é", None)):
         owner = "web" if fact is not Fact.REVOKED else None
@@ -477,8 +481,8 @@ def test_forgetting_leaves_nothing(redis_url: str) -> None:
     arranged.close()
 
 
-def test_gone_and_back(tmp_path: Any) -> None:
-    """A Redis that is gone is named so, and used again as soon as it is back, with the script it has lost."""
+def test_an_outage_raises_and_ends(tmp_path: Any) -> None:
+    """Without Redis every use raises; after its restart each works again, although Redis has lost the script."""
     with running_redis(tmp_path) as server:
         store = RedisStore(connect_to(server.url, sentinel_master=""), results=None, keys=Keys(), retention=Retention())
         store.note(SUBMITTED)
@@ -498,8 +502,8 @@ def test_gone_and_back(tmp_path: Any) -> None:
         store.close()
 
 
-def test_full(tmp_path: Any) -> None:
-    """A full Redis takes no writes and is named so; reading goes on."""
+def test_a_full_redis_raises_store_full(tmp_path: Any) -> None:
+    """A note to a full Redis raises `StoreFull`, and reads continue."""
     with running_redis(tmp_path) as server, server.client() as client:
         store = RedisStore(connect_to(server.url, sentinel_master=""), results=None, keys=Keys(), retention=Retention())
         store.note(SUBMITTED)
@@ -510,9 +514,9 @@ def test_full(tmp_path: Any) -> None:
         store.close()
 
 
-def test_read_only(redis_url: str) -> None:
-    """A Redis that has become a replica takes no writes: unavailable, not full."""
-    arranged = ArrangedRedis(redis_url, keys=Keys())
+def test_a_replica_raises_store_unavailable(redis_url: str) -> None:
+    """A note to a Redis that became a replica raises `StoreUnavailable`, not `StoreFull`."""
+    arranged = RedisUnderTest(redis_url, keys=Keys())
     arranged.client.replicaof("127.0.0.1", "1")
     try:
         with pytest.raises(StoreUnavailable) as raised:

@@ -1,4 +1,4 @@
-"""Celery apps with the kit, each with a worker of its own in a thread."""
+"""Celery apps with the kit, each with its own worker in a thread."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ from task_status_worker.record.keys import Keys
 from task_status_worker.record.model import Note, Record
 from task_status_worker.registry import kit_of
 
-#: Celery uses deprecated calls of redis-py, and leaves sockets to the garbage collector
+#: warnings from Celery: it uses deprecated calls of redis-py and does not close its sockets
 CELERYS_OWN_WARNINGS = [
     pytest.mark.filterwarnings("ignore:Call to deprecated setex"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket"),
@@ -105,7 +105,7 @@ class Bench:
 
 @pytest.fixture
 def bench(redis_url: str) -> Iterator[Bench]:
-    """Return an app without the kit."""
+    """An app without the kit, on an empty Redis."""
     with redis.Redis.from_url(redis_url) as client:
         bench = Bench(redis_url, client)
         yield bench

@@ -1,4 +1,4 @@
-"""The safe result backend on a real Redis: every value can be read, and no value blocks a store."""
+"""The guarded result backend on a real Redis: each stored value is readable, and no old value prevents a store."""
 
 import pickle
 import threading
@@ -21,12 +21,12 @@ pytestmark = CELERYS_OWN_WARNINGS
 
 @pytest.fixture
 def backend(bench: Bench) -> Any:
-    """Return the backend of an app with the kit."""
+    """The backend of an app with the kit."""
     bench.install()
     return bench.app.backend
 
 
-POISON = {
+UNREADABLE = {
     "failure without a type": b'{"status": "FAILURE", "result": {"custom": 1}}',
     "revoked with a text": b'{"status": "REVOKED", "result": "gone"}',
     "no exception class": b'{"status": "FAILURE", "result": {"exc_type": "system", "exc_module": "os"}}',
@@ -41,18 +41,18 @@ POISON = {
 }
 
 
-@pytest.mark.parametrize("poison", POISON)
-def test_a_poisoned_key_no_longer_loses_the_outcome(backend: Any, bench: Bench, poison: str) -> None:
-    """The outcome of a task replaces an unreadable value."""
-    bench.client.set(bench.keys.meta("t"), POISON[poison])
+@pytest.mark.parametrize("value", UNREADABLE)
+def test_an_outcome_replaces_an_unreadable_value(backend: Any, bench: Bench, value: str) -> None:
+    """The outcome of a task replaces an unreadable value under its key."""
+    bench.client.set(bench.keys.meta("t"), UNREADABLE[value])
     backend.store_result("t", 42, "SUCCESS")
     assert (bench.meta("t")["status"], bench.meta("t")["result"]) == ("SUCCESS", 42)
 
 
-@pytest.mark.parametrize("poison", ["no status", "a cut bz2 body"])
-def test_an_unreadable_value_is_not_an_outage(backend: Any, bench: Bench, poison: str) -> None:
-    """An unreadable value raises at once; Celery would take its error for an outage and retry for half an hour."""
-    bench.client.set(bench.keys.meta("t"), POISON[poison])
+@pytest.mark.parametrize("value", ["no status", "a cut bz2 body"])
+def test_an_unreadable_value_is_not_an_outage(backend: Any, bench: Bench, value: str) -> None:
+    """Reading an unreadable value raises at once; Celery would treat it as an outage and retry for half an hour."""
+    bench.client.set(bench.keys.meta("t"), UNREADABLE[value])
     with pytest.raises(UnreadableResult):
         backend.get_task_meta("t")
 
@@ -67,7 +67,7 @@ def test_a_key_of_another_type_is_replaced(backend: Any, bench: Bench, command: 
 
 
 def test_success_stays_final(backend: Any, bench: Bench) -> None:
-    """A readable value is handled as Celery does."""
+    """A late failure does not replace a stored success, as in Celery."""
     backend.store_result("t", 42, "SUCCESS")
     backend.store_result("t", ValueError("late"), "FAILURE")
     assert bench.meta("t")["result"] == 42
@@ -76,8 +76,8 @@ def test_success_stays_final(backend: Any, bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("fact", "stores"), [(None, True), (Fact.RECEIVED, True), (Fact.STARTED, False), (Fact.FINISHED, False)]
 )
-def test_a_revoke_that_comes_to_another_worker(bench: Bench, fact: Fact | None, stores: bool) -> None:
-    """A revoke is not stored by another worker for a task that runs or has run, as its record says."""
+def test_another_worker_stores_no_revoke_of_a_started_task(bench: Bench, fact: Fact | None, stores: bool) -> None:
+    """A worker stores no revoke for a task that another worker has started according to its record."""
     bench.install()
     if fact is not None:
         bench.recorder.note(Note(task_id="t", fact=fact))
@@ -86,7 +86,7 @@ def test_a_revoke_that_comes_to_another_worker(bench: Bench, fact: Fact | None, 
     assert (bench.meta("t") is not None) == stores
 
     bench.app.backend.mark_as_revoked("t", "terminated", Context({"id": "t"}))
-    assert bench.meta("t")["status"] == "REVOKED", "by the worker that has it"
+    assert bench.meta("t")["status"] == "REVOKED", "the worker of the task stores it"
 
 
 class Panel(NamedTuple):
@@ -95,16 +95,16 @@ class Panel(NamedTuple):
     app: Celery
 
 
-def test_a_store_that_fails_by_itself_still_fails(backend: Any, bench: Bench) -> None:
-    """An error of the new value is raised, and the old value is not deleted."""
+def test_a_value_that_cannot_be_encoded_raises(backend: Any, bench: Bench) -> None:
+    """A value that cannot be encoded raises, and the old value is kept."""
     backend.store_result("t", {"done": 1}, "PROGRESS")
     with pytest.raises(EncodeError):
         backend.store_result("t", object(), "SUCCESS")
     assert bench.meta("t")["status"] == "PROGRESS"
 
 
-def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
-    """With Redis unreachable a store fails as Celery's does, after the configured retries."""
+def test_an_unreachable_redis_raises_as_in_celery(bench: Bench) -> None:
+    """With Redis unreachable a store fails after the configured retries, as in Celery."""
     bench.app.conf.update(result_backend="redis://127.0.0.1:1/0", result_backend_max_retries=0)
     bench.app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
     bench.install()
@@ -124,13 +124,13 @@ def test_a_redis_that_is_away_is_not_a_poisoned_key(bench: Bench) -> None:
 def test_a_store_waits_while_redis_rejects_writes(
     backend: Any, bench: Bench, refuse: tuple[str, ...], accept: tuple[str, ...]
 ) -> None:
-    """A result waits until Redis accepts writes again; Celery alone would treat that as an error of the task."""
+    """A result waits until Redis accepts writes again; Celery alone would report it as an error of the task."""
     backend.store_result("t", {"done": 1}, "PROGRESS")
     bench.client.execute_command(*refuse)
     storing = threading.Thread(target=backend.store_result, args=("t", 42, "SUCCESS"))
     try:
         storing.start()
-        # Long enough to be refused; without a word it would have ended.
+        # Long enough for a rejected write; without the retry the thread would have ended.
         storing.join(0.2)
         assert storing.is_alive()
     finally:
@@ -140,7 +140,7 @@ def test_a_store_waits_while_redis_rejects_writes(
 
 
 def test_every_writer_is_guarded(backend: Any, bench: Bench) -> None:
-    """Every writer stores readable metas, not only `update_state`."""
+    """Every store, not only `update_state`, writes a readable meta."""
     backend.store_result("t", {"custom": "disk full"}, "FAILURE")
     assert bench.meta("t")["result"] == {
         "custom": "disk full",
@@ -153,7 +153,7 @@ def test_every_writer_is_guarded(backend: Any, bench: Bench) -> None:
 
 
 def test_stores_the_fields_of_fail(backend: Any, bench: Bench) -> None:
-    """The stored meta has the code, the details and the type of `fail` beside Celery's own keys."""
+    """The stored meta contains the code, the details and the type of `fail` beside Celery's own keys."""
     backend.store_result("t", TaskFailed("no", code="c", details={"a": 1}), "FAILURE")
     assert bench.meta("t")["result"] == {
         "exc_type": "TaskFailed",
@@ -166,8 +166,8 @@ def test_stores_the_fields_of_fail(backend: Any, bench: Bench) -> None:
     assert type(bench.app.AsyncResult("t").result).__name__ == "NoStock"
 
 
-def test_one_backend_that_exists_and_those_to_come(bench: Bench) -> None:
-    """The present backend is safe, and so is each later one if an app has one per thread."""
+def test_present_and_later_backends_are_guarded(bench: Bench) -> None:
+    """The present backend is guarded, and so is each later one of an app with a backend per thread."""
     bench.app.conf.result_backend_thread_safe = False
     before = bench.app.backend
     bench.install()
@@ -177,8 +177,8 @@ def test_one_backend_that_exists_and_those_to_come(bench: Bench) -> None:
     assert isinstance(bench.app._get_backend(), GuardedKeyValueBackend)  # noqa: SLF001  # as a new thread would
 
 
-def test_a_task_with_a_backend_of_its_own(bench: Bench) -> None:
-    """The backend of a single task is made safe too."""
+def test_the_backend_of_a_single_task_is_guarded(bench: Bench) -> None:
+    """A backend that only one task uses is guarded too."""
     own = Celery(backend=bench.app.conf.result_backend, set_as_current=False).backend
 
     @bench.app.task(backend=own, shared=False)
@@ -190,7 +190,7 @@ def test_a_task_with_a_backend_of_its_own(bench: Bench) -> None:
 
 
 def test_other_backends_are_guarded_too(redis_url: str) -> None:
-    """A backend that does not read before it writes is safe without the retry of stores."""
+    """A backend that does not read before it writes is guarded without the retry of stores."""
     app = Celery(broker=redis_url, backend="rpc://", set_as_current=False)
     install(app)
     assert isinstance(app.backend, GuardedBackend)

@@ -1,4 +1,4 @@
-"""The script that writes records, on a real Redis: a record only advances, in any order of notes."""
+"""The script that writes records, on a real Redis: a record only advances, for any order of notes."""
 
 import itertools
 import random
@@ -28,7 +28,7 @@ ONE_DAY = 86_400
 
 
 class Store:
-    """One Redis, written as the kit and the service write it."""
+    """A Redis, and the note script as the kit and the service call it."""
 
     def __init__(self, client: redis.Redis) -> None:
         self.client: Any = client
@@ -61,13 +61,13 @@ class Store:
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[Store]:
-    """Return an empty store."""
+    """An empty store."""
     with redis.Redis.from_url(redis_url) as client:
         yield Store(client)
 
 
 def test_a_task_from_submission_to_result(store: Store) -> None:
-    """Every fact stores its time by the Redis clock, and the last fact is kept."""
+    """Every fact stores its time by the Redis clock, and the record has the last fact."""
     before = store.now
     store.note(Fact.SUBMITTED, name="demo.add", queue="celery", labels={"a": "b"})
     store.note(Fact.RECEIVED)
@@ -81,7 +81,7 @@ def test_a_task_from_submission_to_result(store: Store) -> None:
     assert (record.progress, record.seq) == ({"done": 1}, 5)
     times = [record.submitted_at, record.received_at, record.started_at, record.progress_at, record.finished_at]
     assert all(times)
-    assert times == sorted(times)  # type: ignore[type-var]  # all there, as the line before says
+    assert times == sorted(times)  # type: ignore[type-var]  # none is None, as checked above
     assert before - timedelta(milliseconds=1) <= times[0]  # type: ignore[operator]  # as above
 
 
@@ -97,8 +97,8 @@ def test_a_late_submission_fills_in_what_is_missing(store: Store) -> None:
 
 @pytest.mark.parametrize("end", sorted(FINAL_FACTS))
 @pytest.mark.parametrize("later", [*Fact, None])
-def test_nothing_follows_the_end(store: Store, end: Fact, later: Fact | None) -> None:
-    """After a final fact only counters change, and late facts are counted."""
+def test_a_late_fact_only_changes_counters(store: Store, end: Fact, later: Fact | None) -> None:
+    """After a final fact only counters change, and each later fact counts as late."""
     store.note(Fact.STARTED, run="1")
     store.note(end, run="1", outcome="SUCCESS")
     before = msgspec.structs.replace(store.record, seq=0, executions=0, late=0)
@@ -111,8 +111,8 @@ def test_nothing_follows_the_end(store: Store, end: Fact, later: Fact | None) ->
     assert store.record.executions == 1 + (later is Fact.STARTED)
 
 
-def test_a_run_is_counted_once(store: Store) -> None:
-    """A note that is written twice, as after a timeout, is one execution; another token is another execution."""
+def test_a_repeated_start_counts_as_one_execution(store: Store) -> None:
+    """A start that is written again, as after a timeout, is one execution; another run id is another execution."""
     for _ in range(3):
         store.note(Fact.STARTED, run="1")
     assert store.record.executions == 1
@@ -121,7 +121,7 @@ def test_a_run_is_counted_once(store: Store) -> None:
     assert (store.record.executions, store.record.fact) == (2, Fact.STARTED)
 
 
-def test_a_start_that_is_written_again_does_not_undo_progress(store: Store) -> None:
+def test_a_repeated_start_keeps_the_progress(store: Store) -> None:
     """A repeated start of the same execution keeps its progress."""
     store.note(Fact.STARTED, run="1")
     store.note(None, run="1", progress={"done": 5})
@@ -129,7 +129,7 @@ def test_a_start_that_is_written_again_does_not_undo_progress(store: Store) -> N
     assert store.record.progress == {"done": 5}
 
 
-def test_requeued_goes_back_on_purpose(store: Store) -> None:
+def test_a_requeued_task_is_queued_again(store: Store) -> None:
     """A requeued task is queued again, and its second execution advances the same attempt."""
     store.note(Fact.RECEIVED)
     store.note(Fact.STARTED, run="1")
@@ -142,8 +142,8 @@ def test_requeued_goes_back_on_purpose(store: Store) -> None:
     assert (store.record.fact, store.record.executions) == (Fact.STARTED, 2)
 
 
-def test_requeued_of_a_run_that_is_over_is_late(store: Store) -> None:
-    """A late REQUEUED does not move back the next execution, which may have started already."""
+def test_a_late_requeue_is_ignored(store: Store) -> None:
+    """A late REQUEUED of an earlier execution does not change the state of the current one."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2")
     assert not store.note(Fact.REQUEUED, run="1").advanced
@@ -167,7 +167,7 @@ def test_replace_is_a_new_generation(store: Store, order: tuple[str, ...]) -> No
     assert (record.executions, record.final) == (2, False)
 
 
-def test_a_retry_starts_afresh(store: Store) -> None:
+def test_a_retry_clears_the_previous_attempt(store: Store) -> None:
     """The failure and the progress of an attempt are deleted when the next one starts."""
     store.note(Fact.STARTED, run="1")
     at = store.now + timedelta(seconds=60)
@@ -182,7 +182,7 @@ def test_a_retry_starts_afresh(store: Store) -> None:
 
 
 def test_a_cancel_is_recorded(store: Store) -> None:
-    """A cancel is recorded for every attempt, and the answer to each later note says so."""
+    """A cancel is recorded for every attempt, and reported in the answer to each later note."""
     store.note(Fact.STARTED, run="1", attempt=2)
     before = store.record
     answer = store.note(None, cancel_requested=True)
@@ -196,10 +196,10 @@ def test_a_cancel_is_recorded(store: Store) -> None:
     assert store.note(None, run="1", attempt=2, progress={"done": 1}).cancel_requested
     answer = store.note(None, cancel_requested=True, terminate=True)
     assert (answer.cancel_requested, answer.terminate) == (True, True)
-    assert store.note(None, cancel_requested=True).terminate, "nothing takes it back"
+    assert store.note(None, cancel_requested=True).terminate, "a later note does not revoke the termination"
 
 
-def test_a_cancel_moves_the_time_of_the_last_change(store: Store) -> None:
+def test_only_the_first_cancel_changes_the_update_time(store: Store) -> None:
     """Only the first cancel changes the time of the last change."""
     store.note(Fact.STARTED, attempt=1, age_seconds=30)
     store.note(None, cancel_requested=True, age_seconds=10)
@@ -211,7 +211,7 @@ def test_a_cancel_moves_the_time_of_the_last_change(store: Store) -> None:
 
 
 def test_a_cancel_after_the_end_changes_nothing(store: Store) -> None:
-    """A cancel of an ended task changes nothing, and its answer says that the task has ended."""
+    """A cancel of an ended task changes nothing, and its answer reports the task as ended."""
     store.note(Fact.FINISHED, outcome="SUCCESS")
     before = msgspec.structs.replace(store.record, seq=0)
     answer = store.note(None, cancel_requested=True, terminate=True)
@@ -224,7 +224,7 @@ REDELIVERED = StartRequest(redelivered=True)
 
 
 def test_an_allowed_start_is_written(store: Store) -> None:
-    """An allowed start request is written as the start."""
+    """An allowed start request records the start."""
     store.note(Fact.RECEIVED)
     answer = store.note(Fact.STARTED, run="1", start_request=FIRST_DELIVERY, instance="w@h/1")
     assert (answer.denial, answer.advanced) == (None, True)
@@ -247,9 +247,9 @@ def test_an_ended_or_canceled_task_is_not_started(
     store.note(Fact.SUBMITTED)
     store.write(end)
     before = msgspec.structs.replace(store.record, seq=0)
-    asks = StartRequest(redelivered=redelivered)
+    start_request = StartRequest(redelivered=redelivered)
     for attempt in (0, 1):
-        answer = store.note(Fact.STARTED, run="1", attempt=attempt, start_request=asks, instance="w@h/1")
+        answer = store.note(Fact.STARTED, run="1", attempt=attempt, start_request=start_request, instance="w@h/1")
         assert (answer.denial, answer.advanced) == (denial, False)
     assert msgspec.structs.replace(store.record, seq=0) == msgspec.structs.replace(before, late=2 * late)
 
@@ -268,17 +268,17 @@ def test_a_duplicate_delivery_is_not_started(store: Store, later: Fact | None) -
     )
 
 
-@pytest.mark.parametrize("asks", [FIRST_DELIVERY, REDELIVERED])
+@pytest.mark.parametrize("start_request", [FIRST_DELIVERY, REDELIVERED])
 @pytest.mark.parametrize("ahead", [{"attempt": 1}, {"generation": 1}])
-def test_an_attempt_that_is_over_is_not_started(store: Store, asks: StartRequest, ahead: dict[str, int]) -> None:
-    """An earlier attempt than the record's is denied, also if its message was redelivered."""
+def test_an_earlier_attempt_is_not_started(store: Store, start_request: StartRequest, ahead: dict[str, int]) -> None:
+    """An attempt before the recorded one is denied, also if its message was redelivered."""
     store.note(Fact.STARTED, run="1")
     store.note(Fact.STARTED, run="2", **ahead)
-    assert store.note(Fact.STARTED, run="3", start_request=asks).denial is Denial.DUPLICATE
+    assert store.note(Fact.STARTED, run="3", start_request=start_request).denial is Denial.DUPLICATE
     assert store.record.executions == 2
 
 
-def test_a_requeued_or_retried_task_is_no_duplicate(store: Store) -> None:
+def test_a_requeued_or_retried_task_is_not_a_duplicate(store: Store) -> None:
     """A requeued task, a retry and a replacement have their own messages, which are not duplicates."""
     store.note(Fact.STARTED, run="1", start_request=FIRST_DELIVERY)
     store.note(Fact.REQUEUED, run="1")
@@ -289,14 +289,16 @@ def test_a_requeued_or_retried_task_is_no_duplicate(store: Store) -> None:
     assert store.record.executions == 4
 
 
-def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) -> None:
-    """Starts are counted until the task is requeued, retried or replaced."""
-    asks = StartRequest(redelivered=True, delivery_limit=3)
+def test_a_redelivered_message_starts_up_to_its_limit(store: Store) -> None:
+    """Starts count towards the delivery limit until the task is requeued, retried or replaced."""
+    start_request = StartRequest(redelivered=True, delivery_limit=3)
 
     runs = map(str, itertools.count())
 
     def starts(**fields: Any) -> list[Denial | None]:
-        return [store.note(Fact.STARTED, run=next(runs), start_request=asks, **fields).denial for _ in range(4)]
+        return [
+            store.note(Fact.STARTED, run=next(runs), start_request=start_request, **fields).denial for _ in range(4)
+        ]
 
     up_to_three = [None, None, None, Denial.DELIVERY_LIMIT]
     assert starts() == up_to_three
@@ -309,7 +311,7 @@ def test_a_message_that_is_delivered_again_starts_up_to_its_limit(store: Store) 
     assert store.record.executions == 12
 
 
-def test_without_a_limit_it_starts_as_often_as_it_is_delivered(store: Store) -> None:
+def test_without_a_limit_every_delivery_starts(store: Store) -> None:
     """A delivery limit of 0 means unlimited."""
     assert {store.note(Fact.STARTED, run=str(n), start_request=REDELIVERED).denial for n in range(20)} == {None}
 
@@ -331,7 +333,7 @@ def test_a_start_of_an_older_kit_has_no_instance(store: Store) -> None:
     assert store.record.instance is None
 
 
-def test_a_note_counts_from_when_it_was_taken(store: Store) -> None:
+def test_a_buffered_note_keeps_its_time(store: Store) -> None:
     """A buffered note is stored with the time at which it was made."""
     store.note(Fact.STARTED, run="1", age_seconds=30)
     started_at = store.record.started_at
@@ -339,7 +341,7 @@ def test_a_note_counts_from_when_it_was_taken(store: Store) -> None:
     assert timedelta(seconds=29) < store.now - started_at < timedelta(seconds=31)
 
 
-def test_no_write_shortens_a_life(store: Store) -> None:
+def test_no_write_shortens_a_ttl(store: Store) -> None:
     """A write never shortens the TTL of a record, whatever its retention."""
     key = store.keys.record("t")
     store.note(Fact.SUBMITTED)
@@ -365,7 +367,7 @@ def test_each_write_is_published(store: Store) -> None:
     with store.client.pubsub(ignore_subscribe_messages=True) as pubsub:
         pubsub.subscribe(store.keys.record("t"))
         while pubsub.get_message(timeout=5) is not None:
-            pass  # the confirmation
+            pass  # the confirmation of the subscription
         store.note(Fact.STARTED, run="1")
         store.note(None, progress={"done": 1})
         store.note(Fact.SUBMITTED)
@@ -404,8 +406,8 @@ def test_a_task_is_in_the_index_once(store: Store) -> None:
         assert abs(expires_at - store.now.timestamp() - ONE_DAY) < 2
 
 
-def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
-    """A name that comes with a later note is indexed, and never changes."""
+def test_a_late_name_is_indexed(store: Store) -> None:
+    """The first name in a note is indexed, and a later one is ignored."""
     store.note(None, progress={"done": 1})
     assert index_of(store).keys() == {b"state:running", b"expiry"}
     store.note(Fact.STARTED, name="demo.add")
@@ -416,7 +418,7 @@ def test_a_name_that_comes_late_is_indexed(store: Store) -> None:
     assert index[b"expiry"].keys() == {b"t\0\0demo.add"}
 
 
-def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
+def test_a_requested_cancel_moves_the_task_in_the_index(store: Store) -> None:
     """A canceled task is indexed as `canceling` until it has ended."""
     store.note(Fact.STARTED, attempt=1)
     store.note(None, cancel_requested=True)
@@ -426,13 +428,13 @@ def test_a_cancel_that_is_requested_moves_in_the_index(store: Store) -> None:
 
 
 def expire(store: Store, task_id: str, name: str) -> None:
-    """Let a record expire: its key is gone, and its time in the index is over."""
+    """Let a record expire: delete its key and set a past expiry in the index."""
     store.client.delete(store.keys.record(task_id))
     store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
 
 
-def test_the_index_forgets_what_has_expired(store: Store) -> None:
-    """Each note drops a few expired tasks from the index, so that no write is slow and the index stays small."""
+def test_the_index_drops_expired_tasks(store: Store) -> None:
+    """Each note drops a few expired tasks from the index, which keeps writes fast and the index small."""
     for number in range(12):
         store.write(Note(task_id=f"old-{number}", fact=Fact.STARTED, name="demo.add" if number % 2 else None))
     for number in range(12):
@@ -453,8 +455,8 @@ def test_the_index_forgets_what_has_expired(store: Store) -> None:
     assert index[b"expiry"].keys() == {task_id + b"\0\0demo.mul" for task_id in new}
 
 
-def test_an_expiry_is_exact(store: Store) -> None:
-    """The index drops a task after its record has expired, and not before."""
+def test_the_index_keeps_a_task_until_its_record_expires(store: Store) -> None:
+    """The index drops a task only after its record has expired."""
     short = Retention(record_seconds=1, known_seconds=1)
     store.write(Note(task_id="short", fact=Fact.STARTED, name="demo.add"), retention=short)
     while store.client.exists(store.keys.record("short")):
@@ -469,7 +471,7 @@ def test_an_expiry_is_exact(store: Store) -> None:
 
 
 def test_a_key_of_another_type_does_not_block_notes(store: Store) -> None:
-    """A key of another type is no record: it is dropped from the index, and other tasks are noted."""
+    """A record key of another type is dropped from the index, and notes about other tasks succeed."""
     store.write(Note(task_id="broken", fact=Fact.STARTED, name="demo.add"))
     expire(store, "broken", "demo.add")
     store.client.set(store.keys.record("broken"), "text")
@@ -481,7 +483,7 @@ def test_a_key_of_another_type_does_not_block_notes(store: Store) -> None:
 
 
 def test_a_record_that_lives_longer_stays_in_the_index(store: Store) -> None:
-    """A record that lives longer than its index entry says keeps its entries."""
+    """A record that outlives the expiry in the index keeps its index entries."""
     store.note(Fact.STARTED, name="demo.add")
     store.client.zadd(store.keys.index_by_expiry, {"t\0\0demo.add": store.now.timestamp() - 2})
     store.note(Fact.RETRYING)
@@ -491,7 +493,7 @@ def test_a_record_that_lives_longer_stays_in_the_index(store: Store) -> None:
     assert abs(index[b"expiry"][b"t\0\0demo.add"] - store.now.timestamp() - ONE_DAY) < 3
 
 
-def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
+def test_a_reused_id_is_indexed_again(store: Store) -> None:
     """An id that is used again after its record has expired is in the index once, with its new name."""
     store.note(Fact.STARTED, name="demo.add")
     expire(store, "t", "demo.add")
@@ -507,7 +509,7 @@ def test_an_id_that_comes_back_is_indexed_afresh(store: Store) -> None:
 
 
 def test_the_owner_outlives_the_record(store: Store) -> None:
-    """A record that is written again after it expired keeps its owner, whatever the note says."""
+    """A record that is written again after it expired keeps its owner, although the note names another."""
     store.note(Fact.SUBMITTED, name="demo.add", owner="web")
     store.client.delete(store.keys.record("t"))
 
@@ -527,8 +529,8 @@ def test_a_marker_of_another_type_names_no_owner(store: Store) -> None:
     assert store.record.owner is None
 
 
-def test_the_index_of_an_owner_forgets_what_has_expired(store: Store) -> None:
-    """The index of an owner drops expired tasks too, and not those that another owner has under the same id."""
+def test_the_index_of_an_owner_drops_expired_tasks(store: Store) -> None:
+    """The index of an owner drops expired tasks, but not a task of another owner with the same id."""
     for task_id in ("gone", "back"):
         store.write(Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", owner="web"))
         store.client.delete(store.keys.record(task_id), store.keys.known(task_id))
@@ -568,8 +570,8 @@ NOTES = st.fixed_dictionaries(
 
 @given(notes=st.lists(NOTES, max_size=12))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) -> None:
-    """For any notes in any order the script and its model agree, and the record never goes back."""
+def test_the_script_agrees_with_its_model(store: Store, notes: list[Note]) -> None:
+    """For any sequence of notes the script and its model agree, and the record only advances."""
     store.client.flushall()
     expected: dict[bytes, bytes] = {}
     for note in notes:
@@ -600,7 +602,7 @@ def test_the_script_does_what_its_model_says(store: Store, notes: list[Note]) ->
 
 
 def test_racing_writers_agree(store: Store, redis_server: RedisServer) -> None:
-    """The API, two workers and their retries write at once, and every interleaving ends in the same record."""
+    """Concurrent writers of the same notes, each in another order, produce the same record."""
     notes = [
         Note(task_id="t", fact=Fact.SUBMITTED, name="demo.add"),
         Note(task_id="t", fact=Fact.RECEIVED, name="demo.add"),
@@ -610,7 +612,7 @@ def test_racing_writers_agree(store: Store, redis_server: RedisServer) -> None:
         Note(task_id="t", fact=Fact.STARTED, attempt=1, run="2"),
         Note(task_id="t", fact=Fact.FINISHED, attempt=1, run="2", outcome="SUCCESS"),
     ]
-    rng = random.Random(0)  # noqa: S311  # a test's dice
+    rng = random.Random(0)  # noqa: S311  # a seeded order, not a secret
     for _ in range(15):
         store.client.flushall()
         _write_at_once(redis_server, [rng.sample(notes, len(notes)) for _ in range(4)])
