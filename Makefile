@@ -87,8 +87,11 @@ $(REDIS_OLDEST)/.ready: $(STAMP) requirements/redis-oldest.txt
 test-packages: $(STAMP) ## build both wheels, install them into empty environments and run their commands
 	@$(PYTEST) tests/packages --quiet --timeout 300
 
+# The import contracts need a linter. The committed document has the property order of the locked marshmallow.
+COMMITTED_DOCUMENT := tests/api/openapi/test_document.py::test_the_committed_document_is_current
 test-lowest: $(LOWEST)/.ready ## run unit, API and integration tests with the lowest direct dependencies
-	@$(LOWEST)/bin/python -m pytest tests/unit tests/api tests/integration --quiet $(PARALLEL)
+	@$(LOWEST)/bin/python -m pytest tests/unit tests/api tests/integration --quiet $(PARALLEL) \
+		--ignore tests/unit/test_import_contracts.py --deselect $(COMMITTED_DOCUMENT)
 
 # Only the direct dependencies of the two members are old; the test tools are those of the lock.
 $(LOWEST)/.ready: $(STAMP) requirements/lowest.txt
