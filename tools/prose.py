@@ -194,11 +194,6 @@ def files(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def pending_files() -> list[Path]:
-    """Return the files that are not rewritten yet."""
-    return [ROOT / line for line in PENDING.read_text(encoding="utf-8").splitlines() if line]
-
-
 def check(paths: Sequence[Path]) -> int:
     """Print each phrase found; return their number."""
     count = 0
@@ -214,12 +209,9 @@ def check(paths: Sequence[Path]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Check the given files and folders, or all rewritten files of the repository; return the exit code."""
+    """Check the given files and folders, or the repository; return the exit code."""
     roots = [Path(argument) for argument in arguments] or [ROOT]
     paths = [path for root in roots for path in (files(root) if root.is_dir() else [root])]
-    if not arguments:
-        pending = set(pending_files())
-        paths = [path for path in paths if path not in pending]
     if count := check(paths):
         sys.stdout.write(f"{count} phrases to replace. The rules are in CONTRIBUTING.md, section Language.\n")
         return 1
