@@ -93,7 +93,8 @@ def _read_msgpack(stored: bytes, _codes: set[str]) -> Any:
         raise Unreadable("too_large")
     try:
         document = msgspec.msgpack.decode(stored, ext_hook=_name_extension)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, TypeError) as error:
+        # msgspec 0.20 raises TypeError for a map that is the key of a map.
         raise Unreadable("unsupported_serializer") from error
     except RecursionError as error:
         raise Unreadable("too_deep") from error

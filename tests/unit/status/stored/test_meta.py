@@ -67,6 +67,7 @@ def test_every_serializer_is_read(stored, codes):
         (b"a: " + b"x" * MAX_YAML_BYTES, {"too_large"}),
         (b"\x81\xa6status", {"unsupported_serializer"}),
         (b"\x81\xa2\xff\xff\x01", {"unsupported_serializer"}),
+        (b"\x82\xa6status\xa7SUCCESS\x80\x01", {"unsupported_serializer"}),  # a map whose key is a map
         (b"\x81\xa6status" + b"\x91" * 2000, {"too_deep"}),
         (b"a: \xff", {"not_utf8"}),
         (b"a: !!python/name:os.system", {"unsupported_serializer"}),
