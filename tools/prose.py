@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
-#: files that are not rewritten yet, one path per line; tests/unit/test_prose.py rejects clean files in the list
-PENDING: Final = ROOT / "tools" / "prose_pending.txt"
 #: folders that are generated, downloaded, or made of data
 _SKIPPED: Final = frozenset({"node_modules", "corpus", "requirements"})
 #: files that quote the phrases
