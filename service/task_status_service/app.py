@@ -72,7 +72,12 @@ def create_service(settings: Settings) -> Service:
     submissions = RedisSubmissionStore(
         records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
     )
-    catalog = Catalog(store.announcements, read_consumers=store.consumers, allowed=settings.tasks)
+    catalog = Catalog(
+        store.announcements,
+        read_consumers=store.consumers,
+        allowed=settings.tasks,
+        queues=settings.queues | {settings.default_queue},
+    )
     readiness = Readiness(store, broker, volatile_store=settings.volatile_store)
     tracker = _create_tracker(settings, store, broker)
     feed = Feed(

@@ -11,6 +11,7 @@ TaskStatusError
 +- RateLimited
 +- TooManyQueued
 +- UnknownTaskType
++- UnknownQueue
 +- TaskTypeNotFound
 +- InvalidArguments
 +- BodyMalformed
@@ -113,6 +114,10 @@ class TooManyQueued(TaskStatusError):
 
 class UnknownTaskType(TaskStatusError):
     """No worker announces a task type of this name: check the name, or start a worker that has it."""
+
+
+class UnknownQueue(TaskStatusError):
+    """No live worker consumes this queue: omit `queue`, or add the name to TASK_STATUS_QUEUES."""
 
 
 class TaskTypeNotFound(TaskStatusError):

@@ -26,6 +26,8 @@ _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
 #: an origin as browsers serialize it (RFC 6454 section 6.2)
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
+#: as in requests (api/requests/fields.py)
+_QUEUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 #: variables of the client commands, which the service ignores: both may run in one shell
 _OF_CLIENT: Final = frozenset({"URL", "API_KEY"})
 
@@ -49,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     #: names of the task types that may be submitted; None means all that workers announce
     tasks: TaskNames | None = None
+    #: queues that clients may name, besides `default_queue` and those that live workers consume
+    queues: frozenset[str] = frozenset()
     #: custom Celery states that end a task, and the state that each maps to
     final_states: FinalStates = {}
     #: Celery's `result_backend_transport_options["global_keyprefix"]`
@@ -169,6 +173,15 @@ def _bind(text: str) -> str:
     return text
 
 
+def _queues(text: str) -> frozenset[str]:
+    queues = [queue.strip() for queue in text.split(",")]
+    if wrong := [queue for queue in queues if not _QUEUE.fullmatch(queue)]:
+        raise ValueError(
+            f"{wrong[0]!r} is not a queue name: list names of up to 128 letters, digits and ._:@-, separated by commas"
+        )
+    return frozenset(queues)
+
+
 def _final_states(text: str) -> FinalStates:
     states: dict[str, TaskState] = {}
     for item in text.split(","):
@@ -212,6 +225,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "API_KEYS_FILE": ("api_keys_file", Path),
     "WORKERS": ("workers", _number(1, 1_000)),
     "TASKS": ("tasks", TaskNames.parse),
+    "QUEUES": ("queues", _queues),
     "FINAL_STATES": ("final_states", _final_states),
     "GLOBAL_KEYPREFIX": ("global_keyprefix", str),
     "DEFAULT_QUEUE": ("default_queue", str),

@@ -84,7 +84,9 @@ def service(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
     """The service, with a worker that runs the demo tasks."""
     with (
         running_worker("task_status_worker.demo", "--concurrency", "4", redis_url=real_redis.url, folder=folder),
-        running_service({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=folder) as url,
+        running_service(
+            {"TASK_STATUS_REDIS_URL": real_redis.url, "TASK_STATUS_QUEUES": "unread-queue"}, folder=folder
+        ) as url,
     ):
         service = Service(url)
         wait_until(lambda: service.session.get(f"{url}/readyz", timeout=5).ok, what="ready")

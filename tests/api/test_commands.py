@@ -56,12 +56,12 @@ def finish(store: MemoryStore, meta: dict[str, Any], fact: Fact = Fact.FINISHED)
 
 def test_submit_prints_the_id(run: Run, store: MemoryStore, broker: MemoryBroker) -> None:
     """`submit` sends arguments, labels and queue, and prints the task id."""
-    result = run("submit", "demo.add", "x=1", "y=2.5", "--label", "customer:42", "--queue", "other")
+    result = run("submit", "demo.add", "x=1", "y=2.5", "--label", "customer:42", "--queue", "slow")
 
     (task_id,) = store.records
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"{task_id}\n", "")
     ((_, submission, queue),) = broker.sent
-    assert (submission.call.kwargs, submission.labels, queue) == ({"x": 1, "y": 2.5}, {"customer": "42"}, "other")
+    assert (submission.call.kwargs, submission.labels, queue) == ({"x": 1, "y": 2.5}, {"customer": "42"}, "slow")
 
 
 def test_submit_sends_zero_expires(run: Run, broker: MemoryBroker) -> None:

@@ -104,6 +104,8 @@ def test_a_retry_is_checked_like_a_submission(client, store, broker, failed):
     problem_of(client.post(f"/tasks/{failed}/retry"), 422, "validation")
     store.calls[failed] = type(store.calls[failed])(name="no.such.task")
     problem_of(client.post(f"/tasks/{failed}/retry"), 422, "unknown-task-type")
+    store.calls[failed] = type(store.calls[failed])(name="demo.add", args=[2, 3], queue="removed")
+    problem_of(client.post(f"/tasks/{failed}/retry"), 422, "unknown-queue")
     assert broker.sent == []
 
 

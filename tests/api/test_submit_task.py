@@ -244,3 +244,35 @@ def test_an_unconfirmed_send_returns_503(submit, client, store, broker):
     [task_id] = store.records
     diagnostics = client.get(f"/tasks/{task_id}").get_json()["diagnostics"]
     assert [diagnostic["code"] for diagnostic in diagnostics] == ["send_unconfirmed"]
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        # Keys of the service and of kombu: LPUSH to one of them would break every submission or every worker.
+        "task-status:index:state:retrying",
+        "task-status:index:owner:bob:state:retrying",
+        "task-status:claim:6f0d",
+        "celery-task-meta-t-1",
+        "unacked",
+        "unacked_index",
+        "unacked_mutex",
+        "worker@lab.celery.pidbox",
+        "celery_other_apps_list",
+        "Slow",
+    ],
+)
+def test_unknown_queues_are_rejected(submit, broker, store, queue):
+    """A queue that no live worker consumes is rejected before anything is written."""
+    problem_of(submit(name="demo.add", args=[1, 2], queue=queue), 422, "unknown-queue")
+    assert broker.sent == []
+    assert store.records == {}
+
+
+def test_consumed_queues_are_accepted(submit, broker, store):
+    """A queue is accepted as soon as a live worker announces that it consumes it."""
+    problem_of(submit(name="demo.add", args=[1, 2], queue="fast"), 422, "unknown-queue")
+    store.consumer_entries["w-1"] = b'{"task_types": [], "queues": ["fast"]}'
+
+    assert submit(name="demo.add", args=[1, 2], queue="fast").status_code == 202
+    assert [queue for _, _, queue in broker.sent] == ["fast"]

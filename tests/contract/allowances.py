@@ -28,6 +28,8 @@ def _submission(**more: Any) -> Request:
 ALLOWANCES: Final = {
     # Workers announce the task types and their arguments: see getTaskType.
     "unknown task type": Allowance(r"/problems/unknown-task-type .*", [_submission(name="no.such")]),
+    # Workers announce the queues that they consume.
+    "unknown queue": Allowance(r"/problems/unknown-queue .*", [_submission(queue="no-such-queue")]),
     "arguments that the task type does not accept": Allowance(
         r"/problems/validation .* #/(args|kwargs)\b.*", [_submission(kwargs={"z": 3})]
     ),

@@ -118,7 +118,7 @@ def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
 @pytest.fixture
 def catalog(store: MemoryStore) -> Catalog:
     """Return a catalog of the task types that are announced in the store."""
-    return Catalog(store.announcements, read_consumers=store.consumers)
+    return Catalog(store.announcements, read_consumers=store.consumers, queues=("celery", "slow"))
 
 
 @pytest.fixture

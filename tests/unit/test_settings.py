@@ -31,6 +31,7 @@ def test_every_kind_of_value():
             "TASK_STATUS_BIND": "[::1]:80",
             "TASK_STATUS_WORKERS": "3",
             "TASK_STATUS_TASKS": "shop.pay, reports.*",
+            "TASK_STATUS_QUEUES": "reports, mail@eu",
             "TASK_STATUS_FINAL_STATES": "PARTIAL=succeeded, INVALID=failed",
             "TASK_STATUS_GLOBAL_KEYPREFIX": "app",
             "TASK_STATUS_RECORD_SECONDS": "3600",
@@ -51,6 +52,7 @@ def test_every_kind_of_value():
         True,
         False,
     ]
+    assert settings.queues == {"reports", "mail@eu"}
     assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
     assert not settings.tracebacks
     assert not settings.fast_read
@@ -79,6 +81,9 @@ def test_every_kind_of_value():
         ("CORS_ORIGINS", "https://app.example.com,"),
         ("CORS_ORIGINS", "app.example.com"),
         ("CORS_ORIGINS", "https://a@app.example.com"),
+        ("QUEUES", "a,,b"),
+        ("QUEUES", "a b"),
+        ("QUEUES", "*"),
         ("TASKS", "a,,b"),
         ("TASKS", "*"),
         ("TASKS", ".*"),

@@ -20,6 +20,7 @@ from task_status_service.errors import (
     IdempotencyInFlight,
     InvalidArguments,
     TooManyQueued,
+    UnknownQueue,
     UnknownTaskType,
 )
 from task_status_service.use_cases.submission import Claim
@@ -43,6 +44,7 @@ ACCEPTED_RESPONSES: Final = {
 #: its problems in the OpenAPI document
 OF_SUBMITTING: Final = (
     UnknownTaskType,
+    UnknownQueue,
     InvalidArguments,
     IdempotencyConflict,
     IdempotencyInFlight,

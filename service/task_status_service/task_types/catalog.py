@@ -1,17 +1,17 @@
-"""The catalog: the announced task types that may be submitted. It reads the store through the given functions."""
+"""The catalog: the task types and queues that clients may use. It reads the store through the given functions."""
 
 import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 from task_status_worker.record.announcement import Consumer, TaskType
 from task_status_worker.record.keys import SEEN_SECONDS
 
-from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
+from task_status_service.errors import TaskTypeNotFound, UnknownQueue, UnknownTaskType
 
 #: seconds for which announcements are cached
 FRESH_SECONDS: Final = 5.0
@@ -64,6 +64,7 @@ class Catalog:
         *,
         read_consumers: Callable[[], Sequence[bytes]] = lambda: (),
         allowed: TaskNames | None = None,
+        queues: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a catalog that has read nothing yet.
@@ -72,16 +73,19 @@ class Catalog:
             read: returns the time of the store, and the announcements by name.
             read_consumers: returns the announcement of each live worker instance.
             allowed: names that may be submitted, announced or not; None allows all announced ones.
+            queues: queues to which clients may submit even if no live worker consumes them.
             clock: returns seconds.
         """
         self._read = read
-        self._read_serving = read_consumers
+        self._read_consumers = read_consumers
         self._allowed = allowed
+        self._queues = frozenset(queues)
         self._clock = clock
         self._types: dict[str, TaskType] = {}
         self._fresh_until = float("-inf")
         #: task name and queue -> number of live worker instances that consume that task from that queue
         self._workers: Counter[tuple[str, str | None]] = Counter()
+        self._consumed_queues: frozenset[str] = frozenset()
         self._workers_fresh_until = float("-inf")
 
     def find(self, name: str) -> TaskType:
@@ -100,6 +104,19 @@ class Catalog:
         if found is None and self._allowed is None:
             raise UnknownTaskType
         return found or TaskType(name)
+
+    def check_queue(self, queue: str) -> None:
+        """Check a queue that a client names: the broker would create a Redis key of that name.
+
+        Raises:
+            UnknownQueue: no live worker consumes the queue, and the settings do not allow it.
+        """
+        if queue in self._queues or queue in self._consumed_queues:
+            return
+        # A new worker may consume it.
+        self._refresh_workers(at_once=True)
+        if queue not in self._consumed_queues:
+            raise UnknownQueue
 
     def is_announced(self, name: str) -> bool:
         """Return whether a worker announces a task type of this name."""
@@ -130,16 +147,21 @@ class Catalog:
         return not name.startswith(_FORBIDDEN) and (self._allowed is None or name in self._allowed)
 
     def _with_workers(self, task_type: TaskType) -> AvailableTaskType:
-        if self._clock() >= self._workers_fresh_until:
-            self._workers = Counter(
-                (name, queue) for one in self._consumers() for name in one.task_types for queue in one.queues
-            )
-            self._workers_fresh_until = self._clock() + FRESH_SECONDS
+        self._refresh_workers()
         return AvailableTaskType(task_type, self._workers[task_type.name, task_type.queue])
+
+    def _refresh_workers(self, *, at_once: bool = False) -> None:
+        if at_once or self._clock() >= self._workers_fresh_until:
+            consumers = list(self._consumers())
+            self._workers = Counter(
+                (name, queue) for one in consumers for name in one.task_types for queue in one.queues
+            )
+            self._consumed_queues = frozenset(queue for one in consumers for queue in one.queues)
+            self._workers_fresh_until = self._clock() + FRESH_SECONDS
 
     def _consumers(self) -> Iterator[Consumer]:
         """Yield the announcements of live worker instances; skip unreadable ones."""
-        for stored in self._read_serving():
+        for stored in self._read_consumers():
             with contextlib.suppress(*_UNREADABLE):
                 yield msgspec.json.decode(stored, type=Consumer)
 

@@ -20,6 +20,7 @@ from task_status_service.errors import (
     TaskNotFound,
     TaskNotRepeatable,
     Unavailable,
+    UnknownQueue,
     UnknownTaskType,
 )
 from task_status_service.status import TaskState, TaskStatus
@@ -46,7 +47,7 @@ RECORD_FAILURE_WITHIN_SECONDS: Final = 1.1
 #: Celery's state of a task that no worker has received
 _PENDING: Final = "PENDING"
 #: reasons for which a submission or a retry is denied
-_DENIALS: Final = (UnknownTaskType, InvalidArguments, TaskNotFound, TaskNotDone, TaskNotRepeatable)
+_DENIALS: Final = (UnknownTaskType, UnknownQueue, InvalidArguments, TaskNotFound, TaskNotDone, TaskNotRepeatable)
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -110,6 +111,7 @@ class Submitter:
 
         Raises:
             UnknownTaskType: the task type is not announced, or the settings do not allow it.
+            UnknownQueue: the client names a queue that no live worker consumes.
             InvalidArguments: the arguments do not match the task type.
             IdempotencyConflict: the key is claimed by a different request.
             IdempotencyInFlight: another request with this key is in progress.
@@ -169,6 +171,8 @@ class Submitter:
         """Check a submission, and return its note for the record."""
         call = submission.call
         task_type = self._catalog.find(call.name)
+        if call.queue is not None and call.queue != task_type.queue:
+            self._catalog.check_queue(call.queue)
         check_arguments(task_type, call.args, call.kwargs)
         return Note(
             task_id=self._new_id(),

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from support.clock import Clock
-from task_status_service.errors import TaskTypeNotFound, UnknownTaskType
+from task_status_service.errors import TaskTypeNotFound, UnknownQueue, UnknownTaskType
 from task_status_service.task_types.catalog import FRESH_SECONDS, Catalog, TaskNames
 from task_status_worker.record.keys import SEEN_SECONDS
 
@@ -143,6 +143,25 @@ def test_workers_of_a_type_are_counted():
         "idle": 0,
     }
     assert catalog.available_type("shop.pay").workers == 2
+
+
+def test_only_known_queues_may_be_named():
+    """Queues of the settings and of live workers are valid; the workers are read again for an unknown queue only."""
+    consumers, reads = [consumer(queues=("pay",))], []
+    catalog = Catalog(
+        Announcements().read, read_consumers=lambda: reads.append(1) or consumers, queues=["celery"], clock=Clock(0.0)
+    )
+    for _ in range(3):
+        catalog.check_queue("celery")
+    assert len(reads) == 0
+    for _ in range(3):
+        catalog.check_queue("pay")
+    assert len(reads) == 1
+    with pytest.raises(UnknownQueue):
+        catalog.check_queue("mail")
+    consumers.append(consumer(queues=("mail",)))
+    catalog.check_queue("mail")
+    assert len(reads) == 3
 
 
 def test_consumers_are_cached_and_not_read_for_a_submission():

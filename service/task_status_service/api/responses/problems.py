@@ -35,6 +35,7 @@ from task_status_service.errors import (
     TooManyQueued,
     TooManyWatches,
     Unauthorized,
+    UnknownQueue,
     UnknownTaskType,
     json_pointer,
 )
@@ -95,6 +96,7 @@ PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
     RateLimited: ProblemType(429, "rate-limited", "Too many requests", is_temporary=True),
     TooManyQueued: ProblemType(429, "too-many-queued", "Too many tasks queued", is_temporary=True),
     UnknownTaskType: ProblemType(422, "unknown-task-type", "Unknown task type"),
+    UnknownQueue: ProblemType(422, "unknown-queue", "Unknown queue"),
     TaskTypeNotFound: ProblemType(404, "task-type-not-found", "No such task type"),
     InvalidArguments: ProblemType(422, "validation", "Invalid input"),
     BodyMalformed: ProblemType(400, "malformed-json", "Malformed request"),
