@@ -145,6 +145,8 @@ def create_api(
     """
     app = Flask("task_status_service", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    # Otherwise `//` in a path redirects before authentication, to a URL that contains any `access_token` of the query.
+    app.url_map.merge_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, use_cases)
     authentication.attach(app, access)

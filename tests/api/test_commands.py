@@ -1,6 +1,7 @@
 """The client commands, over a real connection to the API; fakes replace Redis and Celery."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -251,6 +252,16 @@ def test_unreachable_service_exits_with_5() -> None:
     assert result.exit_code == 5
     assert "http://127.0.0.1:1 does not answer" in result.stderr
     assert "--idempotency-key k-1" in result.stderr
+
+
+def test_control_characters_of_a_task_type_are_replaced(run: Run, store: MemoryStore) -> None:
+    """No text of an announcement reaches the terminal with its control characters."""
+    announced = json.loads(store.announced[b"demo.add"])
+    store.announced[b"demo.add"] = json.dumps(
+        {**announced, "queue": "\x07\x9b2Jsums", "doc": "\x1b]0;x\x07 Add."}
+    ).encode()
+    for words in (["types"], ["types", "demo.add"]):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", run(*words).stdout)
 
 
 def test_completes_commands_types_and_states(url: str) -> None:

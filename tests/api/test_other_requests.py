@@ -4,9 +4,24 @@ import pytest
 from support.problems import problem_of
 
 
-@pytest.mark.parametrize("path", ["/", "/tasks/", "/tasks/a/b", "/nothing", "/%ff"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/tasks/",
+        "/tasks/a/b",
+        "/nothing",
+        "/%ff",
+        # A redirect would repeat the token in its Location.
+        "/tasks//a/events?access_token=secret",
+        "/tasks/%2fa/events?access_token=secret",
+        "/tasks/a/?access_token=secret",
+        "//tasks",
+        "/docs/",
+    ],
+)
 def test_an_unknown_path_gets_404(client, path):
-    """A path without a route gets 404."""
+    """A path without a route gets 404 and no redirect."""
     problem_of(client.get(path), 404, "not-found")
 
 

@@ -41,7 +41,8 @@ def put_task_types(task_types: Iterable[Mapping[str, Any]]) -> None:
 def put_task_type(task_type: Mapping[str, Any]) -> None:
     """Write one task type to stdout: its docstring, and each argument with its schema."""
     schema = task_type["arguments"]
-    click.echo(f"{plain(task_type['name'])}: {task_type['workers']} worker(s) on {task_type['queue'] or 'any queue'}")
+    queue = plain(task_type["queue"] or "any queue")
+    click.echo(f"{plain(task_type['name'])}: {task_type['workers']} worker(s) on {queue}")
     for line in (task_type["doc"] or "").splitlines():
         click.echo(f"  {plain(line)}".rstrip())
     for argument, argument_schema in (schema.get("properties") or {}).items():

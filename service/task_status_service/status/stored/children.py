@@ -17,7 +17,7 @@ def decode_children(stored: Any, codes: set[str]) -> list[str]:
     waiting: list[Any] = [[["", None], stored or []]]
     while waiting and len(ids) < MAX_CHILDREN:
         match waiting.pop():
-            case [[str(task_id), _], None]:
+            case [[str(task_id), _], None] if task_id:
                 ids.append(whole(cut(task_id, MAX_NAME_CHARS, codes), codes))
             case [[str(), _], [*members]]:
                 waiting.extend(reversed(members[:left]))

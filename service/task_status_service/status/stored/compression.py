@@ -111,6 +111,19 @@ COMPRESSIONS: Final[Mapping[bytes, Compression | None]] = {
     b"application/zstd": _zstd(),
 }
 
+#: the names under which kombu registers the same compressions (kombu/compression.py)
+_ALIASES: Final[Mapping[bytes, bytes]] = {
+    b"gzip": b"application/x-gzip",
+    b"zlib": b"application/x-gzip",
+    b"bzip2": b"application/x-bz2",
+    b"bzip": b"application/x-bz2",
+    b"brotli": b"application/x-brotli",
+    b"lzma": b"application/x-lzma",
+    b"xz": b"application/x-lzma",
+    b"zstd": b"application/zstd",
+    b"zstandard": b"application/zstd",
+}
+
 
 def inflate(stored: bytes, compressions: Mapping[bytes, Compression | None] = COMPRESSIONS) -> bytes:
     """Return the body of a value that starts with `PREFIX`. Bytes after the end of the stream are ignored.
@@ -118,7 +131,10 @@ def inflate(stored: bytes, compressions: Mapping[bytes, Compression | None] = CO
     Raises:
         Unreadable: `compressed_unknown`, `compressed_unsupported`, `compressed_corrupt` or `too_large`.
     """
-    content_type, _, body = stored[len(PREFIX) :].partition(b"\x00")
+    content_type, separator, body = stored[len(PREFIX) :].partition(b"\x00")
+    if not separator:
+        raise Unreadable("compressed_corrupt")
+    content_type = _ALIASES.get(content_type, content_type)
     if content_type not in compressions:
         raise Unreadable("compressed_unknown")
     compression = compressions[content_type]

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from task_status_service.status.stored.bounds import MAX_PICKLE_OPCODES
+from task_status_service.status.stored.plain_json import number_text
 
 
 class _Sentinel(msgspec.Struct, frozen=True):
@@ -55,8 +56,11 @@ def _set_items(container: Any, items: list[Any]) -> None:
     """Add keys and values to a dict. Only scalar keys are added: hashing nested tuples can take exponential time."""
     if isinstance(container, dict):
         for key, value in zip(items[::2], items[1::2], strict=False):
-            if isinstance(key, str | bytes | int | float | None):
+            if isinstance(key, str | bytes | bool | None):
                 container[key] = value
+            elif isinstance(key, int | float):
+                # JSON keys are text. The hashes of numbers are not randomized: many that collide make a dict quadratic.
+                container[number_text(key)] = value
 
 
 def _extend(container: Any, items: list[Any]) -> None:

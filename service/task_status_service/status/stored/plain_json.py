@@ -140,6 +140,13 @@ class PlainCopy:
     }
 
 
+def number_text(number: float) -> str:
+    """Return a number as JSON text; hexadecimal, in linear time, if it is a very long integer."""
+    if isinstance(number, int):
+        return hex(number) if number.bit_length() > _MAX_INTEGER_BITS else str(number)
+    return json.dumps(number) if math.isfinite(number) else "null"
+
+
 def typed_text(value: Mapping[Any, Any]) -> str | None:
     """Return kombu's typed value `{"__type__": …, "__value__": …}` as text; None if the type is unknown."""
     kind, content = value["__type__"], value["__value__"]

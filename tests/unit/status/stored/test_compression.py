@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 
 import brotli
+import kombu.compression
 import pytest
 import zstandard
 from task_status_service.status.stored.bounds import MAX_INFLATED_BYTES
@@ -85,9 +86,21 @@ def test_a_damaged_body_is_rejected(content_type, damage):
 
 
 def test_an_unknown_compression_is_rejected():
-    """A content type that Celery does not use, or a missing one, is unknown."""
+    """A content type that Celery does not use, or an empty one, is unknown."""
     assert code_of(stored(b"application/x-snappy", BODY)) == "compressed_unknown"
-    assert code_of(PREFIX) == "compressed_unknown"
+    assert code_of(stored(b"", BODY)) == "compressed_unknown"
+
+
+@pytest.mark.parametrize("value", [PREFIX, PREFIX + b"application/x-gzip"])
+def test_a_value_without_a_body_is_corrupt(value):
+    """A value that ends after the marker or the content type is corrupt."""
+    assert code_of(value) == "compressed_corrupt"
+
+
+def test_kombus_other_names_are_read():
+    """Each name under which kombu registers a compression is read."""
+    for alias, content_type in kombu.compression._aliases.items():  # noqa: SLF001 - the list has no public name
+        assert inflate(stored(alias.encode(), COMPRESSORS[content_type.encode()](BODY))) == BODY
 
 
 def test_a_compression_without_its_library_is_unsupported():

@@ -367,6 +367,7 @@ def children(stored):
         ([[["g", None], [[["a", None], None], [["b", None], None]]], [["c", None], None]], ["a", "b", "c"], set()),
         ([[["g", None], []]], [], set()),
         ("abc", [], {"bad_children"}),
+        ([[["", None], None], [["a", None], None]], ["a"], {"bad_children"}),
         (5, [], {"bad_children"}),
         ([["a", None], [["b", None], None]], ["b"], {"bad_children"}),
         ([[["\ud800", None], None]], ["\ufffd"], {"invalid_unicode"}),

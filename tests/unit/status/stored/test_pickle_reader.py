@@ -2,6 +2,7 @@
 
 import collections
 import pickle
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,7 @@ PLAIN = {
     "flags": [True, False],
     "numbers": [0, 255, 65_535, -1, 2**31, 2**40, 10**30, 1.5, -0.0],
     "bytes": [b"short", b"long" * 100],
-    1: {"nested": [[], {}, [[1]]]},
+    "nested": {"nested": [[], {}, [[1]]]},
 }
 
 
@@ -92,7 +93,7 @@ def test_objects_are_opaque(protocol, value):
         (b"\x82\x01.", OPAQUE),
         (b"cos\nsystem\n(I1\nI2\ne.", OPAQUE),
         (b"cos\nsystem\n(I1\nI2\nu.", OPAQUE),
-        (b"}(]I1\nI2\nI3\nu.", {2: 3}),
+        (b"}(]I1\nI2\nI3\nu.", {"2": 3}),
     ],
 )
 def test_rare_opcodes_are_read(opcodes, value):
@@ -155,3 +156,17 @@ def test_a_pickled_exception_is_read_from_its_traceback():
 
     assert (status.failure.type, status.failure.message) == ("ValueError", "bad")
     assert [diagnostic.code for diagnostic in status.diagnostics] == ["pickle"]
+
+
+def test_numbers_as_keys_become_text():
+    """The keys of a pickled dict read as JSON keys; numbers whose hashes collide cannot make the dict quadratic."""
+    collisions = {str(factor * sys.hash_info.modulus): None for factor in range(1, 1_000)}
+
+    assert read_plain(pickle.dumps({7: "a", 2.5: "b", True: "c", float("inf"): "d", 1 << 20_000: "e"})) == {
+        "7": "a",
+        "2.5": "b",
+        True: "c",
+        "null": "d",
+        hex(1 << 20_000): "e",
+    }
+    assert read_plain(pickle.dumps({int(key): None for key in collisions})) == collisions
