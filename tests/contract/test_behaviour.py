@@ -37,7 +37,7 @@ CHECKS = {
     "problem_is_listed",
 }
 #: answers that need two simultaneous requests, and their test
-ELSEWHERE = {("submitTask", "409"): "tests/api/test_idempotency.py::test_in_flight"}
+ELSEWHERE = {("submitTask", "409"): "tests/api/test_idempotency.py::test_a_concurrent_request_returns_409"}
 
 pytestmark = pytest.mark.timeout(300)
 

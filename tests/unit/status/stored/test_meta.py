@@ -68,7 +68,7 @@ def test_every_serializer_is_read(stored, codes):
         (b"\x81\xa6status", {"unsupported_serializer"}),
         (b"\x81\xa2\xff\xff\x01", {"unsupported_serializer"}),
         (b"\x82\xa6status\xa7SUCCESS\x80\x01", {"unsupported_serializer"}),  # a map whose key is a map
-        (b"\x81\xa6status" + b"\x91" * 2000, {"too_deep"}),
+        (b"\x81\xa6status" + b"\x91" * 2000 + b"\xc0", {"too_deep"}),
         (b"a: \xff", {"not_utf8"}),
         (b"a: !!python/name:os.system", {"unsupported_serializer"}),
         (b"a: [", {"unsupported_serializer"}),
