@@ -15,7 +15,7 @@ def check_output(printed: str) -> dict[str, Any]:
     assert seen["waited"] == "succeeded"
     failure = seen["failure"]
     assert (failure["kind"], failure["message"]) == ("exception", "too much")
-    assert failure["details"]["details"] == {"field": "amount"}
+    assert failure["details"] == {"code": "demo", "field": "amount"}
     assert seen["problems"] == [404, 422, 401]
     assert seen["canceled"] == "canceled"
     assert seen["pages"] == [2, 2, 1]

@@ -132,7 +132,7 @@ def test_python_service_follows_a_task(site: Site) -> None:
         (
             "demo.fail_with_details",
             {"message": "too much", "details": {"field": "amount"}},
-            "failed: TaskFailed: too much {'code': 'demo', 'details': {'field': 'amount'}}",
+            "failed: TaskFailed: too much {'code': 'demo', 'field': 'amount'}",
         ),
         ("demo.ignore", {}, "finished"),
     ],
