@@ -93,6 +93,7 @@ class Traffic:
 
     def __init__(self, page: Page) -> None:
         self.seen: list[str] = []
+        self._page = page
         self._responses: list[Any] = []
         page.on("request", lambda request: self.seen.append(f"{request.url} {request.post_data}"))
         page.on("response", lambda response: self._responses.append(response))  # noqa: PLW0108  # as below
@@ -103,8 +104,13 @@ class Traffic:
         session.on("Network.responseReceivedExtraInfo", lambda event: self.seen.append(str(event["headers"])))
         session.on("Network.eventSourceMessageReceived", lambda event: self.seen.append(event["data"]))
 
+    def read_before_navigation(self) -> None:
+        """Read the bodies of a page without a stream; the browser drops them when it leaves the page."""
+        self._page.wait_for_load_state("networkidle")
+        self.read()
+
     def read(self) -> None:
-        """Read the response bodies, which the browser drops when it navigates to another page."""
+        """Read the response bodies so far."""
         while self._responses:
             response = self._responses.pop()
             # Streams are recorded as events. A 304 has no body, and the page does not read the body of a 401.
@@ -241,7 +247,7 @@ def test_a_token_that_expires(page: Page, traffic: Traffic, site: Site, page_err
     """The page gets a new token from its backend, and resumes."""
     renewed: list[str] = []
     page.on("response", lambda response: renewed.append(response.url) if response.url.endswith("/tokens") else None)
-    traffic.read()
+    traffic.read_before_navigation()
     page.goto(site.short_token_url)
     task_id = start(page, "count")
     wait_for_state(page, "succeeded")
@@ -256,7 +262,7 @@ def test_a_token_that_expires(page: Page, traffic: Traffic, site: Site, page_err
 
 def test_a_task_of_another_visitor(page: Page, traffic: Traffic, site: Site, page_errors: list[Any]) -> None:
     """The page reports that the task is not the visitor's, and does not retry."""
-    traffic.read()
+    traffic.read_before_navigation()
     page.goto("about:blank")
     page.goto(f"{site.url}/#not-mine")
     expect(page.get_by_role("status")).to_contain_text("not yours")
