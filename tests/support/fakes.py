@@ -338,6 +338,9 @@ class MemoryFeed:
         self.watches.append(watch)
         return watch
 
+    def close(self) -> None:
+        self.is_closed = True
+
 
 class MemoryWatch:
     """A watch of a `MemoryFeed`."""

@@ -183,6 +183,21 @@ def test_watching_without_redis_returns_soon() -> None:
     bench.close()
 
 
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_limits_watches_in_total(kind: str, redis_url: str) -> None:
+    """The fake feed and the real one reject a watch above the limit, until another watch is closed."""
+    memory = MemoryFeed()
+    memory.limit = 1
+    feed = memory if kind == "memory" else FeedOnRedis(redis_url, limit=1).feed
+    watch = feed.watch(["t-1"], caller="me")
+    with pytest.raises(TooManyWatches):
+        feed.watch(["t-2"], caller="you")
+
+    watch.close()
+    feed.watch(["t-2"], caller="you").close()
+    feed.close()
+
+
 def test_limits_watches_in_total_and_per_caller(redis_url: str) -> None:
     """Watches are limited in total and per caller; a closed watch frees its place."""
     bench = FeedOnRedis(redis_url, limit=3, limit_per_caller=2)
@@ -200,13 +215,16 @@ def test_limits_watches_in_total_and_per_caller(redis_url: str) -> None:
     bench.close()
 
 
-def test_closing_the_feed_ends_its_watches(bench: FeedOnRedis) -> None:
-    """Closing the feed ends a waiting watch at once."""
-    watch = bench.feed.watch(["t-1"], caller="me")
-    threading.Timer(0.1, bench.feed.close).start()
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_closing_the_feed_ends_its_watches(kind: str, bench: FeedOnRedis) -> None:
+    """Closing the feed ends a waiting watch at once, in the fake feed and in the real one."""
+    feed = MemoryFeed() if kind == "memory" else bench.feed
+    watch = feed.watch(["t-1"], caller="me")
+    assert not watch.is_over
+    threading.Timer(0.1, feed.close).start()
     begun = time.monotonic()
-    watch.changed(30)
-    assert watch.is_over
+    while not watch.is_over:
+        watch.changed(30)
     assert time.monotonic() - begun < 5
 
 
