@@ -130,7 +130,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
         liveness=Liveness.UNKNOWN if done or record.fact is not Fact.STARTED else snapshot.liveness,
         next_retry_at=record.next_retry_at if state is TaskState.RETRYING else None,
         children=meta.children,
-        # The record's time first: all its times come from one clock, so no task ends before it starts.
+        # The time of the record is preferred: all its times come from one clock, so no task ends before it starts.
         finished_at=(record.finished_at or (meta.date_done if agrees else None)) if done else None,
         diagnostics=diagnose(codes),
         **_common_fields(snapshot, record, meta),

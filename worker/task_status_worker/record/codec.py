@@ -23,7 +23,7 @@ from task_status_worker.record.model import (
     StartRequest,
 )
 
-#: advances a record by one note: monotonic, final fenced, published; KEYS and ARGV come from `note_call`
+#: the script that adds a note to a record and publishes the change, unless a later fact is recorded
 NOTE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("note.lua").read_text(encoding="utf-8")
 
 #: limit of one packed field in bytes; a larger field, such as progress, is not stored

@@ -59,7 +59,7 @@ def _set_items(container: Any, items: list[Any]) -> None:
             if isinstance(key, str | bytes | bool | None):
                 container[key] = value
             elif isinstance(key, int | float):
-                # JSON keys are text. The hashes of numbers are not randomized: many that collide make a dict quadratic.
+                # As in JSON. Hashes of numbers are not randomized: keys with equal hashes would take quadratic time.
                 container[number_text(key)] = value
 
 
