@@ -13,7 +13,7 @@ from task_status_worker.record.keys import SEEN_SECONDS, Retention
 from task_status_service.access.loopback import is_loopback
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
-from task_status_service.task_types.catalog import TaskNames
+from task_status_service.task_types.catalog import QUEUE_NAME, TaskNames
 from task_status_service.use_cases.readiness import VolatileStore
 
 PREFIX: Final = "TASK_STATUS_"
@@ -26,8 +26,6 @@ _LAST_PORT: Final = 65_535
 _BIND: Final = re.compile(r"unix:(?P<path>/.+)|(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})")
 #: an origin as browsers serialize it (RFC 6454 section 6.2)
 _ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*+|\[[0-9a-f:.]+\])(?::[1-9]\d{0,4})?")
-#: as in requests (api/requests/fields.py)
-_QUEUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 #: variables of the client commands, which the service ignores: both may run in one shell
 _OF_CLIENT: Final = frozenset({"URL", "API_KEY"})
 
@@ -175,7 +173,7 @@ def _bind(text: str) -> str:
 
 def _queues(text: str) -> frozenset[str]:
     queues = [queue.strip() for queue in text.split(",")]
-    if wrong := [queue for queue in queues if not _QUEUE.fullmatch(queue)]:
+    if wrong := [queue for queue in queues if not re.fullmatch(QUEUE_NAME, queue)]:
         raise ValueError(
             f"{wrong[0]!r} is not a queue name: list names of up to 128 letters, digits and ._:@-, separated by commas"
         )

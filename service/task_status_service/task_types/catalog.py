@@ -19,6 +19,8 @@ FRESH_SECONDS: Final = 5.0
 _FORBIDDEN: Final = "celery."
 #: errors of decoding a stored value
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+#: pattern of a queue name that clients or settings may contain
+QUEUE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
 
 

@@ -10,8 +10,9 @@ from marshmallow import ValidationError, fields, validate
 from task_status_service.access.task_tokens import TOKEN_SCOPES
 from task_status_service.api.requests.cursor import from_cursor
 from task_status_service.status import TaskState
+from task_status_service.task_types.catalog import QUEUE_NAME
 
-#: pattern of all task ids; no other text becomes part of a Redis key
+#: pattern of all task ids
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 #: limit of positional arguments, and of named ones
@@ -25,7 +26,6 @@ MAX_LABEL: Final = 63 + 1 + 256
 MAX_SECONDS: Final = 10 * 366 * 86_400
 
 _LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
-_QUEUE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
 
 
 class JsonObject(fields.Dict):
@@ -67,12 +67,12 @@ class Labels(fields.Dict):
 class QueueName(fields.String):
     """The name of a queue."""
 
-    json_schema: ClassVar = {"pattern": f"^{_QUEUE_NAME}$"}
+    json_schema: ClassVar = {"pattern": f"^{QUEUE_NAME}$"}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             validate=validate.Regexp(
-                rf"{_QUEUE_NAME}\Z",
+                rf"{QUEUE_NAME}\Z",
                 error="Must be a queue name: up to 128 letters, digits and ._:@-, starting with a letter or digit.",
             ),
             **kwargs,
