@@ -27,12 +27,17 @@ class GuardedBackend:
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **options: Any) -> Any:
         """Store a result, except STARTED for a denied start, which would overwrite the end of the task.
 
-        Celery stores STARTED before any code of the task runs (celery/app/trace.py, build_tracer).
+        Celery stores STARTED before any code of the task runs (celery/app/trace.py, build_tracer). Every other state
+        is kept for the last note of the execution. Here and not in `update_state`, which an app may override with a
+        signature of its own.
         """
         execution = execution_of(options.get("request"))
         if state == states.STARTED and execution is not None and execution.denial is not None:
             return result
-        return super().store_result(task_id, result, state, *args, **options)  # type: ignore[misc]  # the backend's
+        stored = super().store_result(task_id, result, state, *args, **options)  # type: ignore[misc]  # the backend's
+        if execution is not None and task_id == execution.task_id and state != states.STARTED:
+            execution.remember_stored(state, result)
+        return stored
 
     def mark_as_revoked(self, task_id: str, reason: str = "", request: Any = None, **options: Any) -> None:
         """Store that a task is revoked, unless its record says that it is running or has ended.

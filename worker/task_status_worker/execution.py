@@ -3,10 +3,15 @@
 import uuid
 from typing import Any, Final
 
+from celery import states
+
+from task_status_worker.exception_meta import readable_meta
 from task_status_worker.record.model import Denial, Note
 
 #: attribute of `task.request`; Celery copies it if a custom `__call__` pushes its own request
 _ATTRIBUTE: Final = "task_status_execution"
+#: states whose meta is a return value or an exception
+_WITHOUT_CUSTOM_META: Final = states.READY_STATES | states.EXCEPTION_STATES
 
 
 class Execution:
@@ -28,10 +33,15 @@ class Execution:
         self.start_note: Note | None = None
         #: why the record denies the start; None if it does not
         self.denial: Denial | None = None
-        #: the task requested a retry with other arguments than its own
-        self.call_changed = False
         #: another task has taken over this id, so the end of this execution is not recorded
         self.replaced = False
+
+    def remember_stored(self, state: str, meta: Any) -> None:
+        """Keep a state that was stored while the task ran, for the last note of the execution."""
+        self.stored_state, self.stored_meta = state, readable_meta(meta, state)
+        if state not in _WITHOUT_CUSTOM_META:
+            # A copy, because the task may change the dict after it has stored it.
+            self.custom_meta = dict(meta) if isinstance(meta, dict) else meta
 
 
 def start_execution(request: Any) -> Execution:

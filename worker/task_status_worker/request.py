@@ -16,7 +16,7 @@ class StatusRequest:
 
     __slots__ = ()
 
-    def revoked(self) -> bool:
+    def revoked(self, *args: Any, **kwargs: Any) -> bool:
         """Return whether the task must not run, by its record or else by Celery.
 
         Celery calls this just before it passes the task to the pool, and when it receives a task that has expired or
@@ -26,7 +26,7 @@ class StatusRequest:
         goes_to_the_pool = request in state.reserved_requests
         if not request._already_revoked and (goes_to_the_pool or self._is_revoked_or_expired()):  # noqa: SLF001  # below
             self._apply_record()
-        return bool(super().revoked())  # type: ignore[misc]  # Celery's, below this one
+        return bool(super().revoked(*args, **kwargs))  # type: ignore[misc]  # Celery's, below this one
 
     def _is_revoked_or_expired(self) -> bool:
         request: Any = self
@@ -47,14 +47,14 @@ class StatusRequest:
         elif flags[0].cancel_requested:
             state.revoked.add(request.id)
 
-    def acknowledge(self) -> None:
+    def acknowledge(self, *args: Any, **kwargs: Any) -> None:
         """Acknowledge the message, and free its prefetch slot even if the broker is unreachable."""
-        super().acknowledge()  # type: ignore[misc]  # Celery's, below this one
+        super().acknowledge(*args, **kwargs)  # type: ignore[misc]  # Celery's, below this one
         self._free_slot()
 
-    def reject(self, requeue: bool = False) -> None:
+    def reject(self, *args: Any, **kwargs: Any) -> None:
         """Reject the message, and free its prefetch slot even if the broker is unreachable."""
-        super().reject(requeue)  # type: ignore[misc]  # Celery's, below this one
+        super().reject(*args, **kwargs)  # type: ignore[misc]  # Celery's, below this one
         self._free_slot()
 
     def _free_slot(self) -> None:
@@ -71,7 +71,7 @@ class StatusRequest:
             # The method of the base class, which does not contact the broker.
             virtual.QoS.ack(qos, message.delivery_tag)  # type: ignore[no-untyped-call]
 
-    def on_timeout(self, soft: bool, timeout: float) -> None:
+    def on_timeout(self, *args: Any, **kwargs: Any) -> None:
         """Make the request available to receivers of task_failure, as for every other failure.
 
         For a hard time limit Celery sends the signal without it (celery/worker/request.py, on_timeout; compare
@@ -80,6 +80,6 @@ class StatusRequest:
         request: Any = self
         request.task.request_stack.push(request._context)  # noqa: SLF001  # as on_failure does
         try:
-            super().on_timeout(soft, timeout)  # type: ignore[misc]  # Celery's, below this one
+            super().on_timeout(*args, **kwargs)  # type: ignore[misc]  # Celery's, below this one
         finally:
             request.task.request_stack.pop()

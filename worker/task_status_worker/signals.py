@@ -151,7 +151,23 @@ def on_retry(sender: Any, request: Any, reason: Any = None, **_: Any) -> None:
         next_retry_at=_time_of(reason.when),
         failure=failure_of(cause) if cause is not None else None,
         progress=execution.custom_meta if execution is not None else None,
-        call_changed=(execution is not None and execution.call_changed) or None,
+        call_changed=_changes_call(request, reason.sig) or None,
+    )
+
+
+def _changes_call(request: Any, retried: Any) -> bool:
+    """Return whether a retry has other arguments than its task; `retried` is the signature that is sent, or None.
+
+    Compares by identity: the arguments of an app may compare slowly, or not at all.
+    """
+    if retried is None:
+        return False
+    args, kwargs = request.args or (), request.kwargs or {}
+    return (
+        len(retried.args) != len(args)
+        or retried.kwargs.keys() != kwargs.keys()
+        or any(new is not old for new, old in zip(retried.args, args, strict=True))
+        or any(new is not kwargs[name] for name, new in retried.kwargs.items())
     )
 
 
