@@ -4,12 +4,16 @@ import uuid
 from typing import Any, Final
 
 from celery import states
+from celery.app.task import Context
 
 from task_status_worker.exception_meta import readable_meta
 from task_status_worker.record.model import Denial, Note
 
 #: attribute of `task.request`; Celery copies it if a custom `__call__` pushes its own request
 _ATTRIBUTE: Final = "task_status_execution"
+# Celery sends every attribute of a pushed request that its class does not have as a header of the next message, such as
+# that of a retry (celery/app/task.py, Context._get_custom_headers).
+setattr(Context, _ATTRIBUTE, None)
 #: states whose meta is a return value or an exception
 _WITHOUT_CUSTOM_META: Final = states.READY_STATES | states.EXCEPTION_STATES
 

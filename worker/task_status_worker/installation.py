@@ -24,7 +24,8 @@ from task_status_worker.task import StatusTask
 #: the oldest Celery that the kit supports; `dependencies` in worker/pyproject.toml has the same bound
 MIN_CELERY: Final = (5, 7)
 
-#: settings that a true status needs, unless the app sets them itself
+#: settings of workers that a true status needs, unless the app sets them itself. Other processes keep Celery's: with
+#: these, reading an `AsyncResult` in a web process would retry for half an hour while Redis is away
 SETTINGS: Final[Mapping[str, Any]] = {
     "task_track_started": True,
     # Celery retries a result that it cannot store. Without this a task that succeeded is stored as FAILURE with a
@@ -53,8 +54,9 @@ def install(
 ) -> None:
     """Make the workers of an app record the facts of its tasks.
 
-    Call it after the app is configured; a second call changes nothing. It keeps every setting that the app has set.
-    Tasks may be registered before or after the call.
+    Call it after the app is configured; a second call changes nothing. In a worker process it changes some settings of
+    Celery, except those that the app has set; in other processes it changes none. Tasks may be registered before or
+    after the call.
 
     Args:
         app: the `celery.Celery` app
@@ -75,17 +77,13 @@ def install(
     recorder = Recorder(client_of_process, keys=Keys.under(options.get("global_keyprefix")), retention=retention)
     remember(app, Kit(recorder=recorder, delivery_limit=delivery_limit))
 
-    # Repeated when the app reloads its configuration, which drops the settings made here.
+    # Repeated when the app reloads its configuration, which drops the settings that the kit has made.
     app.on_after_configure.connect(_configure_sender, weak=False)
-    tracks_started = not app.conf.value_set_for("task_track_started")
-    _configure(app)
     _guard_backends(app)
     app.Task = _with_status(app.Task)
     app.on_after_finalize.connect(_adopt_tasks_of_sender, weak=False)
     if app.finalized:
         _adopt_tasks(app)
-        if tracks_started:
-            _track_started(app)
     facts.connect()
     heartbeat.connect()
     signals.worker_init.connect(_prepare_worker, weak=False)
@@ -128,14 +126,20 @@ def _client_factory(url: str, sentinel_master: str | None) -> Any:
     return connect
 
 
-def _configure(app: Any) -> None:
-    for name, value in SETTINGS.items():
-        if not app.conf.value_set_for(name):
-            app.conf[name] = value
+def configure_worker(app: Any) -> None:
+    """Make the settings of a worker process, and drop a result backend that was created without them."""
+    missing = {name: value for name, value in SETTINGS.items() if not app.conf.value_set_for(name)}
+    app.conf.update(missing)
+    app._backend_cache = None  # noqa: SLF001  # Celery cannot configure a backend again
+    vars(app._local).pop("backend", None)  # noqa: SLF001  # as above; the cache of one thread
+    if "task_track_started" in missing:
+        _track_started(app)
 
 
 def _configure_sender(sender: Any, **_: Any) -> None:
-    _configure(sender)
+    kit = kit_of(sender)
+    if kit is not None and kit.instance is not None:
+        configure_worker(sender)
 
 
 def _guard_backends(app: Any) -> None:
@@ -186,11 +190,12 @@ def _track_started(app: Any) -> None:
 
 
 def _prepare_worker(sender: Any, **_: Any) -> None:
-    """Put the kit's Request class before each task's own, and adopt tasks that were registered late."""
+    """Make the settings, adopt tasks that were registered late, and put the kit's Request class before each own."""
     app = sender.app
     if kit_of(app) is None:
         return
     _adopt_tasks(app)
+    configure_worker(app)
     for task in app.tasks.values():
         cls = symbol_by_name(task.Request)
         if not issubclass(cls, StatusRequest):

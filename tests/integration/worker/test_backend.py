@@ -12,6 +12,7 @@ from celery.worker.control import revoke
 from kombu.exceptions import EncodeError
 from task_status_worker import TaskFailed, install
 from task_status_worker.backend import GuardedBackend, GuardedKeyValueBackend, UnreadableResult
+from task_status_worker.installation import configure_worker
 from task_status_worker.record.model import Fact, Note
 
 from .conftest import CELERYS_OWN_WARNINGS, Bench
@@ -21,8 +22,9 @@ pytestmark = CELERYS_OWN_WARNINGS
 
 @pytest.fixture
 def backend(bench: Bench) -> Any:
-    """The backend of an app with the kit."""
+    """The backend that a worker with the kit has."""
     bench.install()
+    configure_worker(bench.app)
     return bench.app.backend
 
 
@@ -108,6 +110,7 @@ def test_an_unreachable_redis_raises_as_in_celery(bench: Bench) -> None:
     bench.app.conf.update(result_backend="redis://127.0.0.1:1/0", result_backend_max_retries=0)
     bench.app.conf.result_backend_transport_options = {"retry_policy": {"max_retries": 0}}
     bench.install()
+    configure_worker(bench.app)
     with pytest.raises(BackendStoreError):
         bench.app.backend.store_result("t", 1, "SUCCESS")
 

@@ -35,13 +35,18 @@ class UserRequest(Request):
     """A request class of a project."""
 
 
-def test_settings_are_made(bench: Bench) -> None:
-    """All settings are made, and made again when the app reloads its configuration."""
+def test_settings_are_made_in_workers_only(bench: Bench) -> None:
+    """A worker makes all settings, again when the app reloads its configuration; other processes make none."""
     bench.install()
-    assert {name: bench.app.conf[name] for name in SETTINGS} == dict(SETTINGS)
-    bench.app.config_from_object({"task_default_queue": "other"})
-    assert bench.app.conf.task_default_queue == "other"
-    assert {name: bench.app.conf[name] for name in SETTINGS} == dict(SETTINGS)
+    assert not [name for name in SETTINGS if bench.app.conf.value_set_for(name)]
+    assert bench.app.backend.always_retry is False
+
+    with bench.working():
+        assert {name: bench.app.conf[name] for name in SETTINGS} == dict(SETTINGS)
+        assert bench.app.backend.always_retry is True
+        bench.app.config_from_object({"task_default_queue": "other"})
+        assert bench.app.conf.task_default_queue == "other"
+        assert {name: bench.app.conf[name] for name in SETTINGS} == dict(SETTINGS)
 
 
 def test_the_users_own_settings_stand(bench: Bench) -> None:
@@ -52,11 +57,11 @@ def test_the_users_own_settings_stand(bench: Bench) -> None:
     @bench.app.task(shared=False)
     def task() -> None: ...
 
-    bench.app.finalize()
     bench.install()
-    assert {name: bench.app.conf[name] for name in mine} == mine
-    assert bench.app.conf.result_backend_thread_safe is True
-    assert task.track_started is False
+    with bench.working():
+        assert {name: bench.app.conf[name] for name in mine} == mine
+        assert bench.app.conf.result_backend_thread_safe is True
+        assert task.track_started is False
 
 
 def test_tasks_that_exist_keep_their_own(bench: Bench) -> None:
@@ -83,12 +88,12 @@ def test_tasks_that_exist_keep_their_own(bench: Bench) -> None:
     for task in (real, by_class):
         assert isinstance(task, StatusTask)
         assert isinstance(task, UserTask)
-        assert task.track_started is True
         assert task.app is bench.app
     assert bench.app.tasks[bound.name] is real
     assert (type(real).__name__, real.__doc__, real(3)) == ("bound", "Do it.", 3)
     assert by_class() == "hello from by-class"
     with bench.working():
+        assert real.track_started is True
         task_id, record = bench.run(real, 7)
     assert (record.outcome, bench.meta(task_id)["result"], type(real).retries_seen) == ("SUCCESS", 7, 1)
 
