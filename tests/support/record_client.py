@@ -20,6 +20,8 @@ class FakeClient:
         self.broken = False
         #: names of tasks whose notes are refused
         self.refuses: set[str] = set()
+        #: names of tasks whose notes raise an unexpected error
+        self.breaks: set[str] = set()
         #: calls so far, including those that failed
         self.attempts = 0
         #: the time of this Redis, as a Unix time in seconds
@@ -92,7 +94,7 @@ class FakeClient:
 
     def _answer(self, name: str) -> None:
         self.attempts += 1
-        if self.broken:
+        if self.broken or name in self.breaks:
             raise RuntimeError("broken")
         if self.away:
             raise Unreachable("away")

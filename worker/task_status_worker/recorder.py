@@ -4,7 +4,9 @@ Rule 1: a note is one round trip, bounded by short timeouts and never retried in
 Rule 2: a note that cannot be written goes into a bounded buffer. From then on only the flusher uses Redis, so that an
 unreachable Redis costs a process one timeout instead of one per note.
 Rule 3: the notes of a process are written in the order in which they were made, each with its age.
-Rule 4: a start request is sent at once or not at all. Without an answer the task starts.
+Rule 4: a note that fails for another reason than Redis is dropped, at once or after `MAX_FAILURES` attempts: it would
+block all notes behind it.
+Rule 5: a start request is sent at once or not at all. Without an answer the task starts.
 """
 
 import contextlib
@@ -30,6 +32,9 @@ BUFFER_LIMIT: Final = 1_000
 
 #: seconds between two attempts to write the buffer
 FLUSH_INTERVAL_SECONDS: Final = 0.5
+
+#: attempts to write a note that end with an unexpected error, before it is dropped
+MAX_FAILURES: Final = 5
 
 #: seconds without further requests for flags after Redis did not answer one
 _PAUSE_SECONDS: Final = 1.0
@@ -103,6 +108,8 @@ class _Process:
         self.lock = threading.Lock()
         self.buffer: deque[_Taken] = deque()
         self.dropped = 0
+        #: unexpected errors of the first note of the buffer
+        self.failures = 0
         #: no requests for flags before this time, in seconds of the recorder's clock
         self.paused_until = float("-inf")
         self.flusher: threading.Thread | None = None
@@ -191,6 +198,14 @@ class Recorder:
                     return False
                 except Refused:
                     logger.exception("Redis refused to record %s of task %a", taken.note.fact, taken.note.task_id)
+                    here.dropped += 1
+                except Exception:
+                    here.failures += 1
+                    if here.failures < MAX_FAILURES:
+                        raise
+                    logger.exception("Cannot record %s of task %a: dropped", taken.note.fact, taken.note.task_id)
+                    here.dropped += 1
+                here.failures = 0
                 with here.lock:
                     # Only now, so that later notes queue behind this one while it is written.
                     if here.buffer[0] is taken:
@@ -246,8 +261,8 @@ class Recorder:
         age_seconds = self._clock() - taken.at
         try:
             keys, args = note_call(taken.note, keys=self.keys, retention=self.retention, age_seconds=age_seconds)
-        except UnicodeError as error:
-            # A task id from a message may hold half a surrogate pair. Retrying would block all notes behind it.
+        except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+            # A task id from a message may hold half a surrogate pair, for example.
             raise Refused(error) from error
         return here.client.note(keys, args)
 

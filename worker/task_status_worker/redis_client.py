@@ -100,5 +100,8 @@ def _two_errors() -> Iterator[None]:
         yield
     except redis.ResponseError as error:
         raise (Unreachable if takes_no_writes(error) else Refused)(error) from error
+    except redis.DataError as error:
+        # redis-py cannot encode an argument, which no later attempt changes.
+        raise Refused(error) from error
     except (redis.RedisError, OSError) as error:
         raise Unreachable(error) from error

@@ -37,7 +37,7 @@ def _note(app: Any, request: Any, fact: Fact, **fields: Any) -> None:
 def _note_of(request: Any, fact: Fact, **fields: Any) -> Note:
     execution = execution_of(request)
     return Note(
-        task_id=request.id,
+        task_id=str(request.id),
         fact=fact,
         generation=request.replaced_task_nesting or 0,
         attempt=request.retries or 0,
@@ -51,11 +51,16 @@ def _description(request: Any) -> dict[str, Any]:
     return {
         "name": request.get("task"),
         "queue": (request.delivery_info or {}).get("routing_key"),
-        "root_id": request.root_id,
+        "root_id": _id_text(request.root_id),
         # A task that retries becomes its own parent (celery/app/base.py, send_task).
-        "parent_id": request.parent_id if request.parent_id != request.id else None,
-        "group_id": request.group,
+        "parent_id": _id_text(request.parent_id) if request.parent_id != request.id else None,
+        "group_id": _id_text(request.group),
     }
+
+
+def _id_text(task_id: Any) -> str | None:
+    """Return an id as text: an app may send a UUID, which kombu restores in the worker."""
+    return None if task_id is None else str(task_id)
 
 
 # In the main process.

@@ -1,5 +1,6 @@
 """`install` on apps of every kind, called at any time."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -155,6 +156,21 @@ def test_an_app_without_the_kit_is_left_alone(bench: Bench, redis_url: str) -> N
     assert plain.record(task_id) is None
     assert not isinstance(plain.app.tasks[task.name], StatusTask)
     plain.close()
+
+
+def test_ids_that_are_no_text(bench: Bench) -> None:
+    """A UUID as the id of a task is recorded as its text, which is the name of Celery's key too."""
+    bench.install()
+
+    @bench.app.task(shared=False)
+    def task() -> int:
+        return 1
+
+    task_id = uuid.uuid4()
+    with bench.working():
+        task.apply_async(task_id=task_id)
+        record = bench.wait(str(task_id))
+    assert (record.outcome, record.root_id) == ("SUCCESS", str(task_id))
 
 
 def test_keys_stand_under_the_users_prefix(bench: Bench) -> None:

@@ -133,6 +133,12 @@ def entry(at: float) -> bytes:
     return msgspec.json.encode({"announced_at": int(at)})
 
 
+def test_an_argument_that_redis_cannot_take_is_refused(redis_url: str) -> None:
+    """An argument that redis-py cannot encode is a permanent error: waiting for Redis does not mend it."""
+    with pytest.raises(Refused):
+        RedisRecordClient(redis_url).note(["key"], [object()])  # type: ignore[list-item]  # as from another library
+
+
 def test_a_note_reaches_the_record(arranged: ArrangedClient) -> None:
     """A note is written, and its answer says whether a cancel is requested."""
     recorder = recorder_with(arranged)

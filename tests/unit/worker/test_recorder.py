@@ -8,7 +8,7 @@ from support.clock import Clock
 from support.record_client import FakeClient
 from support.servers import wait_until
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.recorder import Flags, Recorder
+from task_status_worker.recorder import MAX_FAILURES, Flags, Recorder
 
 from .conftest import NEVER, note, noted, recorder_of
 
@@ -98,6 +98,21 @@ def test_drops_a_note_that_cannot_be_encoded(client: FakeClient, caplog: pytest.
     assert caplog.text.count("refused to record STARTED") == 2
 
 
+def test_a_note_that_always_fails_is_dropped(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A note whose write raises an unexpected error is dropped after some attempts, and the others are written."""
+    recorder = recorder_of(client)
+    recorder.keep(note("a"))
+    recorder.keep(note("bad"))
+    recorder.keep(note("b"))
+    client.breaks = {"bad"}
+    for _ in range(MAX_FAILURES - 1):
+        with pytest.raises(RuntimeError):
+            recorder.flush()
+    assert recorder.flush()
+    assert client.ids == ["a", "b"]
+    assert "Cannot record STARTED of task 'bad': dropped" in caplog.text
+
+
 def test_a_thread_writes_the_buffer(client: FakeClient) -> None:
     """A thread writes buffered notes without a further call, also after a second outage."""
     recorder = recorder_of(client, flush_interval_seconds=0.01)
@@ -110,14 +125,13 @@ def test_a_thread_writes_the_buffer(client: FakeClient) -> None:
 
 
 def test_an_unexpected_error_does_not_end_the_flusher(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """An unexpected error is logged, and the buffered notes are written once it is over."""
+    """An unexpected error is logged, and the thread goes on to the notes behind."""
     recorder = recorder_of(client, flush_interval_seconds=0.001)
-    client.broken = True
+    client.breaks = {"bad"}
+    recorder.keep(note("bad"))
     recorder.keep(note("a"))
-    wait_until(lambda: client.attempts > 2, what="some attempts")
-    assert "Cannot write the buffered records of tasks" in caplog.text
-    client.broken = False
     wait_until(lambda: recorder.buffered == 0, what="the flusher")
+    assert "Cannot write the buffered records of tasks" in caplog.text
     assert client.ids == ["a"]
 
 
