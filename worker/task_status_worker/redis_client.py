@@ -9,7 +9,7 @@ import msgspec
 import redis
 
 from task_status_worker.record.announcement import Announced
-from task_status_worker.record.codec import NOTE_SCRIPT, unpack_answer
+from task_status_worker.record.codec import FIELDS, NOTE_SCRIPT, unpack_answer
 from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import SEEN_SECONDS
 from task_status_worker.record.model import Fact, Noted
@@ -17,6 +17,9 @@ from task_status_worker.recorder import Flags, Refused, Unreachable
 
 #: seconds that connecting, and one command, may take
 TIMEOUT_SECONDS: Final = 0.4
+
+#: stored names of the fields from which `flags` reads
+_FLAGS: Final = tuple(FIELDS[name] for name in ("fact", "final", "cancel_requested", "terminate"))
 
 _SEE_WORKER_SCRIPT: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
@@ -58,7 +61,7 @@ class RedisRecordClient:
         """Return the flags of some records, in their order; an unreadable record has none."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
-            pipeline.hmget(key, "fact", "final", "cancel_requested", "terminate")
+            pipeline.hmget(key, *_FLAGS)
         with _two_errors():
             # A key of another type must not hide the others.
             answers = pipeline.execute(raise_on_error=False)

@@ -190,15 +190,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """All stored bytes about one task, as read in one round trip and not yet decoded."""
 
     task_id: str
-    #: the hash of the record; empty without a record
+    #: the packed fields of the record, by their long names; empty without a record
     record: Mapping[bytes, bytes] = {}
     #: the bytes under Celery's meta key, cut after `bounds.MAX_STORED_BYTES` + 1; None if there is no key
     meta: bytes | None = None
     #: Celery's meta key holds another Redis type, such as a list
     wrong_type: bool = False
-    #: a marker exists: a record was written for this id
+    #: a record was written for this id, and may have expired
     known: bool = False
-    #: the owner in the marker; empty without an owner, or if the record exists
+    #: the owner of an expired record; empty without an owner, or if the record has not expired
     known_owner: bytes = b""
     #: seconds since the last heartbeat of the worker instance that runs the task; None if not running, or unknown
     seconds_since_heartbeat: float | None = None

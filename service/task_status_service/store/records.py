@@ -10,7 +10,14 @@ from typing import Any, Final
 
 import msgspec
 import redis
-from task_status_worker.record.codec import NOTE_SCRIPT, note_call
+from task_status_worker.record.codec import (
+    NOTE_SCRIPT,
+    SHARED_SCRIPT,
+    named,
+    note_call,
+    note_script_after,
+    script_of,
+)
 from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Note
@@ -40,10 +47,12 @@ MAX_INSTANCES: Final = 1_000
 TASKS_PER_READ: Final = 20
 
 _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
-#: a prelude, and the script that writes all notes
-_MARK_FAILED_SCRIPT: Final = _SCRIPTS.joinpath("mark_failed.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
+_MARK_FAILED_SCRIPT: Final = note_script_after(_SCRIPTS.joinpath("mark_failed.lua").read_text(encoding="utf-8"))
 _CONSUMERS_SCRIPT: Final = _SCRIPTS.joinpath("consumers.lua").read_text(encoding="utf-8")
-_FORGET_SCRIPT: Final = _SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8")
+_FORGET_SCRIPT: Final = SHARED_SCRIPT + script_of(_SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8"))
+_READ_SCRIPT: Final = script_of(_SCRIPTS.joinpath("read.lua").read_text(encoding="utf-8"))
+# SHA-1 is the digest by which Redis names scripts; it is not used for security.
+_READ_SHA: Final = hashlib.sha1(_READ_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 def connect_to(url: str, *, sentinel_master: str) -> redis.Redis:
@@ -88,30 +97,14 @@ class RedisStore:
 
         A worker writes the meta first and the record last, so the record of a finished task comes with the result.
         """
-        record_command = ("HGETALL", self._keys.record(task_id))
-        known_command = ("GET", self._keys.known(task_id))
-        meta_command = self._meta_command(task_id)
         with self._named_errors():
-            if self._results_reader is None:
-                record, known, meta = self._reader.read(record_command, known_command, meta_command)
-            else:
-                record, known = self._reader.read(record_command, known_command)
-                (meta,) = self._results_reader.read(meta_command)
-            _raise_unless_wrong_type(record, known, meta)
+            [(record, meta)] = self._read_groups([[task_id]])
             if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES:
                 meta = self._read_large(task_id)
-        return self._snapshot(task_id, record, meta, known=known)
-
-    def _read_large(self, task_id: str) -> Any:
-        """Read a large meta over a separate connection, up to one byte above the limit, to detect its excess."""
-        pipeline = (self._results or self._records).pipeline(transaction=False)
-        pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
-        (meta,) = pipeline.execute(raise_on_error=False)
-        _raise_unless_wrong_type(meta)
-        return meta
+        return self._snapshot(task_id, record, meta)
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
-        """Read records and Celery's metas, each record before its meta, in one round trip; `known` is not looked up.
+        """Read records and Celery's metas, each record before its meta, in one round trip.
 
         A meta of more than `GATHERED_BYTES` is read separately when the iterator reaches it, so that a page of huge
         metas is not in memory at once.
@@ -119,47 +112,69 @@ class RedisStore:
         if not task_ids:
             return iter(())
         groups = [task_ids[first : first + TASKS_PER_READ] for first in range(0, len(task_ids), TASKS_PER_READ)]
-        records: list[list[Command]] = [
-            [("HGETALL", self._keys.record(task_id)) for task_id in group] for group in groups
-        ]
-        metas = [[self._meta_command(task_id) for task_id in group] for group in groups]
         with self._named_errors():
-            if self._results_reader is None:
-                answers = self._reader.read_all(records + metas)
-            else:
-                answers = self._reader.read_all(records) + self._results_reader.read_all(metas)
-            flat = list(itertools.chain.from_iterable(answers))
-            _raise_unless_wrong_type(*flat)
-        count = len(task_ids)
+            found = self._read_groups(groups)
         return (
             self.read(task_id)
             if isinstance(meta, bytes) and len(meta) > GATHERED_BYTES
-            else self._snapshot(task_id, record, meta, known=b"" if record else None)
-            for task_id, record, meta in zip(task_ids, flat[:count], flat[count:], strict=True)
+            else self._snapshot(task_id, record, meta)
+            for task_id, (record, meta) in zip(task_ids, found, strict=True)
         )
 
-    def _meta_command(self, task_id: str) -> Command:
-        """Return the command for Celery's meta, up to one byte above the limit, to detect a larger one.
+    def _read_groups(self, groups: Sequence[Sequence[str]]) -> list[tuple[Any, Any]]:
+        """Return the record and the meta of each task of each group, as read.lua returns them; one script per group."""
+        answers = self._run_reads(groups)
+        if self._results_reader is None:
+            flat = list(itertools.chain.from_iterable(answers))
+            return list(zip(flat[::2], flat[1::2], strict=True))
+        records = itertools.chain.from_iterable(answers)
+        commands = [[("GETRANGE", self._keys.meta(one), 0, GATHERED_BYTES) for one in group] for group in groups]
+        metas = list(itertools.chain.from_iterable(self._results_reader.read_all(commands)))
+        return list(zip(records, map(_meta_of, metas), strict=True))
 
-        GETRANGE bounds the reply, and its error identifies a key that is not a string.
-        """
-        return ("GETRANGE", self._keys.meta(task_id), 0, GATHERED_BYTES)
+    def _run_reads(self, groups: Sequence[Sequence[str]]) -> list[Any]:
+        """Run read.lua for each group; in full where Redis does not have it, such as after a restart."""
+        answers = [answer for (answer,) in self._reader.read_all([[self._read_command(group)] for group in groups])]
+        if any(map(_is_missing_script, answers)):
+            commands = [[self._read_command(group, in_full=True)] for group in groups]
+            answers = [answer for (answer,) in self._reader.read_all(commands)]
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def _read_command(self, task_ids: Sequence[str], *, in_full: bool = False) -> Command:
+        keys = self._keys
+        names = [keys.record(task_id) for task_id in task_ids]
+        if self._results_reader is None:
+            names += [keys.meta(task_id) for task_id in task_ids]
+        script = ("EVAL", _READ_SCRIPT) if in_full else ("EVALSHA", _READ_SHA)
+        # GATHERED_BYTES is the index of the last byte: one more than the limit, to detect a larger meta.
+        return (*script, len(names), *names, len(task_ids), GATHERED_BYTES)
+
+    def _read_large(self, task_id: str) -> Any:
+        """Read a large meta over a separate connection, up to one byte above the limit, to detect its excess."""
+        pipeline = (self._results or self._records).pipeline(transaction=False)
+        pipeline.getrange(self._keys.meta(task_id), 0, MAX_STORED_BYTES)
+        (meta,) = pipeline.execute(raise_on_error=False)
+        return _meta_of(meta)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
         """Read the ids of one page of the index, newest first, in one round trip of bounded cost."""
         with self._named_errors():
             return self._index.page(wanted, limit=limit, after=after)
 
-    def _snapshot(self, task_id: str, record: Any, meta: Any, *, known: Any) -> Snapshot:
-        # Only task-status writes records and markers: a key of another type reads as no record, and names no owner.
-        fields = {} if isinstance(record, Exception) else _fields(record)
+    def _snapshot(self, task_id: str, record: list[bytes], meta: bytes | None) -> Snapshot:
+        # Of an expired record, read.lua returns only the owner.
+        is_expired = len(record) == 1
+        fields = {} if is_expired else named(record)
         return Snapshot(
             task_id=task_id,
             record=fields,
-            meta=None if isinstance(meta, Exception) else meta or None,
-            wrong_type=isinstance(meta, Exception),
-            known=known is not None,
-            known_owner=known if isinstance(known, bytes) and not fields else b"",
+            meta=meta or None,
+            wrong_type=meta is None,
+            known=is_expired or bool(fields),
+            known_owner=record[0] if is_expired else b"",
             seconds_since_heartbeat=self._heartbeats.seconds_since_heartbeat(fields),
         )
 
@@ -197,12 +212,7 @@ class RedisStore:
         still reads as done, and can be forgotten again.
         """
         task_id = done.task_id
-        keys = [
-            self._keys.index_by_expiry,
-            self._keys.record(task_id),
-            self._keys.known(task_id),
-            self._keys.call(task_id),
-        ]
+        keys = [self._keys.record(task_id), self._keys.call(task_id)]
         if self._results is None:
             keys.append(self._keys.meta(task_id))
         head = ForgetHead(id=task_id, names=self._keys.names)
@@ -270,16 +280,14 @@ class RedisStore:
             self._results.close()
 
 
-def _fields(record: Any) -> Mapping[bytes, bytes]:
-    """Return the fields of a record, from a reply of either protocol version."""
-    return record if isinstance(record, dict) else dict(zip(record[::2], record[1::2], strict=True))
+def _is_missing_script(answer: Any) -> bool:
+    return isinstance(answer, redis.ResponseError) and str(answer).startswith("NOSCRIPT")
 
 
-def _raise_unless_wrong_type(*answers: Any) -> None:
-    for answer in answers:
-        if isinstance(answer, Exception) and not _is_wrong_type(answer):
-            raise answer
-
-
-def _is_wrong_type(answer: Exception) -> bool:
-    return isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE")
+def _meta_of(answer: Any) -> bytes | None:
+    """Return a meta; None if its key has another type."""
+    if not isinstance(answer, Exception):
+        return bytes(answer)
+    if isinstance(answer, redis.ResponseError) and str(answer).startswith("WRONGTYPE"):
+        return None
+    raise answer

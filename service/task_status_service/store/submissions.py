@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import redis
-from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
+from task_status_worker.record.codec import NOTE_SCRIPT, note_call, script_of, unpack_answer
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Note
 
@@ -29,7 +29,7 @@ _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
 _SUBMIT_SCRIPT: Final = _SCRIPTS.joinpath("submit.lua").read_text(encoding="utf-8") + NOTE_SCRIPT
 _END_LEASE_SCRIPT: Final = _SCRIPTS.joinpath("end_lease.lua").read_text(encoding="utf-8")
 
-_UNRECEIVED_SCRIPT: Final = _SCRIPTS.joinpath("unreceived.lua").read_text(encoding="utf-8")
+_UNRECEIVED_SCRIPT: Final = script_of(_SCRIPTS.joinpath("unreceived.lua").read_text(encoding="utf-8"))
 
 #: tasks that one search for lost messages reads; it occupies Redis for about 1 ms
 LOOKED_AT: Final = 500

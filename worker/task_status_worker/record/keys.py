@@ -26,6 +26,7 @@ class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     owner_end: str
     state: str
     name: str
+    repairs: str
 
     def base_of(self, owner: str | None) -> str:
         """Return the start of every key in the index of one owner, or of all tasks if `owner` is None."""
@@ -42,6 +43,7 @@ def _names_under(prefix: str) -> KeyNames:
         owner_end=":",
         state="state:",
         name="name:",
+        repairs=f"{prefix}task-status:repairs",
     )
 
 
@@ -65,15 +67,12 @@ class Keys(msgspec.Struct, frozen=True):
         return f"{self.prefix}celery-task-meta-{task_id}"
 
     def record(self, task_id: str) -> str:
-        """Name the key, and the channel, of a task's record."""
-        return f"{self.names.records}{task_id}"
+        """Name the key, and the channel, of a task's record.
 
-    def known(self, task_id: str) -> str:
-        """Name the marker that outlives a record, so that an expired task differs from an unknown one.
-
-        Its value is the owner of the task, or empty.
+        After the record has expired, the key holds a tombstone: the owner of the task, and nothing else. An expired task
+        differs from an unknown one by its tombstone.
         """
-        return f"{self.prefix}task-status:known:{task_id}"
+        return f"{self.names.records}{task_id}"
 
     def call(self, task_id: str) -> str:
         """Name the key of a task's call: the submitted arguments, kept for a retry."""
@@ -108,11 +107,21 @@ class Keys(msgspec.Struct, frozen=True):
 
     @property
     def index_by_expiry(self) -> str:
-        """Name the sorted set that says when records expire, in seconds since the epoch.
+        """Name the sorted set of the times at which records expire, in seconds since the epoch.
 
-        Members are task id, NUL, owner, NUL and task name.
+        For each member the key of the same name, a colon and the member holds a list of task ids.
         """
         return f"{self.names.index}expiry"
+
+    @property
+    def index_keys(self) -> str:
+        """Name the sorted set of all keys of the index, by which a sweep finds them; all have the same score."""
+        return f"{self.names.index}keys"
+
+    @property
+    def repairs(self) -> str:
+        """Name the hash of keys that had another type and were deleted: key to type, kept for a day."""
+        return self.names.repairs
 
     @property
     def names(self) -> "KeyNames":
@@ -141,7 +150,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):
-    """How long records are kept; no write ever shortens it."""
+    """How long records and their tombstones are kept; no write ever shortens it."""
 
     #: since the last write; longer than Celery's `result_expires`, whose default is one day
     record_seconds: int = 7 * 86_400

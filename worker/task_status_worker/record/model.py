@@ -120,8 +120,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     queue: str | None = None
     labels: Mapping[str, str] | None = None
+    #: the packed call of a submission, if it is so small that it needs no key of its own
+    call: bytes | None = None
     parent_id: str | None = None
     root_id: str | None = None
+    #: the task itself is the root; codec.py sets it if `root_id` is the id of the task
+    is_root: bool | None = None
     group_id: str | None = None
     scheduled_for: datetime | None = None
     expires_at: datetime | None = None
@@ -203,6 +207,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     parent_id: str | None = None
     root_id: str | None = None
+    #: the task itself is the root of its workflow; then `root_id` is None
+    is_root: bool = False
     group_id: str | None = None
     progress: Any = None
     progress_at: datetime | None = None

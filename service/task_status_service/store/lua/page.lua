@@ -54,9 +54,9 @@ for _, state in ipairs(want.states or {}) do is_wanted[state] = true end
 local function fits(id)
   if not looks_at_records then return true end
   -- A key of another type holds no record.
-  local record = redis.pcall('HMGET', want.records .. id, 'name', 'indexed_as', 'labels')
+  local record = redis.pcall('HMGET', want.records .. id, F.name, F.indexed_as, F.labels)
   if looks_at_name and record[1] ~= want.name then return false end
-  if looks_at_state and not is_wanted[record[2]] then return false end
+  if looks_at_state and not is_wanted[record[2] or 'queued'] then return false end
   if want.labels then
     local is_json, labels = pcall(cjson.decode, record[3] or '{}')
     if not is_json or type(labels) ~= 'table' then return false end

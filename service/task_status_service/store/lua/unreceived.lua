@@ -13,26 +13,21 @@ local found = {#ids < count and 0 or start + count}
 -- An invalid number reads as 0: a broken record must not hide the other tasks.
 local function number(packed) return tonumber(packed or 0) or 0 end
 
-local function sent_ms(one)
-  -- The time at which the message was sent or becomes due; before that it cannot be missing.
-  return math.max(number(one.updated_at), number(one.scheduled_for), number(one.next_retry_at))
-end
-
-local NAMES = {
-  'fact', 'updated_at', 'scheduled_for', 'next_retry_at', 'queue', 'attempt', 'generation', 'send_unconfirmed',
-  'cancel_requested', 'call_changed',
-}
 for _, id in ipairs(ids) do
-  local values = redis.pcall('HMGET', head.records .. id, unpack(NAMES))
-  local one = {}
-  for i, name in ipairs(NAMES) do one[name] = values[i] or nil end
-  local is_waiting = one.fact == 'SUBMITTED' or one.fact == 'REQUEUED' or one.fact == 'RETRYING'
+  -- A key of another type holds no record, and reads as an error without fields.
+  local is = redis.pcall('HMGET', head.records .. id, F.fact, F.updated_at, F.scheduled_for, F.next_retry_at, F.queue,
+    F.attempt, F.generation, F.send_unconfirmed, F.cancel_requested, F.call_changed, F.valid_until,
+    F.submitted_at)
+  local fact, queue = is[1], is[5]
+  local is_waiting = fact == 'SUBMITTED' or fact == 'REQUEUED' or fact == 'RETRYING'
+  local has_expired = is[11] and number(is[11]) <= tonumber(time[1])
   -- The client repeats an unconfirmed submission. The call of a replaced task differs from the stored call.
-  local is_ours = one.send_unconfirmed ~= '1' and one.cancel_requested ~= '1' and one.call_changed ~= '1'
-    and (one.generation or '0') == '0'
-  if is_waiting and is_ours and one.queue and now_ms - sent_ms(one) > head.after_ms then
-    local tried = number(one.attempt) + (one.fact == 'RETRYING' and 1 or 0)
-    found[#found + 1] = id; found[#found + 1] = one.queue; found[#found + 1] = tried
+  local is_ours = is[8] ~= '1' and is[9] ~= '1' and is[10] ~= '1' and number(is[7]) == 0
+  -- The time at which the message was sent or becomes due; before that it cannot be missing.
+  local sent_ms = math.max(number(is[2] or is[12]), number(is[3]), number(is[4]))
+  if is_waiting and is_ours and queue and not has_expired and now_ms - sent_ms > head.after_ms then
+    found[#found + 1] = id; found[#found + 1] = queue
+    found[#found + 1] = number(is[6]) + (fact == 'RETRYING' and 1 or 0)
   end
 end
 return found

@@ -1,0 +1,141 @@
+-- Functions that note.lua and the scripts of the service share. codec.py joins them into one script.
+-- Each name such as F.owner stands for the stored name of that field: codec.py replaces it (FIELDS), because Redis
+-- keeps every name in every record. RANKS stands for the table of the same name in model.py.
+--
+-- Rule A: a key of another type under a name of ours cannot hold data of ours. It is deleted, later notes write it anew,
+--         and names.repairs keeps its name and type for the operator. One such key must not stop the other tasks.
+-- Rule B: a stored number that is unreadable reads as missing.
+-- Rule C: a task expires at its valid_until. Its record then becomes a tombstone: the owner, and 0 as valid_until.
+--         The key lives longer than the tombstone by SPARE_SECONDS, in which its members are removed from the index.
+
+-- Redis before 7 replicates scripts as text by default, and then denies writes after TIME.
+if redis.replicate_commands then redis.replicate_commands() end
+
+local SPARE_SECONDS = 3600
+-- Limit of the entries of names.repairs, and their TTL.
+local MAX_REPAIRS, REPAIR_SECONDS = 20, 86400
+-- An expired slot of the expiry index that nothing reads is kept for this time.
+local SLOT_SECONDS = 30 * 86400
+local STATES = {
+  'queued', 'running', 'retrying', 'canceling', 'succeeded', 'failed', 'canceled', 'expired', 'finished', 'unknown',
+}
+local IS_STATE = {}
+for _, state in ipairs(STATES) do IS_STATE[state] = true end
+
+local time = redis.call('TIME')
+local seconds = tonumber(time[1])
+
+-- Set by each script: the parts of keys (keys.py, KeyNames), the index by expiry, the set of all index keys, and how
+-- long a record is kept.
+local names, expiry, index_keys, retention
+
+-- At most 15 characters: a larger integer is not exact in Lua. `tonumber` alone also reads "nan", "inf" and "0x1".
+local function number(packed)
+  return packed and #packed <= 15 and string.find(packed, '^%-?%d+$') and tonumber(packed) or nil
+end
+
+local function is_wrong_type(answer)
+  return type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true)
+end
+
+local function repair(key)
+  local kind = redis.call('TYPE', key).ok
+  redis.call('UNLINK', key)
+  if is_wrong_type(redis.pcall('HLEN', names.repairs)) then redis.call('UNLINK', names.repairs) end
+  if redis.call('HLEN', names.repairs) < MAX_REPAIRS or redis.call('HEXISTS', names.repairs, key) == 1 then
+    redis.call('HSET', names.repairs, key, kind)
+  end
+  redis.call('EXPIRE', names.repairs, REPAIR_SECONDS)
+end
+
+-- Run a command on a key of ours, by rule A.
+local function on(command, key, ...)
+  local answer = redis.pcall(command, key, ...)
+  if type(answer) ~= 'table' or not answer.err then return answer end
+  if is_wrong_type(answer) then repair(key) end
+  -- Any other error is raised by the same command again, in the format of this version of Redis.
+  return redis.call(command, key, ...)
+end
+
+-- The index of all tasks and the owner's index; each is the prefix of its keys.
+local function bases_of(owner)
+  return (owner or '') == '' and {names.index} or {names.index, names.owner .. owner .. names.owner_end}
+end
+
+local function by_state(base, state) return base .. names.state .. state end
+local function by_name(base, name) return base .. names.name .. name end
+
+local function add_to(key, id, score)
+  on('ZADD', key, score, id)
+  on('ZADD', index_keys, 0, key)
+end
+
+local function remove_states(base, id)
+  for _, state in ipairs(STATES) do on('ZREM', by_state(base, state), id) end
+end
+
+-- Remove a task from the index, at the places in its record.
+local function remove_from_index(id, state, name, owner)
+  state = state or 'queued'
+  for _, base in ipairs(bases_of(owner)) do
+    if IS_STATE[state] then on('ZREM', by_state(base, state), id) else remove_states(base, id) end
+    if (name or '') ~= '' then on('ZREM', by_name(base, name), id) end
+  end
+end
+
+-- Return whether a task is at a place of the index according to its record.
+local function is_at(key, state, name, owner)
+  for _, base in ipairs(bases_of(owner)) do
+    if key == by_state(base, state or 'queued') or key == by_name(base, name or '') then return true end
+  end
+  return false
+end
+
+-- The index by expiry is a sorted set of slots, and a list of ids for each slot. A list takes a third of the memory of
+-- a sorted set. A slot is the end of a span of a ten-thousandth of the retention: at most a minute for a week.
+local function add_to_expiry(id, valid_until)
+  local span = math.max(1, math.floor(retention.record_seconds / 10000))
+  local slot = string.format('%.0f', math.ceil(valid_until / span) * span)
+  local key = expiry .. ':' .. slot
+  if on('RPUSH', key, id) == 1 then
+    redis.call('EXPIRE', key, string.format('%.0f', math.max(0, valid_until - seconds) + SLOT_SECONDS))
+  end
+  on('ZADD', expiry, slot, slot)
+end
+
+local function write_tombstone(record, owner)
+  local left_ms = redis.call('PTTL', record)
+  left_ms = left_ms < 0 and retention.known_seconds * 1000 or left_ms - SPARE_SECONDS * 1000
+  redis.call('UNLINK', record)
+  if left_ms <= 0 then return end
+  redis.call('HSET', record, F.valid_until, 0)
+  if (owner or '') ~= '' then redis.call('HSET', record, F.owner, owner) end
+  redis.call('PEXPIRE', record, string.format('%.0f', left_ms))
+end
+
+-- Turn the record of a task into its tombstone if it has expired; else schedule the next look at it.
+local function expire(id)
+  local record = names.records .. id
+  local is = redis.pcall('HMGET', record, F.valid_until, F.seq, F.indexed_as, F.name, F.owner)
+  -- A key of another type is left to the next note. A tombstone, or nothing, has no `seq`.
+  if is.err or not is[2] then return end
+  local valid_until = number(is[1])
+  if not valid_until then
+    valid_until = seconds + retention.record_seconds
+    redis.call('HSET', record, F.valid_until, string.format('%.0f', valid_until))
+  end
+  if valid_until > seconds then return add_to_expiry(id, valid_until) end
+  remove_from_index(id, is[3], is[4], is[5])
+  write_tombstone(record, is[5])
+end
+
+-- Look at up to `limit` tasks that are due in the index by expiry; return how many were due.
+local function expire_due(limit)
+  for count = 0, limit - 1 do
+    local slot = on('ZRANGEBYSCORE', expiry, '-inf', time[1], 'LIMIT', 0, 1)[1]
+    if not slot then return count end
+    local id = on('LPOP', expiry .. ':' .. slot)
+    if id then expire(id) else on('ZREM', expiry, slot) end
+  end
+  return limit
+end
