@@ -82,7 +82,7 @@ def arrange(redis_url: str) -> None:
     celery.backend.store_result(TASK_ID, progress, "PROGRESS")
     with redis.Redis.from_url(redis_url) as client:
         pipeline = client.pipeline(transaction=False)
-        for key in (Keys().record(TASK_ID), Keys().known(TASK_ID), Keys().meta(TASK_ID)):
+        for key in (Keys().record(TASK_ID), Keys().meta(TASK_ID)):
             for number in range(COPIES):
                 pipeline.copy(key, f"{key}-{number}")
         pipeline.execute()

@@ -6,6 +6,7 @@ import pytest
 from celery import Celery
 from celery.result import AsyncResult
 from support.servers import RedisServer, wait_until
+from task_status_worker.record.codec import FIELDS
 
 from acceptance.conftest import Service
 
@@ -208,7 +209,7 @@ def test_checkpointed_stops_when_canceled(service: Service, real_redis: RedisSer
     task_id = service.submit("demo.checkpointed", total=1_000)
     service.wait(task_id, lambda task: task["progress"])
     with real_redis.client() as client:
-        client.hset(f"task-status:record:{task_id}", "cancel_requested", "1")
+        client.hset(f"task-status:record:{task_id}", FIELDS["cancel_requested"], "1")
 
     task = service.wait(task_id)
     assert (task["state"], task["cancel_requested"], task["successful"]) == ("canceled", True, False)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from support.servers import RedisServer, running_worker, wait_until
-from task_status_worker.record.codec import unpack
+from task_status_worker.record.codec import named, unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note, Record
 from task_status_worker.recorder import Recorder
@@ -43,7 +43,7 @@ class Guarded:
         self.recorder.note(Note(task_id=task_id, cancel_requested=True, terminate=terminate))
 
     def record(self, task_id: str) -> Record | None:
-        return unpack(self.client.hgetall(Keys().record(task_id)))
+        return unpack(named(self.client.hgetall(Keys().record(task_id))))
 
     def wait(self, task_id: str) -> Record:
         """Wait for the end of a task; return its record."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 from acceptance.conftest import Service
+from support.expiry import expire_now
 from support.keys import add_key, bearer
 from support.servers import (
     RedisServer,
@@ -164,16 +165,17 @@ def test_invalid_key(site: Site) -> None:
     assert (code, err.startswith("RequestFailed: Unauthorized")) == (1, True)
 
 
-@pytest.mark.parametrize(("has_marker", "error"), [(True, "TaskExpired: "), (False, "TaskNotFound: ")])
-def test_expired_and_unknown_tasks(site: Site, has_marker: bool, error: str) -> None:
+@pytest.mark.parametrize(("is_known", "error"), [(True, "TaskExpired: "), (False, "TaskNotFound: ")])
+def test_expired_and_unknown_tasks(site: Site, is_known: bool, error: str) -> None:
     """The example distinguishes a task that expired while it was followed from an unknown one."""
     process = start_python_service(site.url, site.key, "shop.pay", "{}", wait_seconds=1)
     assert process.stdout
     task_id = process.stdout.readline().split()[0]
     with site.redis.client() as client:
-        client.delete(Keys().record(task_id))
-        if not has_marker:
-            client.delete(Keys().known(task_id))
+        if is_known:
+            expire_now(client, Keys(), task_id)
+        else:
+            client.delete(Keys().record(task_id))
     code, _, err = ended(process)
 
     assert (code, err.startswith(error)) == (1, True), err

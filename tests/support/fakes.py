@@ -46,7 +46,7 @@ class MemoryStore:
     def clear(self) -> None:
         self.records: dict[str, dict[bytes, bytes]] = {}
         self.known: set[str] = set()
-        #: owner in the marker of each known task
+        #: owner of each known task
         self.owners: dict[str, bytes] = {}
         self.metas: dict[str, bytes | list[bytes]] = {}
         self.calls: dict[str, Call] = {}
@@ -80,8 +80,7 @@ class MemoryStore:
         if not task_ids:
             return iter(())
         self._trip()
-        snapshots = map(self._snapshot, task_ids)
-        return (msgspec.structs.replace(snapshot, known=bool(snapshot.record)) for snapshot in snapshots)
+        return map(self._snapshot, task_ids)
 
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
         self._trip()

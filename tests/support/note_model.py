@@ -1,15 +1,20 @@
-"""note.lua in Python: the fake store runs it, and tests compare it with the real script."""
+"""note.lua in Python: the fake store runs it, and tests compare it with the real script.
+
+Fields have their long names, and the defaults that `named` adds.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from task_status_service.status import Snapshot, TaskState, decode
-from task_status_worker.record.codec import NoteHead, note_call
+from task_status_worker.record.codec import FIELDS, NoteHead, note_call
 from task_status_worker.record.keys import Keys, Retention
-from task_status_worker.record.model import Denial, Note, Noted
+from task_status_worker.record.model import RANKS, Denial, Fact, Note, Noted
 
 Hash = dict[bytes, bytes]
+
+_LONG_NAMES = {short.encode(): name.encode() for name, short in FIELDS.items()}
 
 #: fields that a new execution makes stale
 _OF_ONE_EXECUTION = (b"outcome", b"failure", b"progress", b"progress_at", b"instance")
@@ -56,7 +61,7 @@ class Written(msgspec.Struct, frozen=True):
 
 
 def apply(old: Mapping[bytes, bytes], note: Note, now_ms: int, known_owner: bytes = b"") -> tuple[Hash, Noted]:
-    """Return the record after a note, and the answer. `known_owner` is the owner in the marker of an expired record."""
+    """Return the record after a note, and the answer. `known_owner` is the owner in the tombstone of the task."""
     return write(old, Written.of(note), now_ms, known_owner)
 
 
@@ -68,6 +73,7 @@ def write(old: Mapping[bytes, bytes], written: Written, now_ms: int, known_owner
     advanced = not was_final and denial is None and _advances(old, written)
     _count(new, b"seq")
     new.setdefault(b"indexed_at", str(now_ms).encode())
+    new.setdefault(b"indexed_as", b"queued")
     if written.fact == b"STARTED" and denial is None and not written.is_run_of(old):
         _count(new, b"executions")
     if was_final:
@@ -102,7 +108,7 @@ def denial_of(old: Mapping[bytes, bytes], written: Written) -> Denial | None:
         return Denial.ENDED
     if old.get(b"cancel_requested") == b"1":
         return Denial.CANCELED
-    place, old_place = (written.ahead_of(old), written.rank), (0, int(old.get(b"rank", b"-1")))
+    place, old_place = (written.ahead_of(old), written.rank), (0, _rank_of(old))
     if place > old_place or written.is_run_of(old):
         return None
     if place < old_place or not start.redelivered:
@@ -126,27 +132,42 @@ def _advances(old: Mapping[bytes, bytes], written: Written) -> bool:
         return True
     if written.fact == b"STARTED" and written.is_run_of(old):
         return False
-    return written.rank >= int(old.get(b"rank", b"-1"))
+    return written.rank >= _rank_of(old)
+
+
+def _rank_of(record: Mapping[bytes, bytes]) -> int:
+    return RANKS[Fact(record[b"fact"].decode())] if b"fact" in record else -1
 
 
 def _advance(new: Hash, written: Written, now: bytes, *, is_next_attempt: bool) -> None:
     head = written.head
-    new |= {b"updated_at": now, b"generation": _number(head.generation), b"attempt": _number(head.attempt)}
+    new[b"updated_at"] = now
+    _put(new, {b"generation": _number(head.generation), b"attempt": _number(head.attempt)})
     if written.fact:
-        new |= {b"fact": written.fact, b"rank": _number(head.rank), b"final": _number(head.is_final)}
+        new[b"fact"] = written.fact
+        _put(new, {b"final": _number(head.is_final)})
         _drop(new, (b"next_retry_at",))
     if head.stamp:
-        new[head.stamp.encode()] = now
+        new[_LONG_NAMES[head.stamp.encode()]] = now
     if written.fact == b"REQUEUED":
-        new[b"starts"] = b"0"
+        _drop(new, (b"starts",))
     if written.fact == b"STARTED":
         _drop(new, _OF_ONE_EXECUTION)
         new[b"starts"] = b"1" if is_next_attempt else str(int(new.get(b"starts", b"0")) + 1).encode()
     if written.run:
         new[b"run"] = written.run
-    new |= written.holds_now
+    _put(new, written.holds_now)
     if b"progress" in written.holds_now:
         new[b"progress_at"] = now
+
+
+def _put(record: Hash, values: Mapping[bytes, bytes]) -> None:
+    """Set fields, and remove those that have their default."""
+    for name, value in values.items():
+        if not value:
+            record.pop(name, None)
+        else:
+            record[name] = value
 
 
 def _drop(record: Hash, names: Iterable[bytes]) -> None:
@@ -159,10 +180,12 @@ def _count(record: Hash, name: bytes) -> None:
 
 
 def _number(value: int) -> bytes:
-    return str(int(value)).encode()
+    """Return the packed form of a number; empty for 0, the default."""
+    return str(int(value)).encode() if value else b""
 
 
 def read_args(args: Sequence[str | bytes]) -> tuple[NoteHead, Hash]:
-    """Return the head and the fields from the arguments of the script."""
+    """Return the head and the fields, by their long names, from the arguments of the script."""
     head, *fields = (arg.encode() if isinstance(arg, str) else arg for arg in args)
-    return msgspec.json.decode(head, type=NoteHead), dict(zip(fields[::2], fields[1::2], strict=True))
+    names = [_LONG_NAMES[short] for short in fields[::2]]
+    return msgspec.json.decode(head, type=NoteHead), dict(zip(names, fields[1::2], strict=True))

@@ -19,7 +19,7 @@ from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, 
 from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_worker.record.codec import unpack
+from task_status_worker.record.codec import FIELDS, named, unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
 
@@ -49,14 +49,14 @@ class StoreWithHeartbeats:
         """Start the task, with the last heartbeat of its instance `ago` seconds ago."""
         self.store.note(STARTED)
         self.beat(ago=ago)
-        self.client.hset(KEYS.record("t-1"), "started_at", int((time.time() - ago) * 1000))
+        self.client.hset(KEYS.record("t-1"), FIELDS["started_at"], int((time.time() - ago) * 1000))
 
     def beat(self, *, ago: float = 0.0) -> None:
         seconds, micros = self.client.time()
         self.client.zadd(KEYS.workers, {INSTANCE: seconds + micros / 1e6 - ago})
 
     def record(self) -> Any:
-        return unpack(self.client.hgetall(KEYS.record("t-1")))
+        return unpack(named(self.client.hgetall(KEYS.record("t-1"))))
 
     def close(self) -> None:
         self.store.close()

@@ -36,7 +36,7 @@ from task_status_service.use_cases.submission import (
     Submission,
 )
 from task_status_service.use_cases.submitter import Accepted, Submitter
-from task_status_worker.record.codec import unpack
+from task_status_worker.record.codec import FIELDS, named, unpack
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
 
@@ -95,7 +95,7 @@ class ArrangedRedis:
         self.records.note(note)
 
     def record(self, task_id: str) -> Any:
-        return unpack(self.client.hgetall(self.keys.record(task_id)))
+        return unpack(named(self.client.hgetall(self.keys.record(task_id))))
 
     def end_all_leases(self) -> None:
         for key in self.client.keys("*task-status:claim:*"):
@@ -282,7 +282,7 @@ def test_unreceived_beside_a_broken_record(redis_url: str, field: str) -> None:
     arranged = ArrangedRedis(redis_url, Keys())
     for task_id in ("a-broken", "waiting"):
         arranged.store.submit(note_of(task_id, queue="sums"), CALL, None)
-    arranged.client.hset(Keys().record("a-broken"), field, "soon")
+    arranged.client.hset(Keys().record("a-broken"), FIELDS[field], "soon")
 
     _, found = arranged.store.unreceived(TaskState.QUEUED, start=0, after_seconds=-1)
     assert Unreceived("waiting", "sums", 0) in found

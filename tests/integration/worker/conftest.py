@@ -16,7 +16,7 @@ from celery import Celery
 from celery.contrib.testing.worker import start_worker
 from support.servers import wait_until
 from task_status_worker import install
-from task_status_worker.record.codec import unpack
+from task_status_worker.record.codec import named, unpack
 from task_status_worker.record.keys import Keys
 from task_status_worker.record.model import Note, Record
 from task_status_worker.registry import kit_of
@@ -70,7 +70,7 @@ class Bench:
             root.handlers[:] = handlers
 
     def record(self, task_id: str) -> Record | None:
-        return unpack(self.client.hgetall(self.keys.record(task_id)))
+        return unpack(named(self.client.hgetall(self.keys.record(task_id))))
 
     def meta(self, task_id: str) -> Any:
         stored = self.client.get(self.keys.meta(task_id))

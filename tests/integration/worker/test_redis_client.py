@@ -10,7 +10,7 @@ import pytest
 import redis
 from support.record_client import FakeClient
 from support.servers import RedisServer, free_port, running_redis, wait_until
-from task_status_worker.record.codec import unpack
+from task_status_worker.record.codec import named, unpack
 from task_status_worker.record.connection import connect, is_redis_url
 from task_status_worker.record.keys import CONSUMER_SECONDS, SEEN_SECONDS, Keys, Retention
 from task_status_worker.record.model import Denial, Fact, Note, Record, StartRequest
@@ -91,7 +91,7 @@ class ArrangedRedis:
         return float(self._redis.time()[0])
 
     def record(self, task_id: str) -> Record | None:
-        return unpack(self._redis.hgetall(KEYS.record(task_id)))
+        return unpack(named(self._redis.hgetall(KEYS.record(task_id))))
 
     def put_text(self, key: str) -> None:
         self._redis.set(key, "mine")
@@ -181,7 +181,7 @@ def test_redis_goes_and_comes_back(tmp_path: Path) -> None:
         wait_until(lambda: recorder.buffered == 0, what="the flusher")
 
         with server.client() as client:
-            record = unpack(client.hgetall(KEYS.record("t")))  # type: ignore[arg-type]  # as above
+            record = unpack(named(client.hgetall(KEYS.record("t"))))  # type: ignore[arg-type]  # as above
             seconds = float(client.time()[0])  # type: ignore[index]  # as above
         assert record is not None
         assert (record.fact, record.executions, record.seq) == (Fact.FINISHED, 1, 202)
@@ -203,14 +203,16 @@ def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url:
         assert client.exists(KEYS.record("19"))
 
 
-def test_a_record_of_another_type_is_refused(arranged: ArrangedClient) -> None:
-    """A note for a key of another type is dropped, so that it never blocks the notes behind it."""
+def test_a_key_of_another_type(arranged: ArrangedClient) -> None:
+    """A note replaces a key of another type, and a heartbeat is refused."""
     arranged.put_text(KEYS.record("bad"))
+    arranged.put_text("other")
     recorder = recorder_with(arranged)
-    assert recorder.note(started("bad")) is None
-    assert recorder.buffered == 0
+    noted = recorder.note(started("bad"))
+    assert noted is not None
+    assert noted.advanced
     with pytest.raises(Refused):
-        arranged.client.see_worker(KEYS.record("bad"), "w@h")
+        arranged.client.see_worker("other", "w@h")
 
 
 @pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])

@@ -13,8 +13,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import note_model
+from support.expiry import due, expire_now
 from support.servers import RedisServer
-from task_status_worker.record.codec import NOTE_SCRIPT, note_call, unpack_answer
+from task_status_worker.record.codec import FIELDS, NOTE_SCRIPT, named, note_call, unpack_answer
 from task_status_worker.record.codec import unpack as unpack_record
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import FINAL_FACTS, RANKS, Denial, Fact, Note, Noted, Record, StartRequest
@@ -22,7 +23,7 @@ from task_status_worker.record.model import FINAL_FACTS, RANKS, Denial, Fact, No
 #: fields that differ from run to run
 TIMES = tuple(
     f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress", "indexed")
-)
+) + (b"valid_until",)
 
 ONE_DAY = 86_400
 
@@ -45,13 +46,20 @@ class Store:
         return unpack_answer(self._script(keys=keys, args=args))
 
     def stored(self) -> dict[bytes, bytes]:
-        return dict(self.client.hgetall(self.keys.record("t")))
+        """Return the fields of the record of `t`; none if it has expired."""
+        fields = named(self.client.hgetall(self.keys.record("t")))
+        return fields if int(fields.get(b"valid_until", b"0")) > self.client.time()[0] else {}
 
     @property
     def record(self) -> Record:
         record = unpack_record(self.stored())
         assert record is not None
         return record
+
+    @property
+    def seconds_left(self) -> float:
+        """Return the seconds until the record of `t` expires."""
+        return int(self.stored()[b"valid_until"]) - self.now.timestamp()
 
     @property
     def now(self) -> datetime:
@@ -345,21 +353,23 @@ def test_no_write_shortens_a_ttl(store: Store) -> None:
     """A write never shortens the TTL of a record, whatever its retention."""
     key = store.keys.record("t")
     store.note(Fact.SUBMITTED)
-    assert store.client.ttl(key) == ONE_DAY
-    assert store.client.ttl(store.keys.known("t")) == 2 * ONE_DAY
+    assert store.seconds_left == pytest.approx(ONE_DAY, abs=1)
+    assert store.client.ttl(key) > 2 * ONE_DAY
 
     store.write(Note(task_id="t", fact=Fact.RECEIVED), retention=Retention(record_seconds=10, known_seconds=10))
-    assert store.client.ttl(key) > ONE_DAY - 10
-    assert store.client.ttl(store.keys.known("t")) > 2 * ONE_DAY - 10
+    assert store.seconds_left > ONE_DAY - 10
+    assert store.client.ttl(key) > 2 * ONE_DAY - 10
 
     store.write(Note(task_id="t", fact=Fact.STARTED), retention=Retention(record_seconds=3 * ONE_DAY, known_seconds=1))
-    assert store.client.ttl(key) > 2 * ONE_DAY
+    assert store.seconds_left > 2 * ONE_DAY
+    assert store.client.ttl(key) > 3 * ONE_DAY
 
 
 def test_a_scheduled_task_is_kept_until_it_is_due(store: Store) -> None:
     """The record of a scheduled task does not expire before the task is due."""
     store.note(Fact.SUBMITTED, scheduled_for=store.now + timedelta(days=30))
-    assert store.client.ttl(store.keys.record("t")) > 30 * ONE_DAY
+    assert store.seconds_left > 30 * ONE_DAY
+    assert store.client.ttl(store.keys.record("t")) > 31 * ONE_DAY
 
 
 def test_each_write_is_published(store: Store) -> None:
@@ -376,12 +386,16 @@ def test_each_write_is_published(store: Store) -> None:
 
 
 def index_of(store: Store) -> dict[bytes, dict[bytes, float]]:
-    """Return every sorted set of the index, by the part of its key after `index:`."""
+    """Return every sorted set of the index, by the part of its key after `index:`, and the index by expiry."""
     prefix = store.keys.names.index.encode()
-    return {
+    found = {
         key.removeprefix(prefix): dict(store.client.zrange(key, 0, -1, withscores=True))
         for key in store.client.scan_iter(prefix + b"*")
+        if not key.startswith(store.keys.index_by_expiry.encode() + b":")
     }
+    listed = found.pop(b"keys", {})
+    assert {prefix + key for key in found if key != b"expiry"} <= listed.keys(), "each key of the index is listed"
+    return {**found, b"expiry": due(store.client, store.keys)}
 
 
 def test_a_task_is_in_the_index_once(store: Store) -> None:
@@ -403,7 +417,7 @@ def test_a_task_is_in_the_index_once(store: Store) -> None:
         index = index_of(store)
         (expires_at,) = index.pop(b"expiry").values()
         assert index == {b"state:" + state: {b"t": at_ms}, b"name:demo.add": {b"t": at_ms}}
-        assert abs(expires_at - store.now.timestamp() - ONE_DAY) < 2
+        assert -1 <= expires_at - store.now.timestamp() - ONE_DAY <= 10
 
 
 def test_a_late_name_is_indexed(store: Store) -> None:
@@ -415,7 +429,7 @@ def test_a_late_name_is_indexed(store: Store) -> None:
 
     index = index_of(store)
     assert index.keys() == {b"state:running", b"name:demo.add", b"expiry"}
-    assert index[b"expiry"].keys() == {b"t\0\0demo.add"}
+    assert index[b"expiry"].keys() == {b"t"}
 
 
 def test_a_requested_cancel_moves_the_task_in_the_index(store: Store) -> None:
@@ -427,18 +441,11 @@ def test_a_requested_cancel_moves_the_task_in_the_index(store: Store) -> None:
     assert index_of(store).keys() == {b"state:canceled", b"expiry"}
 
 
-def expire(store: Store, task_id: str, name: str) -> None:
-    """Let a record expire: delete its key and set a past expiry in the index."""
-    store.client.delete(store.keys.record(task_id))
-    store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0\0{name}": store.now.timestamp() - 2})
-
-
 def test_the_index_drops_expired_tasks(store: Store) -> None:
     """Each note drops a few expired tasks from the index, which keeps writes fast and the index small."""
     for number in range(12):
         store.write(Note(task_id=f"old-{number}", fact=Fact.STARTED, name="demo.add" if number % 2 else None))
-    for number in range(12):
-        expire(store, f"old-{number}", "demo.add" if number % 2 else "")
+    expire_now(store.client, store.keys, *(f"old-{number}" for number in range(12)))
     left = []
     for number in range(3):
         store.write(Note(task_id=f"new-{number}", fact=Fact.SUBMITTED, name="demo.mul"))
@@ -452,99 +459,129 @@ def test_the_index_drops_expired_tasks(store: Store) -> None:
         b"state:queued": new,
         b"name:demo.mul": new,
     }
-    assert index[b"expiry"].keys() == {task_id + b"\0\0demo.mul" for task_id in new}
+    assert index[b"expiry"].keys() == new
 
 
 def test_the_index_keeps_a_task_until_its_record_expires(store: Store) -> None:
-    """The index drops a task only after its record has expired."""
-    short = Retention(record_seconds=1, known_seconds=1)
-    store.write(Note(task_id="short", fact=Fact.STARTED, name="demo.add"), retention=short)
-    while store.client.exists(store.keys.record("short")):
-        store.note(Fact.SUBMITTED)
-        if store.client.exists(store.keys.record("short")):
-            assert b"short" in index_of(store)[b"state:running"]
-    deadline = store.now + timedelta(seconds=2)
+    """The index drops a task only after its record has expired; then its key holds a tombstone."""
+    short = Retention(record_seconds=1, known_seconds=ONE_DAY)
+    store.write(Note(task_id="short", fact=Fact.STARTED, name="demo.add", owner="web"), retention=short)
+    key, deadline = store.keys.record("short"), store.now + timedelta(seconds=10)
     while b"state:running" in index_of(store):
         assert store.now < deadline
+        assert store.client.hexists(key, FIELDS["seq"])
         store.note(Fact.SUBMITTED)
+    assert named(store.client.hgetall(key)).items() >= {b"owner": b"web", b"valid_until": b"0"}.items()
+    assert store.client.hlen(key) == 2
+    assert ONE_DAY - 60 < store.client.ttl(key) <= ONE_DAY + 1
     assert index_of(store).keys() == {b"state:queued", b"expiry"}
 
 
+def test_without_known_seconds_nothing_is_left(store: Store) -> None:
+    """An expired record without known seconds leaves no tombstone."""
+    store.write(Note(task_id="old", fact=Fact.STARTED), retention=Retention(record_seconds=ONE_DAY, known_seconds=0))
+    expire_now(store.client, store.keys, "old")
+    store.note(Fact.SUBMITTED)
+
+    assert not store.client.exists(store.keys.record("old"))
+
+
 def test_a_key_of_another_type_does_not_block_notes(store: Store) -> None:
-    """A record key of another type is dropped from the index, and notes about other tasks succeed."""
+    """A record key of another type does not block the notes of other tasks when its task is due."""
     store.write(Note(task_id="broken", fact=Fact.STARTED, name="demo.add"))
-    expire(store, "broken", "demo.add")
+    expire_now(store.client, store.keys, "broken")
     store.client.set(store.keys.record("broken"), "text")
 
     assert store.note(Fact.STARTED, name="demo.mul").advanced
-    index = index_of(store)
-    assert b"name:demo.add" not in index
-    assert index[b"expiry"].keys() == {b"t\0\0demo.mul"}
+    assert index_of(store)[b"expiry"].keys() == {b"t"}
 
 
 def test_a_record_that_lives_longer_stays_in_the_index(store: Store) -> None:
-    """A record that outlives the expiry in the index keeps its index entries."""
+    """A record that outlives its entry in the index by expiry stays in the index, and is due again."""
     store.note(Fact.STARTED, name="demo.add")
-    store.client.zadd(store.keys.index_by_expiry, {"t\0\0demo.add": store.now.timestamp() - 2})
+    store.client.delete(*store.client.keys(f"{store.keys.index_by_expiry}*"))
+    store.client.rpush(f"{store.keys.index_by_expiry}:1", "t")
+    store.client.zadd(store.keys.index_by_expiry, {"1": 1})
     store.note(Fact.RETRYING)
 
     index = index_of(store)
     assert index.keys() == {b"state:retrying", b"name:demo.add", b"expiry"}
-    assert abs(index[b"expiry"][b"t\0\0demo.add"] - store.now.timestamp() - ONE_DAY) < 3
+    assert -1 <= index[b"expiry"][b"t"] - store.now.timestamp() - ONE_DAY <= 10
 
 
-def test_a_reused_id_is_indexed_again(store: Store) -> None:
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_a_reused_id_is_indexed_again(store: Store, is_swept: bool) -> None:
     """An id that is used again after its record has expired is in the index once, with its new name."""
     store.note(Fact.STARTED, name="demo.add")
-    expire(store, "t", "demo.add")
+    expire_now(store.client, store.keys, "t")
+    if is_swept:
+        store.write(Note(task_id="other", fact=Fact.SUBMITTED))
     store.note(Fact.SUBMITTED, name="demo.mul")
     store.note(Fact.SUBMITTED, name="demo.mul")
 
+    assert (store.record.seq, store.record.fact, store.record.name) == (2, Fact.SUBMITTED, "demo.mul")
     index = index_of(store)
-    assert {key: set(members) for key, members in index.items()} == {
+    assert index.pop(b"expiry").keys() - {b"other"} == {b"t"}
+    assert {key: set(members) - {b"other"} for key, members in index.items()} == {
         b"state:queued": {b"t"},
         b"name:demo.mul": {b"t"},
-        b"expiry": {b"t\0\0demo.mul"},
     }
 
 
-def test_the_owner_outlives_the_record(store: Store) -> None:
+def test_a_vanished_record_is_indexed_once(store: Store) -> None:
+    """A worker's note on a record that Redis has evicted puts the task into the index once."""
+    store.note(Fact.STARTED)
+    store.client.delete(store.keys.record("t"))
+    store.note(Fact.FINISHED, outcome="SUCCESS")
+
+    assert index_of(store).keys() == {b"state:succeeded", b"expiry"}
+
+
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_the_owner_outlives_the_record(store: Store, is_swept: bool) -> None:
     """A record that is written again after it expired keeps its owner, although the note names another."""
     store.note(Fact.SUBMITTED, name="demo.add", owner="web")
-    store.client.delete(store.keys.record("t"))
+    expire_now(store.client, store.keys, "t")
+    if is_swept:
+        store.write(Note(task_id="other", fact=Fact.SUBMITTED))
 
     store.note(Fact.STARTED, owner="thief")
 
     assert store.record.owner == "web"
-    assert store.client.get(store.keys.known("t")) == b"web"
-    assert b"owner:web:state:running" in index_of(store)
-    assert b"owner:thief:state:running" not in index_of(store)
-
-
-def test_a_marker_of_another_type_names_no_owner(store: Store) -> None:
-    """A marker of another type does not prevent a note, and names no owner."""
-    store.client.lpush(store.keys.known("t"), "text")
-
-    assert store.note(Fact.SUBMITTED).advanced
-    assert store.record.owner is None
+    index = index_of(store)
+    assert set(index[b"owner:web:state:running"]) == {b"t"}
+    assert b"owner:web:state:queued" not in index
+    assert b"owner:thief:state:running" not in index
 
 
 def test_the_index_of_an_owner_drops_expired_tasks(store: Store) -> None:
-    """The index of an owner drops expired tasks, but not a task of another owner with the same id."""
-    for task_id in ("gone", "back"):
+    """The index of an owner drops expired tasks, and keeps the others."""
+    for task_id in ("gone", "kept"):
         store.write(Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", owner="web"))
-        store.client.delete(store.keys.record(task_id), store.keys.known(task_id))
-        store.client.zadd(store.keys.index_by_expiry, {f"{task_id}\0web\0demo.add": store.now.timestamp() - 2})
-    store.write(Note(task_id="back", fact=Fact.SUBMITTED, name="demo.add", owner="app"))
+    expire_now(store.client, store.keys, "gone")
+    store.write(Note(task_id="kept", fact=Fact.RECEIVED))
 
     index = index_of(store)
-    assert index.pop(b"expiry").keys() == {b"back\0app\0demo.add"}
+    assert index.pop(b"expiry").keys() == {b"kept"}
     assert {name: set(members) for name, members in index.items()} == {
-        base + name: {b"back"} for base in (b"", b"owner:app:") for name in (b"state:queued", b"name:demo.add")
+        base + name: {b"kept"} for base in (b"", b"owner:web:") for name in (b"state:queued", b"name:demo.add")
     }
 
 
-FIELDS: dict[str, st.SearchStrategy[Any]] = {
+def test_stores_no_default(store: Store) -> None:
+    """A submission and its end store only the fields that differ from their defaults."""
+    store.write(Note(task_id="t", fact=Fact.SUBMITTED, name="demo.add", root_id="t", call=b"[1,2]"))
+    names = {FIELDS[name].encode() for name in ("valid_until", "seq", "name", "call", "is_root", "fact", "submitted_at")}
+    assert set(store.client.hkeys(store.keys.record("t"))) == names
+
+    store.note(Fact.STARTED, run="1", worker="w@h", instance="w@h/1", result_stored=False, attempt=1)
+    store.note(Fact.FINISHED, run="1", result_stored=True, attempt=0, generation=1)
+    record, stored = store.record, store.client.hkeys(store.keys.record("t"))
+    assert (record.worker, record.attempt, record.result_stored, record.is_root) == ("w@h", 0, True, True)
+    assert not {FIELDS[name].encode() for name in ("worker", "attempt", "result_stored")} & set(stored)
+
+
+OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from(["a", "b"]),
     "owner": st.sampled_from(["x", "y"]),
     "worker": st.sampled_from(["w1", "w2"]),
@@ -555,6 +592,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "outcome": st.sampled_from(["SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "PARTIAL"]),
     "progress": st.fixed_dictionaries({"done": st.integers(0, 9)}),
     "send_unconfirmed": st.booleans(),
+    "result_stored": st.booleans(),
+    "root_id": st.sampled_from(["t", "other"]),
+    "call": st.just(b"\x00\xff"),
     "next_retry_at": st.just(datetime(2030, 1, 1, tzinfo=UTC)),
 }
 NOTES = st.fixed_dictionaries(
@@ -564,7 +604,7 @@ NOTES = st.fixed_dictionaries(
         "attempt": st.integers(0, 2),
         "run": st.sampled_from([None, "1", "2"]),
     },
-    optional=FIELDS,
+    optional=OPTIONAL,
 ).map(lambda fields: Note(task_id="t", **fields))
 
 
@@ -586,10 +626,9 @@ def test_the_script_agrees_with_its_model(store: Store, notes: list[Note]) -> No
         owner, name = expected.get(b"owner", b""), expected.get(b"name", b"")
         names = [b"state:" + expected[b"indexed_as"], *([b"name:" + name] if name else [])]
         index = index_of(store)
-        assert index.pop(b"expiry").keys() == {b"t\0" + owner + b"\0" + name}
+        assert index.pop(b"expiry").keys() == {b"t"}
         bases = [b"", b"owner:" + owner + b":"] if owner else [b""]
         assert index == {base + name: {b"t": at_ms} for base in bases for name in names}
-        assert store.client.get(store.keys.known("t")) == owner
         assert after is not None
         assert msgspec.structs.replace(answer, at=answered.at) == answered
         assert (answer.seq, answer.final) == (after.seq, after.final)

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.note_model import read_args
 from task_status_worker.record.codec import (
+    FIELDS,
     MAX_FIELD_BYTES,
     NOTE_SCRIPT,
+    named,
     note_call,
     unpack,
     unpack_answer,
@@ -44,23 +46,22 @@ def stored_by(note):
     head, packed = arguments_of(note)
     stored = {
         "fact": head.fact,
-        "rank": head.rank,
         "final": int(head.is_final),
         "generation": head.generation,
         "attempt": head.attempt,
         "run": head.run,
         "seq": 1,
         "updated_at": NOW_MS,
-        **({head.stamp: NOW_MS} if head.stamp else {}),
     }
-    return {name.encode(): str(value).encode() for name, value in stored.items()} | packed
+    times = {head.stamp.encode(): str(NOW_MS).encode()} if head.stamp else {}
+    kept = {name: value for name, value in packed.items() if value}
+    return {name.encode(): str(value).encode() for name, value in stored.items()} | kept | named(times)
 
 
 def test_keys_without_a_prefix():
     """Celery's key has Celery's name, and ours stand beside it."""
     assert KEYS.meta("x") == "celery-task-meta-x"
     assert KEYS.record("x") == "task-status:record:x"
-    assert KEYS.known("x") == "task-status:known:x"
     assert KEYS.task_types == "task-status:task-types"
     assert KEYS.workers == "task-status:workers"
 
@@ -90,7 +91,7 @@ def test_every_fact_has_a_rank():
 
 def test_the_script_is_packaged():
     """The script is a file of the package."""
-    assert "HINCRBY" in NOTE_SCRIPT
+    assert "HSET" in NOTE_SCRIPT
 
 
 def test_call_of_a_note():
@@ -110,7 +111,7 @@ def test_call_of_a_note():
 
     keys, (head, *fields) = note_call(note, keys=KEYS, retention=RETENTION, age_seconds=1.5)
 
-    assert keys == ["task-status:record:x", "task-status:known:x", "task-status:index:expiry"]
+    assert keys == ["task-status:record:x", "task-status:index:expiry", "task-status:index:keys"]
     assert msgspec.json.decode(head) == {
         "id": "x",
         "fact": "FINISHED",
@@ -119,7 +120,7 @@ def test_call_of_a_note():
         "generation": 1,
         "attempt": 2,
         "run": "r",
-        "stamp": "finished_at",
+        "stamp": FIELDS["finished_at"],
         "age_ms": 1500,
         "scheduled_ms": NOW_MS,
         "record_seconds": 100,
@@ -132,19 +133,20 @@ def test_call_of_a_note():
             "owner_end": ":",
             "state": "state:",
             "name": "name:",
+            "repairs": "task-status:repairs",
         },
     }
     assert fields == [
-        "name",
+        FIELDS["name"],
         b"demo.add",
-        "scheduled_for",
+        FIELDS["scheduled_for"],
         str(NOW_MS).encode(),
-        "send_unconfirmed",
-        b"0",
-        "outcome",
+        FIELDS["send_unconfirmed"],
+        b"",
+        FIELDS["outcome"],
         b"SUCCESS",
-        "result_stored",
-        b"1",
+        FIELDS["result_stored"],
+        b"",
     ]
 
 
