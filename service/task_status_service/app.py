@@ -24,6 +24,7 @@ from task_status_service.broker import CeleryBroker
 from task_status_service.settings import Settings
 from task_status_service.status import Visibility
 from task_status_service.status.cache import StatusCache
+from task_status_service.store.expiry import RedisExpiry
 from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
@@ -33,6 +34,7 @@ from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.readiness import Readiness
 from task_status_service.use_cases.resender import Resender
 from task_status_service.use_cases.submitter import Submitter
+from task_status_service.use_cases.sweeper import Sweeper
 from task_status_service.use_cases.tracker import Tracker
 from task_status_service.use_cases.watcher import Watcher
 
@@ -45,6 +47,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     readiness: Readiness
     #: None if `RESEND_SECONDS` disables it
     resender: Resender | None
+    sweeper: Sweeper
     store: RedisStore
     broker: CeleryBroker
 
@@ -114,6 +117,7 @@ def create_service(settings: Settings) -> Service:
         feed=feed,
         readiness=readiness,
         resender=resender if settings.resend_seconds else None,
+        sweeper=Sweeper(RedisExpiry(records, keys=keys, retention=settings.retention)),
         store=store,
         broker=broker,
     )

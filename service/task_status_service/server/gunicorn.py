@@ -89,6 +89,7 @@ def _begin(worker: Any) -> None:
     check_store(worker)
     _end_streams_at_shutdown(worker)
     _start_resender(worker)
+    _start_sweeper(worker)
 
 
 def check_store(worker: Any) -> None:
@@ -117,6 +118,12 @@ def _start_resender(worker: Any) -> None:
     resender = worker.app.service.resender
     if resender is not None:
         threading.Thread(target=resender.run, args=(lambda: not worker.alive,), name="resender", daemon=True).start()
+
+
+def _start_sweeper(worker: Any) -> None:
+    """Expire tasks in a thread while the worker process runs."""
+    sweeper = worker.app.service.sweeper
+    threading.Thread(target=sweeper.run, args=(lambda: not worker.alive,), name="sweeper", daemon=True).start()
 
 
 def _end_streams_at_shutdown(worker: Any) -> None:

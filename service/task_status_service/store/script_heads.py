@@ -28,3 +28,13 @@ class ConsumersHead(msgspec.Struct, frozen=True, kw_only=True):
     stalled_after_seconds: int
     #: limit of the instances that are read
     limit: int
+
+
+class SweepHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The first argument of expire.lua and check_index.lua, as JSON."""
+
+    names: KeyNames
+    record_seconds: int
+    known_seconds: int
+    #: limit of the tasks that one script reads
+    limit: int

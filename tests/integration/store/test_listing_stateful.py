@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.expiry import expire_now
 from support.servers import RedisServer
 from task_status_service.status import TaskState
 from task_status_service.store.records import RedisStore, connect_to
@@ -125,10 +126,8 @@ class Listing(RuleBasedStateMachine):
         if not self.tasks:
             return
         task_id = data.draw(st.sampled_from(sorted(self.tasks)))
-        task = self.tasks.pop(task_id)
-        member = f"{task_id}\0{task.owner or ''}\0{task.name}"
-        self.client.delete(Keys().record(task_id))
-        self.client.zadd(Keys().index_by_expiry, {member: 1})
+        del self.tasks[task_id]
+        expire_now(self.client, Keys(), task_id)
         self.submit("demo.add", {"a": "1"}, "x", "m")
         self._drop_tasks_that_no_longer_fit()
 

@@ -202,8 +202,11 @@ if get(F.submitted_at) == indexed_at then remove(F.indexed_at)
 elseif old[F.indexed_at] ~= indexed_at then set(F.indexed_at, indexed_at) end
 if is_moved then set(F.indexed_as, now_as ~= 'queued' and now_as or '') end
 
-if #removed > 0 then redis.call('HDEL', record, unpack(removed)) end
+-- HSET first: Redis with full memory rejects a script only at its first write, and HDEL would be allowed.
 redis.call('HSET', record, unpack(changed))
+for _, name in ipairs(removed) do
+  if not new[name] then redis.call('HDEL', record, name) end
+end
 local keep_seconds = valid_until - seconds + head.known_seconds + SPARE_SECONDS
 if is_new or redis.call('TTL', record) < keep_seconds then
   redis.call('EXPIRE', record, string.format('%.0f', keep_seconds))

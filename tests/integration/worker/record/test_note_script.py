@@ -571,7 +571,9 @@ def test_the_index_of_an_owner_drops_expired_tasks(store: Store) -> None:
 def test_stores_no_default(store: Store) -> None:
     """A submission and its end store only the fields that differ from their defaults."""
     store.write(Note(task_id="t", fact=Fact.SUBMITTED, name="demo.add", root_id="t", call=b"[1,2]"))
-    names = {FIELDS[name].encode() for name in ("valid_until", "seq", "name", "call", "is_root", "fact", "submitted_at")}
+    names = {
+        FIELDS[name].encode() for name in ("valid_until", "seq", "name", "call", "is_root", "fact", "submitted_at")
+    }
     assert set(store.client.hkeys(store.keys.record("t"))) == names
 
     store.note(Fact.STARTED, run="1", worker="w@h", instance="w@h/1", result_stored=False, attempt=1)
