@@ -206,7 +206,7 @@ def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: floa
         generation=note.generation,
         attempt=note.attempt,
         run=note.run or "",
-        stamp=FIELDS[_STAMPS[note.fact]] if note.fact in _STAMPS else "",
+        stamp=FIELDS[_STAMPS[note.fact]] if note.fact else "",
         age_ms=max(0, round(age_seconds * 1000)),
         scheduled_ms=_milliseconds(note.scheduled_for) if note.scheduled_for else 0,
         record_seconds=retention.record_seconds,

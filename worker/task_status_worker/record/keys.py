@@ -69,7 +69,7 @@ class Keys(msgspec.Struct, frozen=True):
     def record(self, task_id: str) -> str:
         """Name the key, and the channel, of a task's record.
 
-        After the record has expired, the key holds a tombstone: the owner of the task, and nothing else. An expired task
+        After the record has expired, the key holds a tombstone, which is only the owner of the task. An expired task
         differs from an unknown one by its tombstone.
         """
         return f"{self.names.records}{task_id}"

@@ -21,9 +21,11 @@ from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import FINAL_FACTS, RANKS, Denial, Fact, Note, Noted, Record, StartRequest
 
 #: fields that differ from run to run
-TIMES = tuple(
-    f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress", "indexed")
-) + (b"valid_until",)
+TIMES = (
+    *(f"{name}_at".encode() for name in ("submitted", "received", "started", "finished", "updated", "progress")),
+    b"indexed_at",
+    b"valid_until",
+)
 
 ONE_DAY = 86_400
 
