@@ -8,7 +8,7 @@ from task_status_worker.record.model import Fact, Note
 
 
 def test_all_data_of_a_task_is_deleted(submit, client, store):
-    """The status, the result, the call and the marker of the task are deleted."""
+    """The status, the result and the call of the task are deleted, and its id is unknown."""
     task_id = submit(name="demo.add", args=[2, 3]).get_json()["id"]
     store.note(Note(task_id=task_id, fact=Fact.FINISHED, outcome="SUCCESS"))
     store.metas[task_id] = json.dumps({"status": "SUCCESS", "result": 5, "task_id": task_id}).encode()

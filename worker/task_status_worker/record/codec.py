@@ -198,6 +198,7 @@ def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: floa
     note = _without_repeats(note)
     describes = _packed_fields(note, _DESCRIBES)
     holds_now = _packed_fields(note, _HOLDS_NOW)
+    stamp = _STAMPS.get(note.fact) if note.fact else None
     head = NoteHead(
         id=note.task_id,
         fact=note.fact or "",
@@ -206,7 +207,7 @@ def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: floa
         generation=note.generation,
         attempt=note.attempt,
         run=note.run or "",
-        stamp=FIELDS[_STAMPS[note.fact]] if note.fact else "",
+        stamp=FIELDS[stamp] if stamp else "",
         age_ms=max(0, round(age_seconds * 1000)),
         scheduled_ms=_milliseconds(note.scheduled_for) if note.scheduled_for else 0,
         record_seconds=retention.record_seconds,
