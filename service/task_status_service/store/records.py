@@ -165,7 +165,7 @@ class RedisStore:
             return self._index.page(wanted, limit=limit, after=after)
 
     def _snapshot(self, task_id: str, record: list[bytes], meta: bytes | None) -> Snapshot:
-        # Of an expired record, read.lua returns only the owner.
+        # read.lua returns only the owner of an expired record.
         is_expired = len(record) == 1
         fields = {} if is_expired else named(record)
         return Snapshot(

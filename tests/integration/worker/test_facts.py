@@ -174,9 +174,9 @@ def running(request: pytest.FixtureRequest, redis_server: RedisServer) -> Iterat
 def test_success(running: Running) -> None:
     """A task that returns has a complete record."""
     expires = datetime.now(UTC) + timedelta(hours=1)
-    task_id, record = running.run("add", 1, 2, expires=expires)
+    _, record = running.run("add", 1, 2, expires=expires)
     assert (record.fact, record.outcome, record.executions, record.seq) == (Fact.FINISHED, "SUCCESS", 1, 3)
-    assert (record.queue, record.root_id, record.parent_id, record.result_stored) == ("celery", task_id, None, True)
+    assert (record.queue, record.is_root, record.parent_id, record.result_stored) == ("celery", True, None, True)
     assert record.name == running.tasks["add"].name
     assert record.worker
     assert abs(record.expires_at - expires) < timedelta(seconds=1)

@@ -170,7 +170,7 @@ def test_ids_that_are_no_text(bench: Bench) -> None:
     with bench.working():
         task.apply_async(task_id=task_id)
         record = bench.wait(str(task_id))
-    assert (record.outcome, record.root_id) == ("SUCCESS", str(task_id))
+    assert (record.outcome, record.is_root) == ("SUCCESS", True)
 
 
 def test_keys_stand_under_the_users_prefix(bench: Bench) -> None:

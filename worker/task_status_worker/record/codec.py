@@ -315,7 +315,7 @@ def named(stored: Mapping[bytes, bytes] | Sequence[bytes]) -> dict[bytes, bytes]
 
 
 def unpack(stored: Mapping[bytes, bytes]) -> Record | None:
-    """Read the fields of a record by their long names; None if there are none.
+    """Read the fields of a record by their long names; None if the record is missing.
 
     Never raises: an unreadable field keeps its default.
     """

@@ -120,7 +120,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     queue: str | None = None
     labels: Mapping[str, str] | None = None
-    #: the packed call of a submission, if it is so small that it needs no key of its own
+    #: the packed call of a submission, if it is so small that it needs no separate key
     call: bytes | None = None
     parent_id: str | None = None
     root_id: str | None = None

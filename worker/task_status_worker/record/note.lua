@@ -84,7 +84,7 @@ local function get(name)
   if value == nil then return old[name] end
   return value or nil
 end
-local function count(name) set(name, (number(old[name]) or 0) + 1) end
+local function count(name) set(name, math.max(0, number(old[name]) or 0) + 1) end
 
 local old_generation, old_attempt = number(old[F.generation]) or 0, number(old[F.attempt]) or 0
 local old_rank, old_run, old_starts = RANKS[old[F.fact] or ''] or -1, old[F.run] or '', number(old[F.starts]) or 0

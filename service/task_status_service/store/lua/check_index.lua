@@ -7,6 +7,9 @@
 local head = cjson.decode(ARGV[1])
 names, retention, expiry, index_keys = head.names, head, KEYS[1], KEYS[2]
 
+-- All members have the score 0: Redis orders by score first, so any other one would hide keys from the next command.
+on('ZREMRANGEBYSCORE', index_keys, '-inf', '(0')
+on('ZREMRANGEBYSCORE', index_keys, '(0', '+inf')
 local from = ARGV[2] == '' and '-' or '[' .. ARGV[2]
 local key = on('ZRANGEBYLEX', index_keys, from, '+', 'LIMIT', 0, 1)[1]
 if not key then return {'', 0} end

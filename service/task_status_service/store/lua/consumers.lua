@@ -3,6 +3,8 @@
 -- ARGV: JSON (script_heads.py, ConsumersHead).
 
 local head = cjson.decode(ARGV[1])
+-- Keys of another type hold no worker, and no announcement.
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' or redis.call('TYPE', KEYS[2]).ok ~= 'hash' then return {} end
 local now = redis.call('TIME')
 local since = string.format('%d.%06d', now[1] - head.stalled_after_seconds, now[2])
 local found = {}

@@ -38,6 +38,13 @@ local function size(keys)
 end
 
 -- By state and by name: read the smaller index, and check the other condition in each record.
+-- A key of another type holds no task: it reads as empty, and the next note about such a task replaces it.
+for i = #KEYS, 1, -1 do
+  if redis.call('TYPE', KEYS[i]).ok ~= 'zset' then
+    if want.name and i == #KEYS then return {'', '', {}} end
+    table.remove(KEYS, i)
+  end
+end
 local keys, by_name = KEYS, nil
 if want.name then
   by_name = table.remove(keys)

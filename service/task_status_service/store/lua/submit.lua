@@ -15,10 +15,14 @@ local FREED = 10
 
 local function is_full(queued, canceling, limit, record, records)
   -- The message of a canceling task is still in the queue.
-  local function count() return redis.call('ZCARD', queued) + redis.call('ZCARD', canceling) end
+  local function count()
+    local waiting, ending = redis.pcall('ZCARD', queued), redis.pcall('ZCARD', canceling)
+    -- A key of another type holds no task; note.lua replaces it.
+    return (type(waiting) == 'number' and waiting or 0) + (type(ending) == 'number' and ending or 0)
+  end
   if limit == 0 or count() < limit or redis.call('EXISTS', record) == 1 then return false end
   for _, key in ipairs({queued, canceling}) do
-    for _, of in ipairs(redis.call('ZRANGE', key, 0, FREED - 1)) do
+    for _, of in ipairs(redis.pcall('ZRANGE', key, 0, FREED - 1)) do
       if redis.call('EXISTS', records .. of) == 0 then redis.call('ZREM', key, of) end
     end
   end

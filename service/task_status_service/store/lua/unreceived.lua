@@ -7,7 +7,9 @@ local start, count = head.start, head.count
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
-local ids = redis.call('ZRANGE', KEYS[1], start, start + count - 1)
+local ids = redis.pcall('ZRANGE', KEYS[1], start, start + count - 1)
+-- A key of another type holds no task.
+if ids.err then ids = {} end
 local found = {#ids < count and 0 or start + count}
 
 -- An invalid number reads as 0: a broken record must not hide the other tasks.
