@@ -5,8 +5,11 @@
 -- owner, or '', if the record has expired. A meta is false if its key has another type, as GETRANGE cannot read that.
 
 local count, meta_end = tonumber(ARGV[1]), ARGV[2]
--- A record of the scripts has less than 50 fields, of which each is shorter than MAX_FIELD_BYTES (codec.py).
-local MAX_FIELDS, MAX_FIELD_BYTES, MAX_BYTES = 64, 16384, 131072
+-- A record of the scripts has less than 50 fields, of which each has at most MAX_FIELD_BYTES (codec.py).
+local MAX_FIELD_BYTES, MAX_BYTES = 16384, 131072
+-- Redis measures this many fields of a hash, and takes their mean for the rest. A hash of so many fields has more than
+-- MAX_BYTES, because a field takes at least 56 bytes; of any smaller one, all fields are measured.
+local MEASURED = '2500'
 local failure, seconds
 
 -- Return whether an answer is an error: a key of another type holds nothing, any other error ends the read.
@@ -19,7 +22,8 @@ end
 local function bounded(key)
   local names = {}
   for _, name in ipairs(FIELDS) do
-    local size = redis.call('HSTRLEN', key, name)
+    local size = redis.pcall('HSTRLEN', key, name)
+    if is_error(size) then return size end
     if size > 0 and size <= MAX_FIELD_BYTES then names[#names + 1] = name end
   end
   local fields = {}
@@ -32,23 +36,25 @@ local function bounded(key)
 end
 
 local function record_of(key)
-  local size = redis.pcall('HLEN', key)
-  if is_error(size) or size == 0 then return {} end
+  -- Some managed services forbid the command.
+  local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', MEASURED)
+  if not bytes then return {} end
   local fields
-  if size <= MAX_FIELDS then
-    -- All fields are measured, because there are few. Some managed services forbid the command.
-    local bytes = redis.pcall('MEMORY', 'USAGE', key, 'SAMPLES', '0')
-    if type(bytes) == 'number' and bytes <= MAX_BYTES then fields = redis.call('HGETALL', key) end
+  if type(bytes) == 'number' and bytes <= MAX_BYTES then
+    fields = redis.pcall('HGETALL', key)
+  else
+    fields = bounded(key)
   end
-  fields = fields or bounded(key)
-  local valid_until, owner
+  if is_error(fields) then return {} end
   for i = 1, #fields, 2 do
-    if fields[i] == F.valid_until then valid_until = fields[i + 1] end
-    if fields[i] == F.owner then owner = fields[i + 1] end
+    if fields[i] == F.valid_until then
+      local valid_until = string.find(fields[i + 1], '^%d+$') and tonumber(fields[i + 1])
+      seconds = seconds or tonumber(redis.call('TIME')[1])
+      if valid_until and valid_until <= seconds then return {redis.call('HGET', key, F.owner) or ''} end
+      break
+    end
   end
-  if not valid_until or not string.find(valid_until, '^%d+$') then return fields end
-  seconds = seconds or tonumber(redis.call('TIME')[1])
-  return tonumber(valid_until) > seconds and fields or {owner or ''}
+  return fields
 end
 
 local answers = {}
