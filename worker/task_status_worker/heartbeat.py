@@ -11,7 +11,7 @@ from celery import signals
 from task_status_worker.recorder import Recorder, StatusEvent
 from task_status_worker.registry import Kit, kit_of
 from task_status_worker.task_types import announcements, consumer
-from task_status_worker.termination import terminate_canceled
+from task_status_worker.termination import store_revoked, terminate_canceled
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +100,16 @@ def on_worker_ready(sender: Any, **_: Any) -> None:
     heartbeat = Heartbeat(
         kit.recorder,
         kit.instance,
-        terminate=lambda: terminate_canceled(sender, kit.recorder),
+        terminate=lambda: _complete_cancels(sender, kit.recorder),
         announce=lambda: _announce(sender.app, kit),
     )
     _RUNNING[sender.app] = heartbeat
     heartbeat.start()
+
+
+def _complete_cancels(consumer: Any, recorder: Recorder) -> None:
+    store_revoked(consumer)
+    terminate_canceled(consumer, recorder)
 
 
 def _announce(app: Any, kit: Kit) -> None:
