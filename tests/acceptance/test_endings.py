@@ -3,12 +3,13 @@
 `make test-celery-versions` runs this module with workers of other versions.
 """
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.servers import RedisServer, running_service, running_worker, wait_until
+from support.servers import WORKER_PYTHON, RedisServer, running_service, running_worker, wait_until
 
 from acceptance.conftest import Service
 
@@ -75,3 +76,12 @@ def test_a_running_task_is_terminated(endings: Service) -> None:
     endings.session.post(f"{endings.url}/tasks/{task_id}/cancel", json={"terminate": True}, timeout=10)
     task = endings.wait(task_id)
     assert (task["state"], task["celery_state"]) == ("canceled", "REVOKED")
+
+
+@pytest.mark.usefixtures("endings")
+def test_the_worker_is_alive() -> None:
+    """The command of the kit finds the heartbeat of the worker."""
+    hostname = "acceptance.endings_app@test"
+    command = [WORKER_PYTHON, "-m", "task_status_worker.alive", "alive"]
+    wait_until(lambda: subprocess.run([*command, hostname], check=False).returncode == 0, what="the heartbeat")
+    assert subprocess.run([*command, "celery@nowhere"], check=False).returncode == 1
