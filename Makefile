@@ -10,6 +10,8 @@ BENCH := .venv-bench
 AUDIT := .venv-audit
 CLIENTS := .venv-clients
 LOWEST := .venv-lowest
+CELERY := .venv-celery
+CELERIES := 5.4 5.5 5.6
 REDIS_OLDEST := .venv-redis
 CONTRACT := tests/contract
 PYTEST := $(BIN)/python -m pytest
@@ -17,7 +19,7 @@ PYTEST := $(BIN)/python -m pytest
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-contract test-faults test-fuzz test-docker test-browser test-clients test-packages test-lowest clients-nightly \
+	test-celery-versions test-contract test-faults test-fuzz test-docker test-browser test-clients test-packages test-lowest clients-nightly \
 	faults audit bench coverage lint format types openapi openapi-release clean
 
 help: ## list the commands
@@ -48,6 +50,7 @@ lock: $(STAMP) ## update the lock files; UPGRADE=1 upgrades to the newest versio
 	$(COMPILE) service/pyproject.toml worker/pyproject.toml --group pyproject.toml:bench -o requirements/bench.txt
 	$(COMPILE) --group pyproject.toml:clients -o requirements/clients.txt
 	$(COMPILE) --group pyproject.toml:clients-nightly --constraint requirements/clients.txt -o requirements/clients-nightly.txt
+	for version in $(CELERIES); do $(COMPILE) worker/pyproject.toml requirements/celery-$$version.in --group pyproject.toml:build -o requirements/celery-$$version.txt || exit 1; done
 	$(COMPILE) --resolution lowest-direct service/pyproject.toml worker/pyproject.toml --all-extras -o requirements/lowest-direct.in
 	$(COMPILE) requirements/lowest-direct.in --group pyproject.toml:test --group pyproject.toml:build -o requirements/lowest.txt
 	rm requirements/lowest-direct.in
@@ -103,6 +106,19 @@ $(LOWEST)/.ready: $(STAMP) requirements/lowest.txt
 
 test-acceptance: $(STAMP) ## run the end-to-end tests, with a real server and real workers
 	@$(PYTEST) tests/acceptance
+
+# The service and the tests run on the locked Celery; only the workers have another one.
+test-celery-versions: $(STAMP) $(CELERIES:%=$(CELERY)/%/.ready) ## run the end-to-end tests with workers of each older Celery that the kit supports
+	@for version in $(CELERIES); do echo "Celery $$version"; \
+		WORKER_PYTHON=$(CURDIR)/$(CELERY)/$$version/bin/python $(PYTEST) --quiet $(PARALLEL) \
+			$(addprefix tests/acceptance/,test_actions.py test_demo_tasks.py test_endings.py test_guarded_app.py) || exit 1; done
+
+$(CELERY)/%/.ready: requirements/celery-%.txt $(STAMP)
+	@echo "Setting up $(@D) (once) ..."
+	@$(PYTHON) -m venv $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --require-hashes -r $<
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --no-deps --no-build-isolation -e worker
+	@touch $@
 
 test-contract: $(STAMP) $(CONTRACT)/node_modules/.ready ## compare the OpenAPI document with its last release, other tools and a real server; needs npm
 	@$(PYTEST) $(CONTRACT) --quiet $(PARALLEL)
@@ -196,5 +212,5 @@ openapi-release: $(STAMP) ## save the OpenAPI document as the release of its ver
 	@PYTHONPATH=tests $(BIN)/python -m contract.release
 
 clean: ## remove everything that make has created
-	rm -rf .venv $(BENCH) $(AUDIT) $(LOWEST) $(REDIS_OLDEST) $(CLIENTS) $(CONTRACT)/node_modules .run .coverage .hypothesis .mypy_cache .pytest_cache \
+	rm -rf .venv $(BENCH) $(AUDIT) $(LOWEST) $(CELERY) $(REDIS_OLDEST) $(CLIENTS) $(CONTRACT)/node_modules .run .coverage .hypothesis .mypy_cache .pytest_cache \
 		.ruff_cache .import_linter_cache

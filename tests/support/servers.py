@@ -16,6 +16,9 @@ from typing import NamedTuple
 import redis
 from task_status_service.dev.redis_server import find_redis_server, redis_command
 
+#: the Python that runs workers: `make test-celery-versions` names one with another version of Celery
+WORKER_PYTHON = os.environ.get("WORKER_PYTHON", sys.executable)
+
 
 def free_port() -> int:
     """Return a free TCP port of 127.0.0.1."""
@@ -169,7 +172,7 @@ def worker_process(
     log = folder / f"worker-{hostname}.log"
     log.touch()
     before = log.stat().st_size
-    command = [sys.executable, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
+    command = [WORKER_PYTHON, "-m", "celery", "-q", "-A", app, "worker", "--loglevel", "INFO", *options]
     environ = {"TASK_STATUS_REDIS_URL": redis_url, "PYTHONPATH": str(Path(__file__).parents[1]), **(environ or {})}
     with running_when_ready(
         [*command, "--without-mingle", "--without-gossip", "--hostname", hostname],

@@ -28,8 +28,8 @@ class GuardedBackend:
         """Store a result, except STARTED for a denied start, which would overwrite the end of the task.
 
         Celery stores STARTED before any code of the task runs (celery/app/trace.py, build_tracer). Every other state
-        is kept for the last note of the execution. Here and not in `update_state`, which an app may override with a
-        signature of its own.
+        is kept for the last note of the execution. Here and not in `update_state`, which an app may override with
+        another signature.
         """
         execution = execution_of(options.get("request"))
         if state == states.STARTED and execution is not None and execution.denial is not None:
@@ -67,9 +67,11 @@ class GuardedKeyValueBackend(GuardedBackend):
         """Return whether to retry an error, which includes a Redis that rejects writes at present.
 
         Celery treats that as an error of the task: the task does not run, and its FAILURE cannot be stored either.
+        Celery 5.4 retries no error of Redis at all.
         """
         backend: Any = super()
-        return takes_no_writes(exc) or bool(backend.exception_safe_to_retry(exc))
+        is_away = isinstance(exc, getattr(self, "connection_errors", ()))
+        return is_away or takes_no_writes(exc) or bool(backend.exception_safe_to_retry(exc))
 
     def decode_result(self, payload: Any) -> Any:
         """Decode a stored value; raise `UnreadableResult` where Celery would see a connection error.

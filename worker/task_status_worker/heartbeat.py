@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from celery import signals
 
+from task_status_worker.alive import alive_file, touch
 from task_status_worker.recorder import Recorder, StatusEvent
 from task_status_worker.registry import Kit, kit_of
 from task_status_worker.task_types import announcements, consumer
-from task_status_worker.termination import terminate_canceled
+from task_status_worker.termination import store_revoked, terminate_canceled
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Heartbeat:
         *,
         terminate: Callable[[], None],
         announce: Callable[[], None],
+        touch: Callable[[], None],
         beat_seconds: float = BEAT_SECONDS,
         retry_seconds: float = RETRY_SECONDS,
     ) -> None:
@@ -42,6 +44,7 @@ class Heartbeat:
         self._instance = instance
         self._terminate = terminate
         self._announce = announce
+        self._touch = touch
         self._beat_seconds = beat_seconds
         self._retry_seconds = retry_seconds
         self._stopped = threading.Event()
@@ -59,6 +62,8 @@ class Heartbeat:
         beats = 0
         while True:
             sent = StatusEvent.NO
+            # Also while Redis is unreachable: a restart of the worker would not help.
+            _attempt(self._touch)
             try:
                 # First of all: a duty that fails or takes long must not make a live worker look dead.
                 sent = self._recorder.see_worker(self._instance)
@@ -100,11 +105,17 @@ def on_worker_ready(sender: Any, **_: Any) -> None:
     heartbeat = Heartbeat(
         kit.recorder,
         kit.instance,
-        terminate=lambda: terminate_canceled(sender, kit.recorder),
+        terminate=lambda: _complete_cancels(sender, kit.recorder),
         announce=lambda: _announce(sender.app, kit),
+        touch=lambda: touch(alive_file(sender.hostname)),
     )
     _RUNNING[sender.app] = heartbeat
     heartbeat.start()
+
+
+def _complete_cancels(consumer: Any, recorder: Recorder) -> None:
+    store_revoked(consumer)
+    terminate_canceled(consumer, recorder)
 
 
 def _announce(app: Any, kit: Kit) -> None:

@@ -22,7 +22,7 @@ from task_status_worker.request import StatusRequest
 from task_status_worker.task import StatusTask
 
 #: the oldest Celery that the kit supports; `dependencies` in worker/pyproject.toml has the same bound
-MIN_CELERY: Final = (5, 7)
+MIN_CELERY: Final = (5, 4)
 
 #: settings of workers that a true status needs, unless the app sets them itself. Other processes keep Celery's: with
 #: these, reading an `AsyncResult` in a web process would retry for half an hour while Redis is away

@@ -1,12 +1,16 @@
 """The Request class of the kit, in the worker's main process."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
+from celery.exceptions import TimeLimitExceeded
 from celery.worker import state
 from kombu.transport import virtual
 
 from task_status_worker.registry import kit_that_records
+from task_status_worker.signals import on_failure
 
 logger = logging.getLogger(__name__)
 
@@ -71,15 +75,30 @@ class StatusRequest:
             # The method of the base class, which does not contact the broker.
             virtual.QoS.ack(qos, message.delivery_tag)  # type: ignore[no-untyped-call]
 
-    def on_timeout(self, *args: Any, **kwargs: Any) -> None:
-        """Make the request available to receivers of task_failure, as for every other failure.
+    def on_failure(self, *args: Any, **kwargs: Any) -> None:
+        """Make the request available to receivers of task_failure, as Celery does since 5.7."""
+        with self._current():
+            super().on_failure(*args, **kwargs)  # type: ignore[misc]  # Celery's, below this one
 
-        For a hard time limit Celery sends the signal without it (celery/worker/request.py, on_timeout; compare
-        on_failure), so that a receiver could not know which attempt was killed.
+    def on_timeout(self, *args: Any, **kwargs: Any) -> None:
+        """Make the request available to receivers of task_failure, and note a failure for which there is no signal.
+
+        For a hard time limit Celery sends the signal without the request, and before 5.7 it sends none
+        (celery/worker/request.py, on_timeout).
         """
-        request: Any = self
-        request.task.request_stack.push(request._context)  # noqa: SLF001  # as on_failure does
-        try:
+        is_soft, seconds = args
+        with self._current():
             super().on_timeout(*args, **kwargs)  # type: ignore[misc]  # Celery's, below this one
+            request: Any = self
+            if not is_soft and not state.should_terminate:
+                on_failure(request.task, request.id, TimeLimitExceeded(seconds))
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
+        """Make the context of this request `task.request`: receivers of signals must know which attempt has failed."""
+        request: Any = self
+        request.task.request_stack.push(request._context)  # noqa: SLF001  # as Celery 5.7 does
+        try:
+            yield
         finally:
             request.task.request_stack.pop()

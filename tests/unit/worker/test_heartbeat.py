@@ -35,7 +35,8 @@ def beating(client: FakeClient) -> Iterator[Callable[..., Heartbeat]]:
     started: list[Heartbeat] = []
 
     def beat(**options: Any) -> Heartbeat:
-        options = {"terminate": nothing, "announce": nothing, "beat_seconds": 0.001, "retry_seconds": NEVER, **options}
+        duties = dict.fromkeys(("terminate", "announce", "touch"), nothing)
+        options = {**duties, "beat_seconds": 0.001, "retry_seconds": NEVER, **options}
         started.append(Heartbeat(recorder_of(client), "w@h/1", **options))
         started[-1].start()
         return started[-1]
@@ -132,3 +133,17 @@ def test_sends_heartbeats_from_ready_to_shutdown(client: FakeClient) -> None:
     assert msgspec.json.decode(client.announced[f"{kit.instance}"])["task_types"] == ["known"]
     assert len(set(client.workers)) == 2
     assert all(re.fullmatch(r"task-status:workers w@h/[0-9a-f]{8}", seen) for seen in client.workers)
+
+
+def test_touches_its_file_while_redis_is_unreachable(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:
+    """A worker is alive while Redis is unreachable, also if its file cannot be written once."""
+    client.away = True
+    touched: list[int] = []
+
+    def touch() -> None:
+        touched.append(1)
+        if len(touched) == 1:
+            raise OSError("no space left")
+
+    beating(touch=touch, retry_seconds=0.001)
+    wait_until(lambda: len(touched) > 2, what="three touches")
