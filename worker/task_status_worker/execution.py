@@ -1,6 +1,6 @@
 """The execution: one start of a task by a worker, kept on Celery's request until its last note."""
 
-import uuid
+import secrets
 from typing import Any, Final
 
 from celery import states
@@ -23,8 +23,8 @@ class Execution:
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
-        #: identifies this execution in the record, so that a note that is written twice is counted once
-        self.token = uuid.uuid4().hex
+        #: identifies this execution among those of its task, so that a note that is written twice is counted once
+        self.token = secrets.token_hex(8)
         #: the last Celery state that the task stored itself
         self.stored_state: str | None = None
         #: the meta stored with that state

@@ -64,7 +64,7 @@ def test_a_huge_field_is_left_out(bounded: Bounded) -> None:
 
 
 def test_many_fields_are_left_out(bounded: Bounded) -> None:
-    """Of a record with many fields, the known ones are read."""
+    """The known fields of a record with many others are read."""
     numbers = iter(range(200_000))
     while chunk := list(itertools.islice(numbers, 10_000)):
         bounded.client.hset(KEYS.record("t-1"), mapping={f"field {number}": "x" for number in chunk})
