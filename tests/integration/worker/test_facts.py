@@ -445,6 +445,7 @@ class SomeRequest(Request):
     def __init__(self, task: Any, context: Context) -> None:
         self._task = task
         self.context = context
+        self.id = context.id
         self.seen: list[Any] = []
 
     @property
@@ -460,13 +461,19 @@ class SomeStatusRequest(StatusRequest, SomeRequest):
 
 
 def test_a_time_limit_says_which_attempt(idle: Running) -> None:
-    """Only the receivers of the failure signal see the request."""
+    """Only the receivers of the failure signal see the request; the end is noted if there is no signal."""
     task = idle.bench.app.tasks[idle.tasks["add"].name]
-    context = Context({"id": "t", "retries": 3})
+    context = Context({"id": "t", "retries": 3, "task": task.name})
     request = SomeStatusRequest(task, context)
+    request.on_timeout(True, 1.0)
+    assert idle.bench.record("t") is None
     request.on_timeout(False, 1.0)
-    assert request.seen == [context]
+    assert request.seen == [context, context]
     assert task.request is not context
+    record = idle.bench.record("t")
+    assert record is not None
+    assert record.failure is not None
+    assert (record.attempt, record.failure.type) == (3, "TimeLimitExceeded")
 
 
 def test_exit_in_a_task(idle: Running) -> None:
