@@ -1,53 +1,63 @@
 """The check of submitted arguments against the schema that a worker announced for the task type."""
 
-import functools
+import contextlib
 import itertools
-import re
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-from task_status_worker.record.announcement import TaskType
+from task_status_worker.record.announcement import MAX_SCHEMA_BYTES, TaskType
 
 from task_status_service.errors import Fault, InvalidArguments, json_pointer
-from task_status_service.task_types.bounded_schema import BoundedValidator, TooExpensive, errors_of
+from task_status_service.task_types.json_schema import (
+    Check,
+    InvalidSchema,
+    Schema,
+    TooExpensive,
+    compile_schema,
+    problems_of,
+)
+
+log: Final = logging.getLogger(__name__)
 
 #: limit of the faults in one response
 MAX_FAULTS: Final = 20
-#: characters; a message of the validator quotes the schema, which may be long
-MAX_DETAIL_LENGTH: Final = 300
-#: keywords whose messages quote names of arguments but no value
-_NAMES_ONLY: Final = frozenset({"required", "additionalProperties", "dependentRequired"})
+#: schemas that one process caches, and their bytes; compiled, they take twenty to sixty times as much memory
+MAX_CACHED: Final = 2_000
+MAX_CACHED_BYTES: Final = 1_048_576
+#: task types that a warning has named; then all are forgotten, and may be named again
+MAX_WARNED: Final = 1_000
 
 
 def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> None:
     """Check positional and named arguments against the task type.
 
-    A type with an invalid schema accepts any arguments, because clients cannot correct the announcement.
+    A type with an invalid schema accepts any arguments, because clients cannot correct the announcement. A check that
+    takes too many steps rejects the arguments: otherwise a client could evade the check with many arguments. Few
+    arguments never take too many.
 
     Raises:
         InvalidArguments: the arguments do not fit; each fault has a JSON Pointer into the request body.
     """
-    validator = _validator(bytes(task_type.arguments))
-    if validator is None:
+    schema = _schemas.get(bytes(task_type.arguments))
+    if schema is None:
         return
     positions = {name: index for index, name in enumerate(task_type.positional[: len(args)])}
     named = dict(zip(task_type.positional, args, strict=False)) | kwargs
+    check = Check()
     found = itertools.chain(
         _misplaced(task_type, args, kwargs),
-        (_fault(error, positions) for error in errors_of(validator, named)),
-        _faults_of_var_positional(task_type, args),
+        (Fault(detail, json_pointer(_place(steps, positions))) for steps, detail in problems_of(schema, named, check)),
+        _faults_of_var_positional(task_type, args, check),
     )
     try:
         faults = list(itertools.islice(found, MAX_FAULTS))
     except TooExpensive:
-        faults = [Fault("the check of the arguments took too long", json_pointer(["kwargs"]))]
-    except (Unresolvable, RecursionError, re.error):
-        return
+        _warn_once(task_type.name)
+        faults = [
+            Fault("The check of the arguments takes too many steps: pass fewer values.", json_pointer(["kwargs"]))
+        ]
     if faults:
         raise InvalidArguments(faults=faults)
 
@@ -66,67 +76,89 @@ def _misplaced(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> 
         yield Fault(f"has {len(args)} positional arguments, at most {len(names)} are allowed", json_pointer(["args"]))
 
 
-def _faults_of_var_positional(task_type: TaskType, args: list[Any]) -> Iterator[Fault]:
+def _faults_of_var_positional(task_type: TaskType, args: list[Any], check: Check) -> Iterator[Fault]:
     """Yield the faults of positional arguments beyond the named ones, which `*args` receives."""
-    further = list(enumerate(args))[len(task_type.positional) :]
-    validator = (
-        _validator_of_var_positional(bytes(task_type.var_positional), bytes(task_type.arguments)) if further else None
-    )
-    if validator is None:
+    further = args[len(task_type.positional) :]
+    item = bytes(task_type.var_positional)
+    # `false` allows no such arguments, which `_misplaced` reports.
+    if not further or item in (b"true", b"false"):
         return
-    for index, value in further:
-        for error in errors_of(validator, value):
-            yield Fault(_detail(error)[:MAX_DETAIL_LENGTH], json_pointer(["args", str(index), *_steps(error)]))
+    schema = _schemas.get(_schema_of_items(item, bytes(task_type.arguments)))
+    if schema is None:
+        return
+    for (position, *steps), detail in problems_of(schema, further, check):
+        yield Fault(detail, json_pointer(["args", str(int(position) + len(task_type.positional)), *steps]))
 
 
-@functools.lru_cache(maxsize=1_000)
-def _validator(schema: bytes) -> Any:
-    """Return the cached validator of a schema; None if the schema is invalid."""
+def _schema_of_items(item: bytes, arguments: bytes) -> bytes:
+    """Return the schema of the `*args`, whose schema may refer to `$defs` of the named arguments."""
     try:
-        document = msgspec.json.decode(schema)
-        Draft202012Validator.check_schema(document)
-    except (SchemaError, msgspec.MsgspecError, RecursionError):
-        return None
-    # The default registry would fetch the URL of a `$ref` from the network.
-    return BoundedValidator(document, registry=Registry())
-
-
-@functools.lru_cache(maxsize=1_000)
-def _validator_of_var_positional(schema: bytes, arguments: bytes) -> Any:
-    """Return the validator of the `*args` schema, which may refer to `$defs` of `arguments`; None without a schema."""
-    if schema in (b"true", b"false"):
-        # Any values are allowed, or no such arguments, which `_misplaced` reports.
-        return None
-    definitions = msgspec.json.decode(arguments, type=_Definitions).definitions if arguments[:1] == b"{" else {}
-    return _validator(msgspec.json.encode({"allOf": [msgspec.Raw(schema)], "$defs": definitions}))
+        definitions = msgspec.json.decode(arguments, type=_Definitions).definitions
+    except msgspec.ValidationError:
+        # Not an object.
+        definitions = msgspec.Raw(b"{}")
+    return msgspec.json.encode({"items": msgspec.Raw(item), "$defs": definitions})
 
 
 class _Definitions(msgspec.Struct):
     """The `$defs` of a schema."""
 
-    definitions: Any = msgspec.field(default_factory=dict, name="$defs")
+    definitions: msgspec.Raw = msgspec.field(default=msgspec.Raw(b"{}"), name="$defs")
 
 
-def _fault(error: ValidationError, positions: Mapping[str, int]) -> Fault:
-    steps = _steps(error)
+def _place(steps: list[str], positions: Mapping[str, int]) -> list[str]:
+    """Return the place in the request body of a value in the named arguments."""
     if not steps:
-        where = ["kwargs"]
-    elif steps[0] in positions:
-        where = ["args", str(positions[steps[0]]), *steps[1:]]
-    else:
-        where = ["kwargs", *steps]
-    return Fault(_detail(error)[:MAX_DETAIL_LENGTH], json_pointer(where))
+        return ["kwargs"]
+    if steps[0] in positions:
+        return ["args", str(positions[steps[0]]), *steps[1:]]
+    return ["kwargs", *steps]
 
 
-def _steps(error: ValidationError) -> list[str]:
-    return [str(step) for step in error.absolute_path]
+class _Schemas:
+    """The compiled schemas that one process caches; None for an invalid one. Safe in threads and greenlets."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[bytes, Schema | None] = {}
+
+    def get(self, document: bytes) -> Schema | None:
+        """Return a compiled schema; None if it is invalid or too long."""
+        with contextlib.suppress(KeyError):
+            return self._compiled[document]
+        compiled = _compiled(document)
+        while self._compiled and self._is_full(len(document)):
+            # Removes the oldest, unless another thread has just removed it.
+            self._compiled.pop(next(iter(self._compiled)), None)
+        self._compiled[document] = compiled
+        return compiled
+
+    def _is_full(self, size: int) -> bool:
+        total = sum(map(len, list(self._compiled)))
+        return len(self._compiled) >= MAX_CACHED or total + size > MAX_CACHED_BYTES
 
 
-def _detail(error: ValidationError) -> str:
-    """Return the message without the value, which may be a secret."""
-    if error.validator in _NAMES_ONLY:
-        return str(error.message)
-    value = repr(error.instance)
-    if error.message.startswith(value):
-        return f"This value{error.message.removeprefix(value)}"
-    return f"This value does not fit `{error.validator}` of the task's arguments."
+def _compiled(document: bytes) -> Schema | None:
+    if len(document) > 2 * MAX_SCHEMA_BYTES:
+        return None
+    try:
+        return compile_schema(document)
+    except InvalidSchema:
+        return None
+
+
+_schemas: Final = _Schemas()
+#: the task types whose schema was too expensive
+_warned: Final[set[str]] = set()
+
+
+def _warn_once(name: str) -> None:
+    if name in _warned:
+        return
+    if len(_warned) == MAX_WARNED:
+        _warned.clear()
+    _warned.add(name)
+    log.warning(
+        "The schema of the task type %s takes too many steps: arguments were rejected unchecked. Simplify the type"
+        " hints of the task.",
+        name,
+    )

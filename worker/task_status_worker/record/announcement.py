@@ -3,7 +3,21 @@
 The kit writes these structs and the service reads them, each as JSON in a hash of `Keys`.
 """
 
+from typing import Final
+
 import msgspec
+
+#: limits of the announcements of one worker: the kit keeps them, and the service skips what exceeds them
+MAX_TASK_TYPES: Final = 2_000
+MAX_QUEUES: Final = 200
+#: bytes of the schema of one task type; levels of nesting
+MAX_SCHEMA_BYTES: Final = 65_536
+MAX_SCHEMA_LEVELS: Final = 64
+#: parameters of one task type
+MAX_PARAMETERS: Final = 255
+#: bytes of one announcement as JSON
+MAX_TASK_TYPE_BYTES: Final = 131_072
+MAX_CONSUMER_BYTES: Final = 262_144
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
