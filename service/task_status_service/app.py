@@ -24,6 +24,7 @@ from task_status_service.broker import CeleryBroker
 from task_status_service.settings import Settings
 from task_status_service.status import Visibility
 from task_status_service.status.cache import StatusCache
+from task_status_service.store.announcements import RedisAnnouncements
 from task_status_service.store.expiry import RedisExpiry
 from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Heartbeats
@@ -64,20 +65,20 @@ def create_service(settings: Settings) -> Service:
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
     records = connect_to(settings.record_url, sentinel_master=master)
+    heartbeats = Heartbeats(keys, window_seconds=settings.lost_final_seconds or 0)
     store = RedisStore(
         records,
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
         keys=keys,
         retention=settings.retention,
-        heartbeats=Heartbeats(keys, window_seconds=settings.lost_final_seconds or 0),
+        heartbeats=heartbeats,
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     submissions = RedisSubmissionStore(
         records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
     )
     catalog = Catalog(
-        store.announcements,
-        read_consumers=store.consumers,
+        RedisAnnouncements(records, keys=keys, on_unavailable=heartbeats.mark_unreachable),
         allowed=settings.tasks,
         queues=settings.queues | {settings.default_queue},
     )

@@ -13,7 +13,8 @@ from task_status_worker.record.keys import SEEN_SECONDS, Retention
 from task_status_service.access.loopback import is_loopback
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
-from task_status_service.task_types.catalog import QUEUE_NAME, TaskNames
+from task_status_service.task_types.catalog import TaskNames
+from task_status_service.task_types.queue_names import is_queue_name, is_reserved
 from task_status_service.use_cases.readiness import VolatileStore
 
 PREFIX: Final = "TASK_STATUS_"
@@ -173,11 +174,18 @@ def _bind(text: str) -> str:
 
 def _queues(text: str) -> frozenset[str]:
     queues = [queue.strip() for queue in text.split(",")]
-    if wrong := [queue for queue in queues if not re.fullmatch(QUEUE_NAME, queue)]:
+    if wrong := [queue for queue in queues if not is_queue_name(queue)]:
         raise ValueError(
-            f"{wrong[0]!r} is not a queue name: list names of up to 128 letters, digits and ._:@-, separated by commas"
+            f"{wrong[0]!r} is not a queue name: list names of up to 128 letters, digits and ._:@-, separated by commas,"
+            " without names of keys of task-status, Celery and kombu"
         )
     return frozenset(queues)
+
+
+def _default_queue(text: str) -> str:
+    if is_reserved(text):
+        raise ValueError("it must not be the name of a key of task-status, Celery or kombu")
+    return text
 
 
 def _final_states(text: str) -> FinalStates:
@@ -226,7 +234,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "QUEUES": ("queues", _queues),
     "FINAL_STATES": ("final_states", _final_states),
     "GLOBAL_KEYPREFIX": ("global_keyprefix", str),
-    "DEFAULT_QUEUE": ("default_queue", str),
+    "DEFAULT_QUEUE": ("default_queue", _default_queue),
     "RECORD_SECONDS": ("record_seconds", _number(60, 10 * 366 * 86_400)),
     "KNOWN_SECONDS": ("known_seconds", _number(0, 10 * 366 * 86_400)),
     # A worker is lost after LOST_SECONDS without a heartbeat, and its entry is deleted after SEEN_SECONDS.

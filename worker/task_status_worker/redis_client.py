@@ -1,14 +1,14 @@
 """The recorder's Redis client: short timeouts, no retries, and two kinds of errors."""
 
 import contextlib
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
 import redis
 
-from task_status_worker.record.announcement import Announced
+from task_status_worker.record.announcement import MAX_CONSUMER_BYTES, MAX_TASK_TYPE_BYTES
 from task_status_worker.record.codec import FIELDS, NOTE_SCRIPT, unpack_answer
 from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import SEEN_SECONDS
@@ -27,6 +27,35 @@ local time = redis.call('TIME')
 local added = redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
 return added
+"""
+
+#: entries that one announcement writes in one round trip, and stored entries that it checks for their age
+_ANNOUNCED_AT_ONCE: Final = 100
+_CHECKED_ENTRIES: Final = 100
+#: the time in an announcement, which is its last member, is matched as text: decoding would take longer
+_ANNOUNCE_SCRIPT: Final = """
+if redis.replicate_commands then redis.replicate_commands() end
+local count = redis.pcall('HLEN', KEYS[1])
+if type(count) == 'table' then
+  if not string.find(count.err, 'WRONGTYPE', 1, true) then return count end
+  redis.call('DEL', KEYS[1])
+end
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+
+local checked, oldest, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local names
+if redis.call('HLEN', KEYS[1]) <= checked then
+  names = redis.call('HKEYS', KEYS[1])
+else
+  names = redis.call('HRANDFIELD', KEYS[1], checked)
+end
+for _, name in ipairs(names) do
+  local at
+  if redis.call('HSTRLEN', KEYS[1], name) <= most_bytes then
+    at = string.match(redis.call('HGET', KEYS[1], name), '.*"announced_at": *(%d+)')
+  end
+  if not at or tonumber(at) < oldest then redis.call('HDEL', KEYS[1], name) end
+end
 """
 
 #: Redis answers but rejects writes: its memory is full, or it has become a replica
@@ -49,6 +78,7 @@ class RedisRecordClient:
     def __init__(self, url: str, *, sentinel_master: str | None = None) -> None:
         self._redis = connect(url, timeout_seconds=TIMEOUT_SECONDS, sentinel_master=sentinel_master)
         self._note = self._redis.register_script(NOTE_SCRIPT)
+        self._announce = self._redis.register_script(_ANNOUNCE_SCRIPT)
         self._see_worker = self._redis.register_script(_SEE_WORKER_SCRIPT)
 
     def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
@@ -73,28 +103,24 @@ class RedisRecordClient:
             return bool(self._see_worker(keys=[key], args=[instance, SEEN_SECONDS]))
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
-        """Store entries with the time of the Redis clock, and delete those older than `keep_seconds`."""
+        """Store entries with the time of the Redis clock, and delete entries that are older than `keep_seconds`.
+
+        A limited number of stored entries is checked each time, because a hash may have any number. A key of another
+        type is replaced.
+        """
         client: Any = self._redis  # redis-py types every command as sync or async
         with _two_errors():
             now = client.time()[0]
-            entries = entries_at(now)
-            if entries:
-                client.hset(key, mapping=entries)
-            old = [name for name, stored in client.hgetall(key).items() if _is_older(stored, now - keep_seconds)]
-            if old:
-                client.hdel(key, *old)
+            entries = list(entries_at(now).items())
+            head = [_CHECKED_ENTRIES, now - keep_seconds, max(MAX_TASK_TYPE_BYTES, MAX_CONSUMER_BYTES)]
+            for first in range(0, max(1, len(entries)), _ANNOUNCED_AT_ONCE):
+                some = itertools.chain.from_iterable(entries[first : first + _ANNOUNCED_AT_ONCE])
+                self._announce(keys=[key], args=[*head, *some])
 
 
 def _flags_of(stored: list[bytes | None]) -> Flags:
     fact, *flags = stored
     return Flags(fact == Fact.STARTED.value.encode(), *(flag == b"1" for flag in flags))
-
-
-def _is_older(stored: bytes, at: int) -> bool:
-    try:
-        return msgspec.json.decode(stored, type=Announced).announced_at < at
-    except msgspec.MsgspecError:
-        return True
 
 
 @contextlib.contextmanager

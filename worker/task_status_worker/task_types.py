@@ -1,46 +1,78 @@
 """Announcements of task types: name, doc, queue, and the arguments as JSON Schema from the signature."""
 
+import functools
 import inspect
 import logging
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from task_status_worker.record.announcement import Consumer, TaskType
+from task_status_worker.record.announcement import (
+    MAX_CONSUMER_BYTES,
+    MAX_PARAMETERS,
+    MAX_QUEUES,
+    MAX_SCHEMA_BYTES,
+    MAX_SCHEMA_LEVELS,
+    MAX_TASK_TYPE_BYTES,
+    MAX_TASK_TYPES,
+    Consumer,
+    TaskType,
+)
 
 logger = logging.getLogger(__name__)
 
 #: `*args` and `**kwargs`, which are not named parameters
 _VAR_KINDS: Final = frozenset({inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD})
 
-#: limits in characters of a docstring and bytes of a schema, because each service reads them every few seconds
+#: limit in characters of a docstring, and of the names of all parameters of a task type together
 MAX_DOC: Final = 8_192
-MAX_SCHEMA_BYTES: Final = 65_536
+MAX_NAME_CHARS: Final = 8_192
 
 _NULL: Final[dict[str, Any]] = {"type": "null"}
 
 
 def announcements(app: Any, *, now: int) -> Mapping[str, bytes]:
-    """Return the announcement of each task type of an app as JSON, by name; Celery's own are skipped."""
-    packed = {}
-    for name, task in app.tasks.items():
-        if name.startswith("celery."):
-            continue
+    """Return the announcement of each task type of an app as JSON, by name.
+
+    Celery's own are skipped, and so are those above `MAX_TASK_TYPES`, which services do not read.
+    """
+    packed: dict[str, bytes] = {}
+    for name, task in _types_of(app):
         try:
-            packed[name] = msgspec.json.encode(announcement(app, task, now=now))
+            announced = announcement(app, task, now=now)
+            packed[name] = msgspec.json.encode(announced)
+            if len(packed[name]) > MAX_TASK_TYPE_BYTES:
+                # The text has characters of several bytes.
+                packed[name] = msgspec.json.encode(msgspec.structs.replace(announced, doc=None))
         except Exception:
             # A task type that cannot be described must not hide the others.
             logger.exception("Cannot announce the task type %s to task-status; skipping it", name)
     return packed
 
 
+def _types_of(app: Any) -> list[tuple[str, Any]]:
+    """Return the task types to be announced, by name."""
+    types_of = sorted((name, task) for name, task in app.tasks.items() if not name.startswith("celery."))
+    for name, _ in types_of[MAX_TASK_TYPES:]:
+        _warn_once(f"only {MAX_TASK_TYPES} task types of an app are announced", name)
+    return types_of[:MAX_TASK_TYPES]
+
+
+@functools.cache
+def _warn_once(reason: str, name: str) -> None:
+    """Log one line for each task type, because a worker repeats its announcements each minute."""
+    logger.warning("The task type %s is not announced completely to task-status: %s", name, reason)
+
+
 def announcement(app: Any, task: Any, *, now: int) -> TaskType:
     """Return the announcement of one task type."""
     signature = describe_arguments(task.run)
+    if signature.omitted:
+        _warn_once(signature.omitted, task.name)
     doc = inspect.cleandoc(inspect.unwrap(task.run).__doc__ or task.__doc__ or "")
     return TaskType(
         name=task.name,
@@ -57,10 +89,14 @@ def announcement(app: Any, task: Any, *, now: int) -> TaskType:
 
 def consumer(app: Any, *, now: int) -> bytes:
     """Return as JSON which task types a worker of this app knows and which queues it reads."""
-    names = sorted(name for name in app.tasks if not name.startswith("celery."))
+    names = [name for name, _ in _types_of(app)]
     # The queues of option -Q, and later changes by remote control (celery/app/amqp.py, Queues.consume_from).
-    queues = sorted(app.amqp.queues.consume_from)
-    return msgspec.json.encode(Consumer(task_types=names, queues=queues, announced_at=now))
+    queues = sorted(app.amqp.queues.consume_from)[:MAX_QUEUES]
+    packed = msgspec.json.encode(Consumer(task_types=names, queues=queues, announced_at=now))
+    if len(packed) > MAX_CONSUMER_BYTES:
+        # Services read the queues, which permit submissions; they only count the workers of a task type.
+        packed = msgspec.json.encode(Consumer(task_types=[], queues=queues, announced_at=now))
+    return packed
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,20 +106,31 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     positional: list[str]
     positional_only: int
     var_positional: dict[str, Any] | bool
+    #: what exceeds a limit and is not described; empty if nothing
+    omitted: str = ""
 
 
 def describe_arguments(function: Any) -> Signature:
     """Return the parameters of a function as JSON Schema.
 
     A hint without a JSON Schema, or one that cannot be resolved, allows anything. If the schema of all parameters
-    exceeds `MAX_SCHEMA_BYTES`, each of them allows anything.
+    exceeds a limit, each of them allows anything. A function with too many parameters accepts any arguments.
     """
     parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) > MAX_PARAMETERS or sum(len(parameter.name) for parameter in parameters) > MAX_NAME_CHARS:
+        return Signature(
+            arguments={"type": "object"},
+            positional=[],
+            positional_only=0,
+            var_positional=True,
+            omitted=f"it has more than {MAX_PARAMETERS} parameters, or their names are too long",
+        )
     named = [parameter for parameter in parameters if parameter.kind not in _VAR_KINDS]
     by_position = [parameter for parameter in named if parameter.kind is not parameter.KEYWORD_ONLY]
     definitions: dict[str, Any] = {}
     schemas = {parameter.name: _schema_of_parameter(function, parameter, definitions) for parameter in parameters}
-    if len(msgspec.json.encode([schemas, definitions])) > MAX_SCHEMA_BYTES:
+    omitted = _excess([schemas, definitions])
+    if omitted:
         schemas = {name: {} for name in schemas}
         definitions = {}
     var_kinds: dict[Any, dict[str, Any]] = {
@@ -102,7 +149,24 @@ def describe_arguments(function: Any) -> Signature:
         positional=[parameter.name for parameter in by_position],
         positional_only=sum(parameter.kind is parameter.POSITIONAL_ONLY for parameter in by_position),
         var_positional=_or_true(var_kinds.get(inspect.Parameter.VAR_POSITIONAL)),
+        omitted=omitted,
     )
+
+
+def _excess(schemas: Any) -> str:
+    """Return which limit the schemas of all parameters exceed, with a margin for their keywords; empty if none."""
+    if len(msgspec.json.encode(schemas)) > MAX_SCHEMA_BYTES - 2 * MAX_NAME_CHARS:
+        return f"the schemas of its arguments are larger than {MAX_SCHEMA_BYTES} bytes"
+    level = [schemas]
+    for _ in range(MAX_SCHEMA_LEVELS):
+        level = [inner for outer in level if isinstance(outer, dict | list) for inner in _values_of(outer)]
+        if not level:
+            return ""
+    return f"the schemas of its arguments are nested in more than {MAX_SCHEMA_LEVELS} levels"
+
+
+def _values_of(container: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
 
 
 def _or_true(schema: dict[str, Any] | None) -> dict[str, Any] | bool:

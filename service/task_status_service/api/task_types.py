@@ -23,7 +23,7 @@ blueprint: Final = Blueprint("task-types", __name__, description="The task types
     operationId="listTaskTypes",
     parameters=[IF_NONE_MATCH_PARAMETER],
     responses={
-        200: json("TaskTypeList", "All task types, by name.", "taskTypes", headers=headers.CACHED),
+        200: json("TaskTypeList", "The task types, by name.", "taskTypes", headers=headers.CACHED),
         304: NOT_MODIFIED_LIVE,
     },
     problems=OF_READING,

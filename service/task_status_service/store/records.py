@@ -3,7 +3,7 @@
 import hashlib
 import importlib.resources
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,12 +22,12 @@ from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Note
 
-from task_status_service.status import MAX_STORED_BYTES, STALLED_SECONDS, Snapshot
+from task_status_service.status import MAX_STORED_BYTES, Snapshot
 from task_status_service.store.errors import named_errors
 from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
-from task_status_service.store.script_heads import ConsumersHead, ForgetHead, MarkFailedHead
+from task_status_service.store.script_heads import ForgetHead, MarkFailedHead
 from task_status_service.store.server_info import durability_warnings_of, warnings_of
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
@@ -41,14 +41,11 @@ RETRIES: Final = 1
 MAX_CONNECTIONS: Final = 64
 #: size limit of a meta in a shared read; a larger one is read over a separate connection, and delays no other caller
 GATHERED_BYTES: Final = 65_536
-#: limit of the worker instances whose consumed task types and queues are read
-MAX_INSTANCES: Final = 1_000
 #: tasks of a list that form one read, so that reads of other callers do not wait for the whole list
 TASKS_PER_READ: Final = 20
 
 _SCRIPTS: Final = importlib.resources.files(__package__) / "lua"
 _MARK_FAILED_SCRIPT: Final = note_script_after(_SCRIPTS.joinpath("mark_failed.lua").read_text(encoding="utf-8"))
-_CONSUMERS_SCRIPT: Final = _SCRIPTS.joinpath("consumers.lua").read_text(encoding="utf-8")
 _FORGET_SCRIPT: Final = SHARED_SCRIPT + script_of(_SCRIPTS.joinpath("forget.lua").read_text(encoding="utf-8"))
 _READ_SCRIPT: Final = script_of(_SCRIPTS.joinpath("read.lua").read_text(encoding="utf-8"))
 # SHA-1 is the digest by which Redis names scripts; it is not used for security.
@@ -89,7 +86,6 @@ class RedisStore:
         self._index = Index(records, keys=keys)
         self._note_script = records.register_script(NOTE_SCRIPT)
         self._mark_failed_script = records.register_script(_MARK_FAILED_SCRIPT)
-        self._consumers_script = records.register_script(_CONSUMERS_SCRIPT)
         self._forget_script = records.register_script(_FORGET_SCRIPT)
 
     def read(self, task_id: str) -> Snapshot:
@@ -221,24 +217,6 @@ class RedisStore:
             if is_forgotten and self._results is not None:
                 self._results.delete(self._keys.meta(task_id))
         return is_forgotten
-
-    def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
-        """Read the announcements of the workers, and the time by the Redis clock in seconds."""
-        with self._named_errors():
-            pipeline = self._records.pipeline(transaction=False)
-            pipeline.time()
-            pipeline.hgetall(self._keys.task_types)
-            (seconds, _), announced = pipeline.execute()
-        return float(seconds), announced
-
-    def consumers(self) -> Sequence[bytes]:
-        """Read what each live worker instance consumes, in one round trip; at most the newest `MAX_INSTANCES`."""
-        head = ConsumersHead(stalled_after_seconds=round(STALLED_SECONDS), limit=MAX_INSTANCES)
-        with self._named_errors():
-            stored: list[bytes] = self._consumers_script(
-                keys=[self._keys.workers, self._keys.consumers], args=[msgspec.json.encode(head)]
-            )
-        return stored
 
     def report(self) -> StoreReport:
         """Return the health of the store, read in one round trip."""

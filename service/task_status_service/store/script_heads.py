@@ -1,4 +1,4 @@
-"""The first arguments of the scripts in lua/ that records.py calls. They are JSON; binary arguments follow."""
+"""The first arguments of the scripts in lua/, as JSON; binary arguments follow."""
 
 import msgspec
 from task_status_worker.record.keys import KeyNames
@@ -21,13 +21,24 @@ class ForgetHead(msgspec.Struct, frozen=True, kw_only=True):
     names: KeyNames
 
 
+class AnnouncementsHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The argument of announcements.lua, as JSON; the name of one task type may follow."""
+
+    #: limit of the entries that are returned, and of the bytes of each and of all
+    limit: int
+    entry_bytes: int
+    total_bytes: int
+
+
 class ConsumersHead(msgspec.Struct, frozen=True, kw_only=True):
     """The argument of consumers.lua, as JSON."""
 
     #: seconds without a heartbeat after which an instance is not live
     stalled_after_seconds: int
-    #: limit of the instances that are read
+    #: limit of the instances that are read, and of the bytes of each and of all
     limit: int
+    entry_bytes: int
+    total_bytes: int
 
 
 class SweepHead(msgspec.Struct, frozen=True, kw_only=True):

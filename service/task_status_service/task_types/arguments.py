@@ -1,15 +1,15 @@
 """The check of submitted arguments against the schema that a worker announced for the task type."""
 
-import contextlib
 import itertools
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
-from task_status_worker.record.announcement import MAX_SCHEMA_BYTES, TaskType
+from task_status_worker.record.announcement import TaskType
 
 from task_status_service.errors import Fault, InvalidArguments, json_pointer
+from task_status_service.task_types.bounded_cache import BoundedCache
 from task_status_service.task_types.json_schema import (
     Check,
     InvalidSchema,
@@ -40,7 +40,7 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     Raises:
         InvalidArguments: the arguments do not fit; each fault has a JSON Pointer into the request body.
     """
-    schema = _schemas.get(bytes(task_type.arguments))
+    schema = _schema_of(bytes(task_type.arguments))
     if schema is None:
         return
     positions = {name: index for index, name in enumerate(task_type.positional[: len(args)])}
@@ -83,7 +83,7 @@ def _faults_of_var_positional(task_type: TaskType, args: list[Any], check: Check
     # `false` allows no such arguments, which `_misplaced` reports.
     if not further or item in (b"true", b"false"):
         return
-    schema = _schemas.get(_schema_of_items(item, bytes(task_type.arguments)))
+    schema = _schema_of(_schema_of_items(item, bytes(task_type.arguments)))
     if schema is None:
         return
     for (position, *steps), detail in problems_of(schema, further, check):
@@ -115,38 +115,22 @@ def _place(steps: list[str], positions: Mapping[str, int]) -> list[str]:
     return ["kwargs", *steps]
 
 
-class _Schemas:
-    """The compiled schemas that one process caches; None for an invalid one. Safe in threads and greenlets."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[bytes, Schema | None] = {}
-
-    def get(self, document: bytes) -> Schema | None:
-        """Return a compiled schema; None if it is invalid or too long."""
-        with contextlib.suppress(KeyError):
-            return self._compiled[document]
-        compiled = _compiled(document)
-        while self._compiled and self._is_full(len(document)):
-            # Removes the oldest, unless another thread has just removed it.
-            self._compiled.pop(next(iter(self._compiled)), None)
-        self._compiled[document] = compiled
-        return compiled
-
-    def _is_full(self, size: int) -> bool:
-        total = sum(map(len, list(self._compiled)))
-        return len(self._compiled) >= MAX_CACHED or total + size > MAX_CACHED_BYTES
+_cache: Final = BoundedCache[bytes, Schema | None](entries=MAX_CACHED, size=MAX_CACHED_BYTES)
+_MISSING: Final = Schema()
 
 
-def _compiled(document: bytes) -> Schema | None:
-    if len(document) > 2 * MAX_SCHEMA_BYTES:
-        return None
-    try:
-        return compile_schema(document)
-    except InvalidSchema:
-        return None
+def _schema_of(document: bytes) -> Schema | None:
+    """Return the compiled schema of a document; None if it is invalid."""
+    schema = _cache.get(document, _MISSING)
+    if schema is _MISSING:
+        try:
+            schema = compile_schema(document)
+        except InvalidSchema:
+            schema = None
+        _cache.store(document, schema, len(document))
+    return schema
 
 
-_schemas: Final = _Schemas()
 #: the task types whose schema was too expensive
 _warned: Final[set[str]] = set()
 

@@ -1,27 +1,51 @@
-"""The catalog: the task types and queues that clients may use. It reads the store through the given functions."""
+"""The catalog: the task types and queues that clients may use. It reads the announcements through a Protocol."""
 
-import contextlib
-import re
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
-from task_status_worker.record.announcement import Consumer, TaskType
-from task_status_worker.record.keys import SEEN_SECONDS
+from task_status_worker.record.announcement import TaskType
 
 from task_status_service.errors import TaskTypeNotFound, UnknownQueue, UnknownTaskType
+from task_status_service.task_types.announced import is_task_name, read_consumer, read_task_type
+from task_status_service.task_types.bounded_cache import BoundedCache
+from task_status_service.task_types.queue_names import is_queue_name
 
 #: seconds for which announcements are cached
 FRESH_SECONDS: Final = 5.0
+#: seconds for which it is cached that no worker announces a name, or consumes a queue: a new worker may do so
+UNKNOWN_SECONDS: Final = 1.0
+#: names that one process caches, and the bytes of their announcements
+MAX_CACHED: Final = 4_096
+MAX_CACHED_BYTES: Final = 8_388_608
 #: Celery's own tasks, such as `celery.backend_cleanup`; clients cannot submit them
 _FORBIDDEN: Final = "celery."
-#: errors of decoding a stored value
-_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-#: pattern of a queue name that clients or settings may contain
-QUEUE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}"
-_NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+
+
+class Announcements(NamedTuple):
+    """The announcements of task types, of which a store with too many returns a part."""
+
+    #: seconds by the clock of the store
+    now: float
+    stored: Sequence[bytes]
+    is_complete: bool
+
+
+class AnnouncementStore(Protocol):
+    """The announcements of workers, each as it is stored. Raises `StoreUnavailable`."""
+
+    def announcement(self, name: str) -> tuple[float, bytes | None]:
+        """Read the announcement of one task type, and the time of the store."""
+        ...
+
+    def announcements(self) -> Announcements:
+        """Read the announcements of task types."""
+        ...
+
+    def consumers(self) -> Sequence[bytes]:
+        """Read what each live worker instance consumes."""
+        ...
 
 
 class TaskNames(msgspec.Struct, frozen=True):
@@ -41,7 +65,7 @@ class TaskNames(msgspec.Struct, frozen=True):
         prefixes = tuple(name.removesuffix("*") for name in names if name.endswith(".*"))
         exact = frozenset(name for name in names if not name.endswith(".*"))
         for name in (*exact, *prefixes):
-            if not _NAME.fullmatch(name) or "*" in name or name == ".":
+            if not is_task_name(name) or "*" in name or name == ".":
                 raise ValueError(f"{name!r} is neither a task name nor prefix.*")
         return cls(exact, prefixes)
 
@@ -57,14 +81,28 @@ class AvailableTaskType(msgspec.Struct, frozen=True):
     workers: int
 
 
+class AvailableTaskTypes(msgspec.Struct, frozen=True):
+    """The task types that may be submitted, by name."""
+
+    items: list[AvailableTaskType]
+    #: there are no others
+    is_complete: bool
+
+
+class _Known(NamedTuple):
+    """The announced type of a name, or None, until it is read again."""
+
+    task_type: TaskType | None
+    fresh_until: float
+
+
 class Catalog:
     """The task types that clients may submit."""
 
     def __init__(
         self,
-        read: Callable[[], tuple[float, Mapping[bytes, bytes]]],
+        store: AnnouncementStore,
         *,
-        read_consumers: Callable[[], Sequence[bytes]] = lambda: (),
         allowed: TaskNames | None = None,
         queues: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
@@ -72,23 +110,23 @@ class Catalog:
         """Create a catalog that has read nothing yet.
 
         Args:
-            read: returns the time of the store, and the announcements by name.
-            read_consumers: returns the announcement of each live worker instance.
+            store: the announcements.
             allowed: names that may be submitted, announced or not; None allows all announced ones.
             queues: queues to which clients may submit even if no live worker consumes them.
             clock: returns seconds.
         """
-        self._read = read
-        self._read_consumers = read_consumers
+        self._store = store
         self._allowed = allowed
         self._queues = frozenset(queues)
         self._clock = clock
-        self._types: dict[str, TaskType] = {}
-        self._fresh_until = float("-inf")
-        #: task name and queue -> number of live worker instances that consume that task from that queue
-        self._workers: Counter[tuple[str, str | None]] = Counter()
+        self._known: BoundedCache[str, _Known | None] = BoundedCache(entries=MAX_CACHED, size=MAX_CACHED_BYTES)
+        self._listed: dict[str, TaskType] = {}
+        self._is_complete = True
+        self._listed_until = float("-inf")
+        #: task name -> the queues of each live worker instance that knows it
+        self._consumers: dict[str, list[frozenset[str]]] = {}
         self._consumed_queues: frozenset[str] = frozenset()
-        self._workers_fresh_until = float("-inf")
+        self._consumers_read_at = float("-inf")
 
     def find(self, name: str) -> TaskType:
         """Return the task type of a name.
@@ -96,13 +134,13 @@ class Catalog:
         Raises:
             UnknownTaskType: no worker announces it, the setting does not allow it, or it is one of Celery's own.
         """
-        if not _NAME.fullmatch(name) or name.startswith(_FORBIDDEN):
+        if not is_task_name(name) or name.startswith(_FORBIDDEN):
             raise UnknownTaskType
-        found = self._announced(name)
         if self._allowed is not None and name not in self._allowed:
             raise UnknownTaskType(
                 "The settings of this service do not allow this task name: add it to TASK_STATUS_TASKS."
             )
+        found = self._announced(name)
         if found is None and self._allowed is None:
             raise UnknownTaskType
         return found or TaskType(name)
@@ -116,23 +154,24 @@ class Catalog:
         if queue in self._queues or queue in self._consumed_queues:
             return
         # A new worker may consume it.
-        self._refresh_workers(at_once=True)
+        self._read_consumers(max_age=UNKNOWN_SECONDS)
         if queue not in self._consumed_queues:
             raise UnknownQueue
 
     def is_announced(self, name: str) -> bool:
         """Return whether a worker announces a task type of this name."""
-        return self._announced(name) is not None
+        return is_task_name(name) and self._announced(name) is not None
 
-    def available_types(self) -> list[AvailableTaskType]:
+    def available_types(self) -> AvailableTaskTypes:
         """Return the types that may be submitted, by name; a type allowed only by a prefix must be announced."""
-        self._refresh()
-        names = self._types.keys() | (self._allowed.exact if self._allowed is not None else frozenset())
-        return [
-            self._with_workers(self._types.get(name) or TaskType(name))
+        self._list()
+        names = self._listed.keys() | (self._allowed.exact if self._allowed is not None else frozenset())
+        available = [
+            self._with_workers(self._listed_or_announced(name))
             for name in sorted(names)
             if self._may_be_submitted(name)
         ]
+        return AvailableTaskTypes(available, self._is_complete)
 
     def available_type(self, name: str) -> AvailableTaskType:
         """Return the available type of a name.
@@ -148,42 +187,48 @@ class Catalog:
     def _may_be_submitted(self, name: str) -> bool:
         return not name.startswith(_FORBIDDEN) and (self._allowed is None or name in self._allowed)
 
-    def _with_workers(self, task_type: TaskType) -> AvailableTaskType:
-        self._refresh_workers()
-        return AvailableTaskType(task_type, self._workers[task_type.name, task_type.queue])
-
-    def _refresh_workers(self, *, at_once: bool = False) -> None:
-        if at_once or self._clock() >= self._workers_fresh_until:
-            consumers = list(self._consumers())
-            self._workers = Counter(
-                (name, queue) for one in consumers for name in one.task_types for queue in one.queues
-            )
-            self._consumed_queues = frozenset(queue for one in consumers for queue in one.queues)
-            self._workers_fresh_until = self._clock() + FRESH_SECONDS
-
-    def _consumers(self) -> Iterator[Consumer]:
-        """Yield the announcements of live worker instances; skip unreadable ones."""
-        for stored in self._read_consumers():
-            with contextlib.suppress(*_UNREADABLE):
-                yield msgspec.json.decode(stored, type=Consumer)
-
     def _announced(self, name: str) -> TaskType | None:
-        """Return an announced type; read the store again for an unknown name, which may be new."""
-        self._refresh(at_once=name not in self._types and self._allowed is None)
-        return self._types.get(name)
+        """Return the announced type of a name, which is read alone: all of them may be many."""
+        known = self._known.get(name, None)
+        if known is None or self._clock() >= known.fresh_until:
+            now, stored = self._store.announcement(name)
+            found = read_task_type(stored, now=now) if stored else None
+            # The name in the announcement determines what a worker executes.
+            task_type = found if found is not None and found.name == name else None
+            seconds = UNKNOWN_SECONDS if task_type is None else FRESH_SECONDS
+            known = _Known(task_type, self._clock() + seconds)
+            self._known.store(name, known, len(stored) if task_type is not None and stored else 0)
+        return known.task_type
 
-    def _refresh(self, *, at_once: bool = False) -> None:
-        if at_once or self._clock() >= self._fresh_until:
-            self._types = dict(self._readable(*self._read()))
-            self._fresh_until = self._clock() + FRESH_SECONDS
+    def _listed_or_announced(self, name: str) -> TaskType:
+        found = self._listed.get(name)
+        if found is None and not self._is_complete:
+            found = self._announced(name)
+        return found or TaskType(name)
 
-    @staticmethod
-    def _readable(now: float, announcements: Mapping[bytes, bytes]) -> Iterator[tuple[str, TaskType]]:
-        """Yield the recent announcements by name; skip unreadable ones."""
-        for stored in announcements.values():
-            try:
-                announced = msgspec.json.decode(stored, type=TaskType)
-            except _UNREADABLE:
-                continue
-            if now - announced.announced_at < SEEN_SECONDS and _NAME.fullmatch(announced.name):
-                yield announced.name, announced
+    def _list(self) -> None:
+        if self._clock() >= self._listed_until:
+            now, stored, self._is_complete = self._store.announcements()
+            announced = (read_task_type(one, now=now) for one in stored)
+            self._listed = {one.name: one for one in announced if one is not None}
+            self._listed_until = self._clock() + FRESH_SECONDS
+
+    def _with_workers(self, task_type: TaskType) -> AvailableTaskType:
+        self._read_consumers(max_age=FRESH_SECONDS)
+        workers = sum(task_type.queue in queues for queues in self._consumers.get(task_type.name, ()))
+        return AvailableTaskType(task_type, workers)
+
+    def _read_consumers(self, *, max_age: float) -> None:
+        if self._clock() < self._consumers_read_at + max_age:
+            return
+        by_name: dict[str, list[frozenset[str]]] = {}
+        consumed: set[str] = set()
+        for stored in self._store.consumers():
+            consumer = read_consumer(stored)
+            if consumer is not None:
+                queues = frozenset(consumer.queues)
+                consumed.update(filter(is_queue_name, queues))
+                for name in set(consumer.task_types):
+                    by_name.setdefault(name, []).append(queues)
+        self._consumers, self._consumed_queues = by_name, frozenset(consumed)
+        self._consumers_read_at = self._clock()

@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from task_status_service.access.task_tokens import TOKEN_SCOPES
 from task_status_service.api.requests.cursor import from_cursor
 from task_status_service.status import TaskState
-from task_status_service.task_types.catalog import QUEUE_NAME
+from task_status_service.task_types.queue_names import QUEUE_NAME
 
 #: pattern of all task ids
 TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")

@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers as WerkzeugHeaders
 from task_status_service.access.task_tokens import TokenScope
 from task_status_service.api.requests.cursor import to_cursor
 from task_status_service.status import TaskStatus
-from task_status_service.task_types.catalog import AvailableTaskType
+from task_status_service.task_types.catalog import AvailableTaskType, AvailableTaskTypes
 from task_status_service.use_cases.listing import TaskPage
 
 #: Cache-Control of a response that may change
@@ -127,7 +127,11 @@ class TaskType(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, available: AvailableTaskType) -> "TaskType":
         """Create the body of an available task type."""
         announced = available.task_type
-        arguments = msgspec.json.decode(announced.arguments)
+        try:
+            arguments = msgspec.json.decode(announced.arguments)
+        except msgspec.MsgspecError:
+            # msgspec does not check the texts in a part that it copies.
+            arguments = None
         return cls(
             name=announced.name,
             doc=announced.doc,
@@ -145,12 +149,19 @@ class TaskType(msgspec.Struct, frozen=True, kw_only=True):
 class TaskTypeList(msgspec.Struct, frozen=True):
     """The task types that may be submitted, by name."""
 
-    items: Annotated[list[TaskType], Meta(description="All available task types, without pagination.")]
+    items: Annotated[list[TaskType], Meta(description="The available task types, without pagination.")]
+    truncated: Annotated[
+        bool,
+        Meta(
+            description="Whether there are more task types than a list contains: at most 2,000, of two megabytes."
+            " Each can be read by its name."
+        ),
+    ] = False
 
     @classmethod
-    def of(cls, available: Sequence[AvailableTaskType]) -> "TaskTypeList":
-        """Create the body of all available task types."""
-        return cls([TaskType.of(one) for one in available])
+    def of(cls, available: AvailableTaskTypes) -> "TaskTypeList":
+        """Create the body of the available task types."""
+        return cls([TaskType.of(one) for one in available.items], truncated=not available.is_complete)
 
 
 def json_response(body: Any, status: int = 200, headers: Headers = ()) -> Response:
