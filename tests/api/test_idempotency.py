@@ -245,7 +245,7 @@ def test_a_replay_needs_no_announced_type(send, store, broker, tracker, feed):
     """The first answer is returned even if the type is no longer announced, also by another server."""
     first = send()
     store.announced.clear()
-    submitter = Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
+    submitter = Submitter(tracker, store, broker, Catalog(store), default_queue="celery")
     elsewhere = create_api(tracker, submitter, feed).test_client()
 
     def send_elsewhere(key):

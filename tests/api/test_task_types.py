@@ -1,5 +1,6 @@
 """`GET /task-types` and `GET /task-types/{name}`."""
 
+import functools
 import json
 
 import pytest
@@ -83,7 +84,7 @@ def test_a_conditional_request_gets_304(client, store, path):
     assert client.get(path, headers={"If-None-Match": '"other"'}).status_code == 200
 
     store.announced[b"demo.add"] = store.announced[b"demo.add"].replace(b"two numbers", b"some numbers")
-    client = create_api(None, None, None, catalog=Catalog(store.announcements)).test_client()  # an empty cache
+    client = create_api(None, None, None, catalog=Catalog(store)).test_client()  # an empty cache
     assert client.get(path, headers={"If-None-Match": etag}).status_code == 200
 
 
@@ -96,9 +97,47 @@ def test_task_types_get_503_while_the_store_is_down(client, store):
 
 
 def test_the_catalog_is_cached(client, store):
-    """The first request needs two round trips to the store, the next ones none."""
+    """The list, one task type and the workers need one round trip to the store each, and later requests none."""
     before = store.trips
     for _ in range(3):
         client.get("/task-types")
         client.get("/task-types/demo.add")
-    assert store.trips == before + 2
+    assert store.trips == before + 3
+
+
+@pytest.mark.usefixtures("more_types")
+def test_the_list_says_whether_it_is_complete(client, store):
+    """`truncated` means that the store has more task types than a list contains; each can be read by its name."""
+    assert client.get("/task-types").get_json()["truncated"] is False
+    store.is_complete = False
+    again = create_api(None, None, None, catalog=Catalog(store)).test_client()
+    assert again.get("/task-types").get_json()["truncated"] is True
+
+
+HOSTILE = {
+    "another type": 3,
+    "an invalid schema": {"type": "nonsense"},
+    "many levels": functools.reduce(lambda inner, _: {"not": inner}, range(900), {}),
+    "a large schema": {"enum": ["x" * 70_000]},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_an_unusable_schema_hides_no_task_type(client, store, case):
+    """A task type with an unusable schema is listed, read and submitted like one that accepts anything."""
+    announced = {"name": "odd", "arguments": HOSTILE[case], "announced_at": store.time.timestamp()}
+    store.announced[b"odd"] = json.dumps(announced).encode()
+
+    assert [item["name"] for item in client.get("/task-types").get_json()["items"]] == ["demo.add", "odd"]
+    assert isinstance(client.get("/task-types/odd").get_json()["arguments"], dict)
+    assert client.post("/tasks", json={"name": "odd", "args": [1], "kwargs": {"a": 2}}).status_code == 202
+
+
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'"\xff"'])
+def test_unreadable_texts_in_a_schema(client, store, text):
+    """A schema with texts that are no Unicode does not fail the list."""
+    at = str(store.time.timestamp()).encode()
+    store.announced[b"odd"] = b'{"name":"odd","arguments":{"enum":[' + text + b']},"announced_at":' + at + b"}"
+    response = client.get("/task-types")
+    assert response.status_code == 200
+    response.data.decode()

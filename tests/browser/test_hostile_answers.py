@@ -54,7 +54,7 @@ def app_of(paths: list[str]) -> Any:
     store.metas["b"] = json.dumps({"status": PAYLOADS[2], "result": {TEXT: TEXT, "message": TEXT}}).encode()
     store.metas["c"] = json.dumps({"status": "SUCCESS", "result": TEXT}).encode()
     tracker = create_tracker(store, broker, final_states={})
-    submitter = Submitter(tracker, store, broker, Catalog(store.announcements), default_queue="celery")
+    submitter = Submitter(tracker, store, broker, Catalog(store), default_queue="celery")
     app = create_api(tracker, submitter, MemoryFeed())
 
     def ask(environ: Any, start_response: Any) -> Any:

@@ -1,12 +1,13 @@
 """Fakes of the Protocols that the use cases need. Each fake passes the same tests as the real part."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued, TooManyWatches
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
+from task_status_service.task_types.catalog import Announcements
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
 from task_status_service.use_cases.resender import Unreceived
@@ -55,6 +56,8 @@ class MemoryStore:
         self.announced: dict[bytes, bytes] = {}
         #: consumer entry of each live worker instance
         self.consumer_entries: dict[str, bytes] = {}
+        #: the store has more announcements than it returns
+        self.is_complete = True
         self.worker_seen: float | None = None
         self.queued_per_owner = 0
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
@@ -231,9 +234,14 @@ class MemoryStore:
         self.known.discard(done.task_id)
         return True
 
-    def announcements(self) -> tuple[float, Mapping[bytes, bytes]]:
+    def announcement(self, name: str) -> tuple[float, bytes | None]:
         self._trip()
-        return self.time.timestamp(), self.announced
+        return self.time.timestamp(), self.announced.get(name.encode())
+
+    def announcements(self) -> Announcements:
+        self._trip()
+        stored = [self.announced[name] for name in sorted(self.announced)]
+        return Announcements(self.time.timestamp(), stored, is_complete=self.is_complete)
 
     def consumers(self) -> Sequence[bytes]:
         self._trip()

@@ -102,7 +102,7 @@ def create_api(
         tracker=tracker,
         submitter=submitter,
         watcher=Watcher(tracker, feed),
-        catalog=catalog or Catalog(MemoryStore().announcements),
+        catalog=catalog or Catalog(MemoryStore()),
         readiness=readiness or Readiness(MemoryStore(), MemoryBroker(), volatile_store=VolatileStore.WARN),
     )
     options = {"max_body_bytes": Settings().max_body_bytes, **options}
@@ -118,7 +118,7 @@ def tracker(store: MemoryStore, broker: MemoryBroker) -> Tracker:
 @pytest.fixture
 def catalog(store: MemoryStore) -> Catalog:
     """Return a catalog of the task types that are announced in the store."""
-    return Catalog(store.announcements, read_consumers=store.consumers, queues=("celery", "slow"))
+    return Catalog(store, queues=("celery", "slow"))
 
 
 @pytest.fixture

@@ -84,6 +84,8 @@ def test_every_kind_of_value():
         ("QUEUES", "a,,b"),
         ("QUEUES", "a b"),
         ("QUEUES", "*"),
+        ("QUEUES", "mail,unacked"),
+        ("DEFAULT_QUEUE", "task-status:index:expiry"),
         ("TASKS", "a,,b"),
         ("TASKS", "*"),
         ("TASKS", ".*"),

@@ -114,7 +114,7 @@ class RedisRecordClient:
             entries = list(entries_at(now).items())
             head = [_CHECKED_ENTRIES, now - keep_seconds, max(MAX_TASK_TYPE_BYTES, MAX_CONSUMER_BYTES)]
             for first in range(0, max(1, len(entries)), _ANNOUNCED_AT_ONCE):
-                some = itertools.chain.from_iterable(entries[first : first + _ANNOUNCED_AT_ONCE])
+                some: Iterator[Any] = itertools.chain.from_iterable(entries[first : first + _ANNOUNCED_AT_ONCE])
                 self._announce(keys=[key], args=[*head, *some])
 
 

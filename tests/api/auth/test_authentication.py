@@ -60,7 +60,7 @@ class World:
             tracker,
             self.store,
             self.broker,
-            Catalog(self.store.announcements),
+            Catalog(self.store),
             default_queue="celery",
             new_id=lambda: f"new-{len(self.broker.sent)}",
         )

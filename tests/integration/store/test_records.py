@@ -1,6 +1,5 @@
 """The store of records: the fake and the Redis store pass the same tests."""
 
-import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,9 +30,7 @@ class StoreUnderTest(Protocol):
     store: Any
 
     def put_meta(self, task_id: str, meta: bytes | list[bytes]) -> None: ...
-    def announce(self, name: bytes, announcement: bytes) -> None: ...
     def beat(self) -> None: ...
-    def consume(self, instance: str, entry: bytes) -> None: ...
     def expire_record(self, task_id: str) -> None: ...
     def pass_time(self) -> None: ...
 
@@ -47,14 +44,8 @@ class FakeUnderTest:
     def put_meta(self, task_id: str, meta: bytes | list[bytes]) -> None:
         self.store.metas[task_id] = meta
 
-    def announce(self, name: bytes, announcement: bytes) -> None:
-        self.store.announced[name] = announcement
-
     def beat(self) -> None:
         self.store.worker_seen = 0.0
-
-    def consume(self, instance: str, entry: bytes) -> None:
-        self.store.consumer_entries[instance] = entry
 
     def expire_record(self, task_id: str) -> None:
         del self.store.records[task_id]
@@ -80,15 +71,8 @@ class RedisUnderTest:
         else:
             self.results.set(key, meta)
 
-    def announce(self, name: bytes, announcement: bytes) -> None:
-        self.client.hset(self.keys.task_types, name, announcement)
-
     def beat(self) -> None:
         self.client.zadd(self.keys.workers, {"celery@here": self.client.time()[0]})
-
-    def consume(self, instance: str, entry: bytes) -> None:
-        self.client.zadd(self.keys.workers, {instance: self.client.time()[0]})
-        self.client.hset(self.keys.consumers, instance, entry)
 
     def expire_record(self, task_id: str) -> None:
         expire_now(self.client, self.keys, task_id)
@@ -350,38 +334,6 @@ def test_a_page_looks_at_a_limited_number_of_tasks(arranged: StoreUnderTest) -> 
     assert (page.task_ids, page.next) == (["rare"], None)
 
 
-def test_announcements(arranged: StoreUnderTest) -> None:
-    """Announcements are returned with the time of the store."""
-    arranged.announce(b"demo.add", json.dumps({"name": "demo.add"}).encode())
-
-    now, announced = arranged.store.announcements()
-
-    assert dict(announced) == {b"demo.add": b'{"name": "demo.add"}'}
-    assert now > 0
-
-
-def test_returns_the_consumers_of_live_workers(arranged: StoreUnderTest) -> None:
-    """The entry of each live worker is returned."""
-    assert list(arranged.store.consumers()) == []
-    arranged.consume("a@h/1", b"one")
-    arranged.consume("b@h/2", b"two")
-    assert sorted(arranged.store.consumers()) == [b"one", b"two"]
-
-
-def test_ignores_the_consumers_of_silent_workers(redis_url: str) -> None:
-    """A worker with an old heartbeat, or without an entry, is not among the consumers."""
-    arranged = RedisUnderTest(redis_url, keys=Keys())
-    for instance in ("alive", "silent", "future"):
-        arranged.consume(instance, instance.encode())
-    now = arranged.client.time()[0]
-    arranged.client.zadd(
-        arranged.keys.workers, {"silent": now - 16, "alive": now - 13.5, "without entry": now, "future": now + 100}
-    )
-
-    assert sorted(arranged.store.consumers()) == [b"alive", b"future"]
-    arranged.close()
-
-
 def test_reports_the_last_heartbeat_of_any_worker(arranged: StoreUnderTest) -> None:
     """The report contains the seconds since the last heartbeat of any worker."""
     assert arranged.store.report().worker_seen_seconds is None
@@ -497,7 +449,6 @@ def test_an_outage_raises_and_ends(tmp_path: Any) -> None:
             lambda: store.read("t-1"),
             lambda: store.note(SUBMITTED),
             lambda: store.forget(Snapshot(task_id="t-1")),
-            store.announcements,
         )
         for use in uses:
             with pytest.raises(StoreUnavailable):

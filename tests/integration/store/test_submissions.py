@@ -21,6 +21,7 @@ from task_status_service.access.caller import ANYBODY
 from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
 from task_status_service.status import TaskState
 from task_status_service.store import submissions
+from task_status_service.store.announcements import RedisAnnouncements
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.store.submissions import RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog, TaskNames
@@ -410,7 +411,7 @@ class RealParts:
             self.tracker,
             self.submissions,
             self.broker,
-            Catalog(self.store.announcements, allowed=TaskNames.parse("demo.*")),
+            Catalog(RedisAnnouncements(client, keys=Keys()), allowed=TaskNames.parse("demo.*")),
             default_queue="celery",
         )
 

@@ -18,9 +18,7 @@ CALL = Call(name="demo.add", args=[1], kwargs={"y": 2}, priority=3)
 @pytest.fixture
 def resender(tracker, store, broker):
     """Return a resender of tasks that no worker has received for 30 seconds."""
-    return Resender(
-        tracker, store, broker, Catalog(store.announcements), after_seconds=AFTER_SECONDS, sleep=lambda _: None
-    )
+    return Resender(tracker, store, broker, Catalog(store), after_seconds=AFTER_SECONDS, sleep=lambda _: None)
 
 
 @pytest.fixture
