@@ -296,6 +296,22 @@ def test_task_types_are_announced_and_forgotten(arranged: ArrangedClient) -> Non
     assert abs(msgspec.json.decode(stored_entries["mine"])["announced_at"] - now) < 5
 
 
+def test_each_announcement_checks_some_stored_entries(redis_url: str) -> None:
+    """With any number of stored entries, each announcement checks a hundred; too large ones are deleted too."""
+    with redis.Redis.from_url(redis_url) as client:
+        arranged = ArrangedRedis(redis_url, client)
+        old = {f"old-{number}": entry(arranged.now - SEEN_SECONDS - 5) for number in range(950)}
+        client.hset(KEYS.task_types, mapping=old | {"large": entry(arranged.now)[:-1] + b" " * 300_000 + b"}"})
+        recorder = recorder_with(arranged)
+        recorder.announce(lambda at: {f"mine-{number}": entry(at) for number in range(250)})
+        assert client.hlen(KEYS.task_types) > 800
+        for _ in range(1_000):
+            recorder.announce(lambda at: {"mine-0": entry(at)})
+            if client.hlen(KEYS.task_types) == 250:
+                break
+        assert all(name.startswith("mine-") for name in arranged.entries(KEYS.task_types))
+
+
 def test_consumers_are_kept_for_minutes(arranged: ArrangedClient) -> None:
     """Each start of a worker is a new instance, so the entries of ended instances are deleted soon."""
     now = arranged.now

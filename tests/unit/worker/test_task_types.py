@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import functools
 from datetime import datetime
 from typing import Annotated, Any, Literal, Union
 
@@ -9,7 +10,16 @@ import msgspec
 import pydantic
 import pytest
 from celery import Celery, Task
-from task_status_worker.task_types import MAX_DOC, announcements, consumer, describe_arguments
+from jsonschema import Draft202012Validator
+from task_status_worker.record.announcement import (
+    MAX_CONSUMER_BYTES,
+    MAX_PARAMETERS,
+    MAX_QUEUES,
+    MAX_SCHEMA_LEVELS,
+    MAX_TASK_TYPE_BYTES,
+    MAX_TASK_TYPES,
+)
+from task_status_worker.task_types import MAX_DOC, _warn_once, announcements, consumer, describe_arguments
 
 
 class Color(enum.Enum):
@@ -292,3 +302,94 @@ def test_announces_a_consumer(app: Celery) -> None:
     }
     app.amqp.queues.select("special")
     assert msgspec.json.decode(consumer(app, now=7))["queues"] == ["special"]
+
+
+def nothing() -> None:
+    """Do nothing."""
+
+
+def deep_hint(levels: int) -> Any:
+    """Return a hint of lists within lists."""
+    return functools.reduce(lambda inner, _: list[inner], range(levels), int)
+
+
+LIMITED: dict[str, Any] = {
+    "nested in more than": {"deep": deep_hint(MAX_SCHEMA_LEVELS)},
+    "larger than": {"long": Literal[tuple(f"{number:05}" for number in range(10_000))]},
+    "parameters": {f"parameter_{number}": int for number in range(MAX_PARAMETERS + 1)},
+    "too long": {"x" * 9_000: int},
+}
+
+
+@pytest.mark.parametrize("reason", LIMITED)
+def test_what_exceeds_a_limit_is_logged_once(app: Celery, caplog: pytest.LogCaptureFixture, reason: str) -> None:
+    """A schema above a limit allows anything; one line in the log of the worker names the task type."""
+    _warn_once.cache_clear()
+    hints = LIMITED[reason]
+    scope: dict[str, Any] = {}
+    exec(f"def task({', '.join(hints)}): ...", scope)  # noqa: S102  # a function with many parameters
+    scope["task"].__annotations__ = hints
+    app.tasks["bound"].run = scope["task"]
+    announced = [msgspec.json.decode(announcements(app, now=7)["bound"]) for _ in range(3)]
+
+    (record,) = caplog.records
+    assert "bound" in record.getMessage()
+    assert reason in record.getMessage()
+    assert len(msgspec.json.encode(announced[0])) < 10_000
+    Draft202012Validator(announced[0]["arguments"]).validate(dict.fromkeys(hints, "anything"))
+
+
+def test_a_schema_within_the_limits_is_complete(app: Celery, caplog: pytest.LogCaptureFixture) -> None:
+    """Hints within all limits are described."""
+    hints = {f"parameter_{number}": Point for number in range(MAX_PARAMETERS - 1)} | {"deep": deep_hint(50)}
+    scope: dict[str, Any] = {}
+    exec(f"def task({', '.join(hints)}): ...", scope)  # noqa: S102  # a function with many parameters
+    scope["task"].__annotations__ = hints
+    app.tasks["bound"].run = scope["task"]
+    arguments = msgspec.json.decode(announcements(app, now=7)["bound"])["arguments"]
+    assert arguments["properties"]["parameter_0"] == {"$ref": "#/$defs/Point"}
+    assert arguments["properties"]["deep"]["type"] == "array"
+    assert caplog.records == []
+
+
+def test_the_number_of_task_types_is_limited(caplog: pytest.LogCaptureFixture) -> None:
+    """Task types above the limit are not announced; one line names each."""
+    _warn_once.cache_clear()
+    app = Celery(set_as_current=False, broker="memory://")
+    for number in range(MAX_TASK_TYPES + 2):
+        app.task(name=f"t{number:05}", shared=False)(nothing)
+    app.finalize()
+    packed = announcements(app, now=7)
+    known = msgspec.json.decode(consumer(app, now=7))["task_types"]
+    assert list(packed) == known == [f"t{number:05}" for number in range(MAX_TASK_TYPES)]
+    assert [record.args[0] for record in caplog.records] == ["t02000", "t02001"]
+
+
+def test_an_announcement_fits(app: Celery) -> None:
+    """An announcement is never larger than a service reads: a docstring of long characters is omitted."""
+    app.tasks["bound"].run.__func__.__doc__ = "\U0001f600" * 20_000
+    app.tasks["bound"].run.__func__.__annotations__["x"] = Literal[tuple(f"{number:05}" for number in range(5_000))]
+    app.tasks["bound"].run.__func__.__kwdefaults__ = None
+    announced = announcements(app, now=7)["bound"]
+    assert len(announced) <= MAX_TASK_TYPE_BYTES
+    assert msgspec.json.decode(announced)["arguments"]["properties"]["x"]["enum"]
+
+
+def test_a_consumer_fits(app: Celery) -> None:
+    """A consumer with very long names announces its queues, which permit submissions, and no task types."""
+    for number in range(1_100):
+        app.task(name=f"{number:05}" + "x" * 250, shared=False)(nothing)
+    for number in range(MAX_QUEUES + 1):
+        app.amqp.queues.select_add(f"q{number:03}")
+    announced = consumer(app, now=7)
+    assert len(announced) <= MAX_CONSUMER_BYTES
+    decoded = msgspec.json.decode(announced)
+    assert decoded["task_types"] == []
+    assert len(decoded["queues"]) == MAX_QUEUES
+
+
+def test_the_time_is_the_last_member(app: Celery) -> None:
+    """The script that deletes old announcements finds their time at the end (redis_client.py)."""
+    app.tasks["bound"].run.__func__.__doc__ = '"announced_at": 1'
+    for packed in (announcements(app, now=7)["bound"], consumer(app, now=7)):
+        assert packed.endswith(b'"announced_at":7}')
