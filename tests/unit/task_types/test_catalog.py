@@ -23,7 +23,7 @@ NOW = 1_000_000.0
 
 
 class Store:
-    """Stored announcements, which may change, and what was read of them."""
+    """Stored announcements, which may change, and the names of all reads."""
 
     def __init__(self, *names: str, queue: str | None = None) -> None:
         self.stored = {name: packed(name, queue=queue) for name in names}
@@ -175,7 +175,7 @@ def test_available_types_follow_the_setting():
 
 
 def test_a_type_that_is_not_listed_is_found():
-    """If a store has more announcements than it returns, the list says so, and other types are found by name."""
+    """If a store has more announcements than it returns, the list is incomplete, and other types are found by name."""
     store = Store("shop.pay")
     store.is_complete = False
     catalog = Catalog(store, allowed=TaskNames.parse("shop.pay,shop.refund"))

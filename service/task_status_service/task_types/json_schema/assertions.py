@@ -151,7 +151,7 @@ def variables_of(pattern: str) -> int | None:
 
 
 def pattern_check(pattern: str) -> Assertion | None:
-    """Compile a pattern; return None if it may be slow or is none of Python's.
+    """Compile a pattern; return None if it may be slow, or if Python rejects it.
 
     A running match of Python cannot be stopped.
     """

@@ -67,7 +67,7 @@ class _Compiler:
         return self._schemas[id(source)]
 
     def referenced(self, pointer: str) -> Schema | None:
-        """Return the schema at a JSON Pointer within the document; None if there is none."""
+        """Return the schema at a JSON Pointer within the document; None if it names no schema."""
         if pointer not in self._targets:
             self._targets[pointer] = self._found(pointer)
         return self._targets[pointer]
