@@ -65,7 +65,7 @@ def _types_of(app: Any) -> list[tuple[str, Any]]:
 @functools.cache
 def _warn_once(reason: str, name: str) -> None:
     """Log one line for each task type, because a worker repeats its announcements each minute."""
-    logger.warning("The task type %s is not announced completely to task-status: %s", name, reason)
+    logger.warning("The announcement of the task type %s to task-status is incomplete, because %s", name, reason)
 
 
 def announcement(app: Any, task: Any, *, now: int) -> TaskType:

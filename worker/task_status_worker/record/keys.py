@@ -12,6 +12,9 @@ SEEN_SECONDS: Final = 86_400
 #: seconds without an announcement after which a consumer is forgotten; each announces itself once a minute
 CONSUMER_SECONDS: Final = 600
 
+#: parts of the names of keys of task-status and of Celery (celery/backends/base.py), which also have a prefix
+RESERVED_PARTS: Final = ("task-status:", "celery-task-meta-", "celery-taskset-meta-", "chord-unlock-")
+
 
 class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of keys, for scripts that learn an owner, a state or a name only from a record.

@@ -19,7 +19,7 @@ def verdict(document: Any, value: Any) -> Verdict:
 
 
 @given(CASES)
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=500, deadline=None)
 def test_agrees_with_a_complete_validator(case):
     """A value is rejected only if it does not fit, and it fits if no keyword was skipped."""
     document, value = case
