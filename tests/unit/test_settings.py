@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from support.reserved_queues import RESERVED
 from task_status_service.errors import SettingInvalid
 from task_status_service.settings import PREFIX, VARIABLES, Settings, from_env
 from task_status_service.status import TaskState
@@ -85,7 +86,6 @@ def test_every_kind_of_value():
         ("QUEUES", "a b"),
         ("QUEUES", "*"),
         ("QUEUES", "mail,unacked"),
-        ("DEFAULT_QUEUE", "task-status:index:expiry"),
         ("TASKS", "a,,b"),
         ("TASKS", "*"),
         ("TASKS", ".*"),
@@ -102,6 +102,14 @@ def test_errors_name_the_variable(name, text):
     """An invalid value raises an error that begins with the name of its variable."""
     with pytest.raises(SettingInvalid, match=f"^TASK_STATUS_{name}="):
         from_env({f"TASK_STATUS_{name}": text})
+
+
+@pytest.mark.parametrize("name", ["QUEUES", "DEFAULT_QUEUE"])
+@pytest.mark.parametrize("queue", RESERVED)
+def test_a_queue_may_not_name_another_key(name, queue):
+    """A queue of the settings may not have the name of a key of task-status, Celery or kombu."""
+    with pytest.raises(SettingInvalid, match=f"^TASK_STATUS_{name}="):
+        from_env({f"TASK_STATUS_{name}": queue})
 
 
 def test_no_password_in_an_error():

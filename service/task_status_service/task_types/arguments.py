@@ -26,6 +26,10 @@ MAX_FAULTS: Final = 20
 #: schemas that one process caches, and their bytes; compiled, they take twenty to sixty times as much memory
 MAX_CACHED: Final = 2_000
 MAX_CACHED_BYTES: Final = 1_048_576
+_INVALID: Final = "A worker announces an invalid JSON Schema for the task type %s: its arguments are not checked."
+_TOO_EXPENSIVE: Final = (
+    "The check of arguments of the task type %s took too many steps: they were rejected. Simplify its type hints."
+)
 #: task types that a warning has named; then all are forgotten, and may be named again
 MAX_WARNED: Final = 1_000
 
@@ -42,6 +46,7 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     """
     schema = _schema_of(bytes(task_type.arguments))
     if schema is None:
+        _warn_once(task_type.name, _INVALID)
         return
     positions = {name: index for index, name in enumerate(task_type.positional[: len(args)])}
     named = dict(zip(task_type.positional, args, strict=False)) | kwargs
@@ -54,7 +59,7 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     try:
         faults = list(itertools.islice(found, MAX_FAULTS))
     except TooExpensive:
-        _warn_once(task_type.name)
+        _warn_once(task_type.name, _TOO_EXPENSIVE)
         faults = [
             Fault("The check of the arguments takes too many steps: pass fewer values.", json_pointer(["kwargs"]))
         ]
@@ -131,18 +136,14 @@ def _schema_of(document: bytes) -> Schema | None:
     return schema
 
 
-#: the task types whose schema was too expensive
-_warned: Final[set[str]] = set()
+#: the task types that were logged, with the message
+_warned: Final[set[tuple[str, str]]] = set()
 
 
-def _warn_once(name: str) -> None:
-    if name in _warned:
+def _warn_once(name: str, message: str) -> None:
+    if (name, message) in _warned:
         return
     if len(_warned) == MAX_WARNED:
         _warned.clear()
-    _warned.add(name)
-    log.warning(
-        "The schema of the task type %s takes too many steps: arguments were rejected unchecked. Simplify the type"
-        " hints of the task.",
-        name,
-    )
+    _warned.add((name, message))
+    log.warning(message, name)

@@ -212,6 +212,15 @@ def test_an_invalid_schema_accepts_anything(schema):
     check_arguments(task_type(schema, ["a"]), ["text"], {})
 
 
+def test_an_invalid_schema_is_logged_once(caplog):
+    """One warning names a task type with an invalid schema, because its arguments are not checked."""
+    broken = msgspec.structs.replace(task_type({"type": "nonsense"}, ["a"]), name="shop.broken")
+    for _ in range(2):
+        check_arguments(broken, ["text"], {})
+    (record,) = caplog.records
+    assert "shop.broken" in record.getMessage()
+
+
 TREE = {"anyOf": [{"type": "array", "items": {"$ref": "#/$defs/Tree"}}] * 2 + [{"type": "number"}]}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support.clock import Clock
+from support.reserved_queues import RESERVED
 from task_status_service.errors import TaskTypeNotFound, UnknownQueue, UnknownTaskType
 from task_status_service.task_types.catalog import (
     FRESH_SECONDS,
@@ -228,22 +229,6 @@ def test_only_known_queues_may_be_named():
     clock.now = UNKNOWN_SECONDS
     catalog.check_queue("mail")
     assert len(store.reads) == 2
-
-
-RESERVED = [
-    "unacked",
-    "unacked_index",
-    "unacked_mutex",
-    "task-status:index:expiry",
-    "app_task-status:claim:abc",
-    "celery-task-meta-abc",
-    "app_celery-task-meta-abc",
-    "celery-taskset-meta-abc",
-    "chord-unlock-abc",
-    "_kombu.binding.celery",
-    "worker@host.celery.pidbox",
-    "reply.celery.pidbox",
-]
 
 
 @pytest.mark.parametrize("queue", [*RESERVED, "", "a b", "x" * 129, "é", "-a", "a\n"])
