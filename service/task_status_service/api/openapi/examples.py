@@ -139,7 +139,7 @@ _ANSWERS: Final[Mapping[str, Any]] = {
         "tst_WyI2ZjFjN2Y2ZSIsWyJyZWFkIl0sIjlmMmM2MWFiMDNkZSIsMTc2NzMyNjY0NV0.signature", [TokenScope.READ], _LATER
     ),
     "taskType": _TASK_TYPE,
-    "taskTypes": TaskTypeList([_TASK_TYPE]),
+    "taskTypes": TaskTypeList([_TASK_TYPE], truncated=False),
 }
 
 _BODY_STATUSES: Final = frozenset({400, 408, 413, 415, 422})

@@ -156,7 +156,7 @@ class TaskTypeList(msgspec.Struct, frozen=True):
             description="Whether there are more task types than a list contains: at most 2,000, of two megabytes."
             " Each can be read by its name."
         ),
-    ] = False
+    ]
 
     @classmethod
     def of(cls, available: AvailableTaskTypes) -> "TaskTypeList":
