@@ -8,6 +8,7 @@ import pytest
 import redis
 from support.expiry import expire_now
 from task_status_service.status import TaskState, decode
+from task_status_service.store.announcements import RedisAnnouncements
 from task_status_service.store.expiry import RedisExpiry
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.store.submissions import RedisSubmissionStore
@@ -41,6 +42,7 @@ NAMES = {
     "repairs": KEYS.repairs,
     "workers": KEYS.workers,
     "consumers": KEYS.consumers,
+    "task types": KEYS.task_types,
     "state": KEYS.index_by_state("queued"),
     "another state": KEYS.index_by_state("running"),
     "owner's state": KEYS.index_by_state("queued", "web"),
@@ -57,6 +59,7 @@ class Site(msgspec.Struct):
     store: RedisStore
     submissions: RedisSubmissionStore
     expiry: RedisExpiry
+    announcements: RedisAnnouncements
 
     def submit(self, task_id: str) -> None:
         note = Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", owner="web", queue="sums")
@@ -94,7 +97,9 @@ class Site(msgspec.Struct):
             self.page(owner="web", **wanted)
         list(self.store.read_many([task_id, "good", "expired"]))
         self.submissions.unreceived(TaskState.QUEUED, start=0, after_seconds=-1)
-        self.store.consumers()
+        self.announcements.consumers()
+        self.announcements.announcements()
+        self.announcements.announcement("demo.add")
         self.note(task_id, Fact.STARTED, run="1", instance="w@h/1")
         self.note(task_id, None, cancel_requested=True)
         self.lose(task_id)
@@ -120,6 +125,7 @@ def site(redis_url: str) -> Iterator[Site]:
             RedisStore(records, results=None, keys=KEYS, retention=RETENTION),
             RedisSubmissionStore(records, keys=KEYS, retention=RETENTION, queued_per_owner=100),
             RedisExpiry(records, keys=KEYS, retention=RETENTION),
+            RedisAnnouncements(records, keys=KEYS),
         )
         for task_id in ("bad", "good", "expired"):
             site.submit(task_id)
@@ -147,7 +153,11 @@ def test_a_key_of_another_type_stops_nothing(site: Site, name: str, kind: str) -
     assert site.state("good") is None
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("call", "repairs", "workers", "consumers")])
+#: keys that no script of a task replaces
+KEPT = ("call", "repairs", "workers", "consumers", "task types")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in KEPT])
 def test_a_repaired_key_is_reported(site: Site, name: str) -> None:
     """A key that a script replaces is reported with its type for a day."""
     kind = "stream"
