@@ -8,6 +8,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 
+from task_status_service.access.shared_memory import LimitMemory
 from task_status_service.server import log_format
 from task_status_service.settings import Settings
 
@@ -57,6 +58,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        # Twice the processes, because a reload starts new ones before it ends the old ones.
+        self.memory = LimitMemory(2 * settings.workers)
+        #: number of this worker process in the memory; None if all of it is in use
+        self.process: int | None = None
         #: built in each worker process; None in the master
         self.service: Service | None = None
         super().__init__()
@@ -68,6 +73,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         self.cfg.set("bind", self.settings.bind)
         self.cfg.set("workers", self.settings.workers)
         self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
+        self.cfg.set("pre_fork", claim_memory)
+        self.cfg.set("child_exit", release_memory)
         self.cfg.set("post_worker_init", _begin)
         self.cfg.set("worker_exit", close_service)
         self.cfg.set("logger_class", LineLogger)
@@ -81,8 +88,18 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # imported earlier (ssl, sockets in Celery and redis-py) would stay unpatched.
         from task_status_service.app import create_service  # noqa: PLC0415
 
-        self.service = create_service(self.settings)
+        self.service = create_service(self.settings, self.memory, self.process)
         return self.service.app
+
+
+def claim_memory(_server: Any, worker: Any) -> None:
+    """Reserve memory for the counts of a worker process, in the master before the fork."""
+    worker.process = worker.app.process = worker.app.memory.claim()
+
+
+def release_memory(_server: Any, worker: Any) -> None:
+    """Free the memory of a worker process that has ended, in the master."""
+    worker.app.memory.release(worker.process)
 
 
 def _begin(worker: Any) -> None:
