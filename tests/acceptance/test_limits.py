@@ -5,6 +5,7 @@ import http.client
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from support.keys import add_key, bearer
-from support.servers import RedisServer, Server, server_process, wait_until
+from support.servers import RedisServer, Server, running_when_ready, server_process, wait_until
+from task_status_service.api.auth.rate_limits import FAILURES
 
 #: seconds within which an accepted connection is answered
 SECONDS = 3.0
@@ -110,6 +112,43 @@ def test_a_token_leaves_the_limits_of_its_owner(real_redis: RedisServer, tmp_pat
         answer = requests.get(f"{site.task_url}?wait=1", headers=bearer(site.key), timeout=10)
         assert answer.status_code == 200
         assert time.monotonic() - begun >= 1
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """A connection over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(str(self._path))
+
+
+def test_a_proxy_behind_a_unix_socket_reports_clients(real_redis: RedisServer, tmp_path: Path) -> None:
+    """The proxy of a trusted Unix socket reports the address for which failed authentications are counted."""
+    path = tmp_path / "api.sock"
+    add_key(tmp_path / "keys.json", "web")
+    environ = {
+        "TASK_STATUS_REDIS_URL": real_redis.url,
+        "TASK_STATUS_API_KEYS_FILE": str(tmp_path / "keys.json"),
+        "TASK_STATUS_TRUSTED_PROXIES": "unix",
+        "TASK_STATUS_BIND": f"unix:{path}",
+    }
+
+    def status(client: str) -> int:
+        with contextlib.closing(UnixConnection(path)) as connection:
+            connection.request("GET", "/tasks/t-1", headers={"X-Forwarded-For": f"198.51.100.1, {client}"})
+            return connection.getresponse().status
+
+    command = [sys.executable, "-m", "task_status_service.cli", "serve"]
+    log = tmp_path / "service.log"
+    with running_when_ready(command, path.exists, environ=environ, log=log, what="the socket"):
+        codes = [status("192.0.2.1") for _ in range(2 * FAILURES)]
+        assert 429 in codes
+        assert status("192.0.2.2") == 401
 
 
 def workers_of(server: Server) -> list[int]:

@@ -1,6 +1,6 @@
 """The limit of open files, compared with the connections that the settings permit.
 
-Each connection is an open file. At the limit, accepting fails with EMFILE, and the server answers nobody for seconds.
+Each connection is an open file. At the limit, accepting fails with EMFILE, and gevent pauses before it tries again.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class Room(NamedTuple):
 
 
 def make_room(watches: int) -> Room:
-    """Raise the limit of open files of this process, as far as it may, to what a number of watches needs."""
+    """Raise the limit of open files of this process if a number of watches needs more, up to the hard limit."""
     needed = watches + PLAIN_CONNECTIONS + OTHER_FILES
     soft, hard = (_number(limit) for limit in resource.getrlimit(resource.RLIMIT_NOFILE))
     if soft < needed:

@@ -38,7 +38,7 @@ def test_a_small_limit_is_reported(limit, connections, watches):
 
 @pytest.mark.parametrize(("soft", "hard", "after"), [(64, 500, 500), (64, 5_000, 2_266), (3_000, 5_000, 3_000)])
 def test_the_soft_limit_is_raised(soft, hard, after):
-    """The soft limit is raised to what is needed, up to the hard limit, and never lowered."""
+    """The soft limit is raised to the necessary number, up to the hard limit, and never lowered."""
 
     def run() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
