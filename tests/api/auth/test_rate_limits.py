@@ -120,25 +120,6 @@ def test_failed_authentications_are_limited_by_address(client, keys, clock, path
     problem_of(client.get(path), 401, "unauthorized")
 
 
-def test_proxies_report_the_address(tracker, submitter, feed, keys, clock):
-    """Behind a trusted proxy, failed authentications are counted for the address that it reports."""
-    proxies = TrustedProxies.parse("127.0.0.1")
-    access = Access(keys[0], limits=Limits(1, clock_ns=clock), proxies=proxies)
-    client = create_api(tracker, submitter, feed, access=access).test_client()
-
-    def status(path, client_address, peer="127.0.0.1"):
-        headers = {"X-Forwarded-For": f"198.51.100.1, {client_address}"}
-        return client.get(path, headers=headers, environ_overrides={"REMOTE_ADDR": peer}).status_code
-
-    for number in range(FAILURES):
-        assert status(PATHS[number % 2], "192.0.2.1") == 401
-    assert {status(path, "192.0.2.1") for path in PATHS} == {429}
-    assert {status(path, "192.0.2.2") for path in PATHS} == {401}
-    # No trusted proxy: the header is ignored.
-    codes = [status(PATHS[0], f"192.0.2.{number}", peer="203.0.113.1") for number in range(FAILURES + 1)]
-    assert codes == [401] * FAILURES + [429]
-
-
 def test_an_ipv6_network_shares_one_failure_limit(client):
     """All 2^64 addresses of an IPv6 /64 network share one limit of failures."""
     codes = [
