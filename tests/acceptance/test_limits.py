@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,14 +39,14 @@ def test_more_connections_than_open_files(real_redis: RedisServer, tmp_path: Pat
         stack.callback(accepted.close)
 
         def status() -> int:
-            accepted.request("GET", "/livez")
+            accepted.request("GET", "/tasks/unknown")
             with accepted.getresponse() as response:
                 response.read()
                 return response.status
 
-        assert status() == 200
+        assert status() == 404
         idle = [stack.enter_context(connected(server.url)) for _ in range(2 * OPEN_FILES)]
-        assert [status() for _ in range(20)] == [200] * 20
+        assert [status() for _ in range(20)] == [404] * 20
         for connection in idle:
             connection.close()
         wait_until(lambda: requests.get(f"{server.url}/livez", timeout=PATIENCE_SECONDS).ok, what="a new connection")
@@ -54,6 +55,49 @@ def test_more_connections_than_open_files(real_redis: RedisServer, tmp_path: Pat
         assert log.count("The limit of open files is 256, and each process of this server needs 12,256.") == 1
         assert "Traceback" not in log
         assert "Too many open files" not in log
+
+
+def use(connection: socket.socket | None, url: str) -> socket.socket | None:
+    """Send a request over a connection, which is opened if it is None; return None if the server has closed it."""
+    try:
+        if connection is None:
+            connection = connected(url)
+            connection.setblocking(False)
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if connection.recv(65_536) != b"":
+            return connection
+    except BlockingIOError:
+        return connection
+    except OSError:
+        pass
+    if connection is not None:
+        connection.close()
+    return None
+
+
+def test_strangers_cannot_keep_all_connections(real_redis: RedisServer, tmp_path: Path) -> None:
+    """A client without a key that uses all connections again and again leaves room for a new connection."""
+    with server_process({"TASK_STATUS_REDIS_URL": real_redis.url}, folder=tmp_path, open_files=OPEN_FILES) as server:
+        is_over, rounds = threading.Event(), [0]
+
+        def keep_connections() -> None:
+            connections: list[socket.socket | None] = [None] * OPEN_FILES
+            # Often enough to keep each connection alive, and rarely enough that the server is not busy.
+            while not is_over.wait(1):
+                connections = [use(connection, server.url) for connection in connections]
+                rounds[0] += 1
+            for connection in connections:
+                if connection is not None:
+                    connection.close()
+
+        stranger = threading.Thread(target=keep_connections)
+        stranger.start()
+        try:
+            wait_until(lambda: rounds[0] > 3, timeout=60, what="all connections to be in use")
+            assert requests.get(f"{server.url}/livez", timeout=PATIENCE_SECONDS).ok
+        finally:
+            is_over.set()
+            stranger.join()
 
 
 class Keyed:

@@ -24,6 +24,14 @@ class Room(NamedTuple):
     watches: int
 
     @property
+    def kept_alive(self) -> int:
+        """Return the number of open connections above which clients without admission lose theirs after a response.
+
+        Half of those that are reserved for plain requests remain for other clients.
+        """
+        return self.connections - (self.connections - self.watches + 1) // 2
+
+    @property
     def warning(self) -> str | None:
         """Return the warning about a limit that is too small; None if it is sufficient."""
         if self.limit >= self.needed:

@@ -17,6 +17,7 @@ def test_the_connections_fit(limit, watches):
     assert 0 < room.connections <= limit - min(OTHER_FILES, limit // 2)
     assert 0 <= room.watches <= watches
     assert room.connections - room.watches >= min(PLAIN_CONNECTIONS, room.connections // 2)
+    assert room.watches <= room.kept_alive < room.connections
     if limit >= room.needed:
         assert (room.connections, room.watches, room.warning) == (watches + PLAIN_CONNECTIONS, watches, None)
     else:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _NAME: Final = "task-status-access"
+#: key of the WSGI environ: whether the request is authenticated and within its limits
+IS_ADMITTED: Final = "task_status.is_admitted"
 #: TTL of the authentication cache; the expiry of a key or token takes effect late by up to this many seconds
 CACHE_SECONDS: Final = 1.0
 #: limit of cached callers, and of the characters of a cached Authorization header
@@ -103,6 +105,7 @@ class Access:
             self._limits.count_failure(self.address(environ))
             raise
         self._limits.count(environ, authenticated)
+        environ[IS_ADMITTED] = True
         return authenticated
 
     def address(self, environ: "WSGIEnvironment") -> str:
