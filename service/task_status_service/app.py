@@ -12,6 +12,8 @@ from task_status_worker.record.keys import Keys
 
 from task_status_service.access.caller import ANYBODY
 from task_status_service.access.keys_file import LiveKeyring
+from task_status_service.access.shared_memory import LimitMemory
+from task_status_service.access.watch_limits import Places
 from task_status_service.api import actions, context, docs, events, health, task_tokens, task_types, tasks
 from task_status_service.api.auth import authentication, rate_limits
 from task_status_service.api.middleware.browser_headers import BrowserHeaders
@@ -59,8 +61,15 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         self.store.close()
 
 
-def create_service(settings: Settings) -> Service:
-    """Build the service over Redis and Celery; the caller closes it."""
+def create_service(settings: Settings, memory: LimitMemory | None = None, process: int | None = None) -> Service:
+    """Build the service over Redis and Celery; the caller closes it.
+
+    Args:
+        settings: the settings.
+        memory: memory of the limits, which the processes of a server share.
+        process: number of this process in that memory.
+    """
+    memory = memory or LimitMemory()
     keys = Keys.under(settings.global_keyprefix)
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
@@ -90,8 +99,7 @@ def create_service(settings: Settings) -> Service:
         # The status of any visibility may have changed.
         functools.partial(tracker.version, caller=ANYBODY),
         keys=keys,
-        limit=settings.watches,
-        limit_per_caller=settings.watches_per_caller,
+        places=Places(settings.watches, memory.watches(process)),
     )
     use_cases = context.UseCases(
         tracker=tracker,
@@ -102,9 +110,12 @@ def create_service(settings: Settings) -> Service:
     )
     access = authentication.Access(
         LiveKeyring(settings.api_keys_file) if settings.api_keys_file else None,
-        limits=rate_limits.Limits.of(settings.requests_per_second),
+        limits=rate_limits.Limits(
+            settings.requests_per_second, watches_per_caller=settings.watches_per_caller, memory=memory
+        ),
         is_local=not settings.bind.startswith("unix:"),
         origins=settings.cors_origins,
+        proxies=settings.trusted_proxies,
     )
     resender = Resender(tracker, submissions, broker, catalog, after_seconds=settings.resend_seconds)
     return Service(

@@ -99,7 +99,7 @@ class TooManyWatches(TaskStatusError):
 
 
 class RateLimited(TaskStatusError):
-    """Too many requests of this owner: retry after the time in `Retry-After`."""
+    """Too many requests with this key or task token, or from this address: retry after the time in `Retry-After`."""
 
     def __init__(self, message: str | None = None, *, retry_after_seconds: int) -> None:
         super().__init__(message)
@@ -150,11 +150,6 @@ class Unauthorized(TaskStatusError):
 
 class TokenExpired(Unauthorized):
     """The task token has expired: request another one from its issuer."""
-
-    def __init__(self, owner: str) -> None:
-        super().__init__()
-        #: owner of the key that issued the token
-        self.owner = owner
 
 
 class Forbidden(TaskStatusError):

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from task_status_worker.record.keys import SEEN_SECONDS, Retention
 
+from task_status_service.access.client_address import TrustedProxies
 from task_status_service.access.loopback import is_loopback
 from task_status_service.errors import SettingInvalid
 from task_status_service.status.model import LOST_SECONDS, FinalStates, TaskState
@@ -60,10 +61,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_queue: str = "celery"
     #: times for which records are stored
     retention: Retention = Retention()
-    #: limits of concurrent waits and event streams: per process, and per caller
+    #: proxies whose X-Forwarded-For is believed
+    trusted_proxies: TrustedProxies = TrustedProxies()
+    #: limits of concurrent waits and event streams: of one process, and of one caller in all processes
     watches: int = 10_000
     watches_per_caller: int = 500
-    #: limits per owner: the sustained request rate of one process, and the number of queued tasks; 0 means unlimited
+    #: limits per owner: the sustained rate of its requests, and the number of queued tasks; 0 means unlimited
     requests_per_second: int = 200
     queued_per_owner: int = 10_000
     #: seconds since the last heartbeat of its worker after which a task is marked as failed; None disables it
@@ -241,6 +244,7 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "LOST_FINAL_SECONDS": ("lost_final_seconds", _number(int(LOST_SECONDS), SEEN_SECONDS // 2)),
     "RESEND_SECONDS": ("resend_seconds", _number(0, 86_400)),
     "VOLATILE_STORE": ("volatile_store", _volatile_store),
+    "TRUSTED_PROXIES": ("trusted_proxies", TrustedProxies.parse),
     "WATCHES": ("watches", _number(0, 1_000_000)),
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
     "REQUESTS_PER_SECOND": ("requests_per_second", _number(0, 1_000_000)),

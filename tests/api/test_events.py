@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.problems import problem_of
+from task_status_service.access.watch_limits import Places
 from task_status_worker.record.model import Fact, Note
 
 
@@ -198,7 +199,7 @@ def test_invalid_ids_are_rejected(client, query):
 def test_too_many_streams_get_429(client, store, feed):
     """A stream above the limit gets 429 with Retry-After."""
     store.note(started("t-1"))
-    feed.limit = 0
+    feed.places = Places(0)
 
     for path in ("/tasks/t-1/events", "/events?id=t-1"):
         response = client.get(path)

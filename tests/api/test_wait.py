@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.problems import problem_of
+from task_status_service.access.watch_limits import Places
 from task_status_service.use_cases import watcher
 from task_status_worker.record.model import Fact, Note
 
@@ -91,7 +92,7 @@ def test_a_wait_for_a_done_task_returns_at_once(client, store, feed):
 def test_a_wait_over_the_limit_returns_at_once(client, store, feed):
     """A wait over the limit of waits returns at once, with `Retry-After`."""
     store.note(RUNNING)
-    feed.limit = 0
+    feed.places = Places(0)
 
     response = client.get("/tasks/t-1?wait=60")
 
@@ -166,10 +167,10 @@ def test_a_submission_waits_for_the_result(client, store, feed):
     assert response.headers["Location"] == f"/tasks/{only_task(store)}"
 
 
-@pytest.mark.parametrize("trouble", [{"limit": 0}, {"script": True}, {}])
+@pytest.mark.parametrize("trouble", [{"places": Places(0)}, {"script": True}, {}])
 def test_a_submission_is_accepted_when_its_wait_ends_early(client, store, feed, trouble):
     """A submission returns 202 when the wait times out, exceeds a limit, or loses the store."""
-    feed.limit = trouble.get("limit", feed.limit)
+    feed.places = trouble.get("places", feed.places)
     if "script" in trouble:
         feed.script = [lambda: setattr(store, "down", True)]
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued, TooManyWatches
+from task_status_service.access.watch_limits import Places, WatchLimit
+from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
 from task_status_service.task_types.catalog import Announcements
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
@@ -333,15 +334,12 @@ class MemoryFeed:
     def clear(self) -> None:
         self.script: list[Callable[[], object]] = []
         self.watches: list[MemoryWatch] = []
-        self.callers: list[str] = []
-        self.limit = 100
+        self.places = Places(100)
         self.is_closed = False
 
-    def watch(self, task_ids: Collection[str], *, caller: str) -> "MemoryWatch":
-        if len(self.watches) >= self.limit:
-            raise TooManyWatches
-        self.callers.append(caller)
-        watch = MemoryWatch(self, task_ids)
+    def watch(self, task_ids: Collection[str], *, limits: Sequence[WatchLimit]) -> "MemoryWatch":
+        self.places.take(limits)
+        watch = MemoryWatch(self, task_ids, limits)
         self.watches.append(watch)
         return watch
 
@@ -352,8 +350,9 @@ class MemoryFeed:
 class MemoryWatch:
     """A watch of a `MemoryFeed`."""
 
-    def __init__(self, feed: MemoryFeed, task_ids: Collection[str]) -> None:
+    def __init__(self, feed: MemoryFeed, task_ids: Collection[str], limits: Sequence[WatchLimit]) -> None:
         self.feed = feed
+        self.limits = limits
         self.task_ids = set(task_ids)
 
     def changed(self, seconds: float) -> set[str]:
@@ -370,3 +369,4 @@ class MemoryWatch:
     def close(self) -> None:
         if self in self.feed.watches:
             self.feed.watches.remove(self)
+            self.feed.places.free(self.limits)

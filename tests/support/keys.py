@@ -1,5 +1,6 @@
 """Keys for tests: a keyring in memory, a keys file for a real server, and Authorization headers."""
 
+import itertools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,11 +8,10 @@ from pathlib import Path
 from task_status_service.access.api_keys import KeyFile, Keyring, new_key
 from task_status_service.access.caller import Scope
 from task_status_service.access.keys_file import change
-from task_status_service.access.rate_limit import RateLimit
 from task_status_service.api.auth.rate_limits import Limits
 
-#: for tests with many failed authentications
-UNLIMITED = Limits(failures=RateLimit(1_000_000, 1_000_000))
+#: for tests with many failed authentications: a clock that advances by minutes between two requests
+UNLIMITED = Limits(clock_ns=itertools.count(0, 1_000_000_000_000).__next__)
 WORKING = (Scope.SUBMIT, Scope.READ, Scope.CANCEL)
 
 

@@ -195,11 +195,21 @@ def running_worker(app: str, *options: str, redis_url: str, folder: Path, host: 
 
 @contextlib.contextmanager
 def server_process(
-    environ: Mapping[str, str], *, folder: Path, port: int | None = None, patience_seconds: float = 20.0
+    environ: Mapping[str, str],
+    *,
+    folder: Path,
+    port: int | None = None,
+    patience_seconds: float = 20.0,
+    open_files: int | None = None,
 ) -> Iterator[Server]:
-    """Run the real service under gunicorn, and wait until it answers. The default is a free port."""
+    """Run the real service under gunicorn, and wait until it answers. The default is a free port.
+
+    `open_files` is the hard limit of its open files.
+    """
     bind = f"127.0.0.1:{port or free_port()}"
     command = [sys.executable, "-m", "task_status_service.cli", "serve"]
+    if open_files:
+        command = ["sh", "-c", f'ulimit -n {open_files} && exec "$0" "$@"', *command]
     environ = {**environ, "TASK_STATUS_BIND": bind}
     log = folder / "service.log"
     with running_when_ready(

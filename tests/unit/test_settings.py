@@ -1,10 +1,12 @@
 """Settings are read from environment variables; an error names the variable."""
 
 import re
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
 from support.reserved_queues import RESERVED
+from task_status_service.access.client_address import TrustedProxies
 from task_status_service.errors import SettingInvalid
 from task_status_service.settings import PREFIX, VARIABLES, Settings, from_env
 from task_status_service.status import TaskState
@@ -40,6 +42,7 @@ def test_every_kind_of_value():
             "TASK_STATUS_LOST_FINAL_SECONDS": "60",
             "TASK_STATUS_VOLATILE_STORE": "refuse",
             "TASK_STATUS_TRACEBACKS": "no",
+            "TASK_STATUS_TRUSTED_PROXIES": "10.0.0.0/8, unix",
             "TASK_STATUS_FAST_READ": "no",
             "TASK_STATUS_CORS_ORIGINS": "https://app.example.com, http://localhost:3000,https://[::1]:8443",
         }
@@ -57,6 +60,7 @@ def test_every_kind_of_value():
     assert (settings.lost_final_seconds, settings.volatile_store) == (60, VolatileStore.REFUSE)
     assert not settings.tracebacks
     assert not settings.fast_read
+    assert settings.trusted_proxies == TrustedProxies((IPv4Network("10.0.0.0/8"),), unix=True)
     assert settings.cors_origins == {"https://app.example.com", "http://localhost:3000", "https://[::1]:8443"}
     assert (settings.retention.record_seconds, settings.retention.known_seconds) == (3600, 0)
 
@@ -86,6 +90,9 @@ def test_every_kind_of_value():
         ("QUEUES", "a b"),
         ("QUEUES", "*"),
         ("QUEUES", "mail,unacked"),
+        ("TRUSTED_PROXIES", "proxy"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("TRUSTED_PROXIES", "0.0.0.0/0"),
         ("TASKS", "a,,b"),
         ("TASKS", "*"),
         ("TASKS", ".*"),

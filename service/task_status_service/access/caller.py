@@ -33,6 +33,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     task_id: str | None = None
     #: id of its key, or of the key that issued its task token
     key_id: str | None = None
+    #: random id of its task token, which has separate limits; None for a caller with a key
+    token_id: str | None = None
 
     def may(self, scope: Scope) -> bool:
         """Return whether it has a scope."""

@@ -1,14 +1,16 @@
-"""Rate limiting by the generic cell rate algorithm (ITU-T I.371), in the memory of this process.
+"""Rate limiting by the generic cell rate algorithm (ITU-T I.371).
 
 It stores one number per key: the time at which the full burst is available again. Unlike a fixed window, it never
-allows twice the limit around the edge of a window, and it needs no timer and no round trip.
+allows twice the limit around the edge of a window, and it needs no timer. A time that has passed means the same as no
+time, so memory is only occupied by keys that were used recently.
 """
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
+
+from task_status_service.access.shared_memory import Cells
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -31,8 +33,8 @@ class RateLimit:
         self,
         per_second: float,
         burst: int,
+        full_at: Cells | None = None,
         *,
-        most: int = 10_000,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Create a limit.
@@ -40,29 +42,28 @@ class RateLimit:
         Args:
             per_second: sustained rate.
             burst: requests that are allowed at once.
-            most: keys that are remembered; beyond it, the least recently used one is forgotten.
-            clock_ns: returns nanoseconds, as integers because sums of integers are exact.
+            full_at: memory of the times, which several processes may share; None is memory of this limit alone.
+            clock_ns: returns nanoseconds, as integers because sums of integers are exact; all processes of a machine
+                must read the same clock, as they do with CLOCK_MONOTONIC.
         """
         self.burst = burst
         self.window_seconds = math.ceil(burst / per_second)
         self._interval_ns = math.ceil(_SECOND_NS / per_second)
         self._tolerance_ns = self._interval_ns * (burst - 1)
-        self._most = most
         self._clock_ns = clock_ns
-        self._full_at: OrderedDict[str, int] = OrderedDict()
+        # Of two keys, the one with the smaller time is replaced: many keys with a few requests each cannot reset a key
+        # that has reached its limit.
+        self._full_at = full_at or Cells()
 
     def take(self, key: str) -> Budget:
         """Count a request of a key; a request beyond the limit is not counted, so that waiting always helps."""
         now = self._clock_ns()
-        behind = max(0, self._full_at.get(key, 0) - now)
+        behind = max(0, self._full_at.get(key) - now)
         over = behind - self._tolerance_ns
         if over > 0:
             return Budget(0, _seconds(behind), _seconds(over))
         behind += self._interval_ns
-        self._full_at[key] = now + behind
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > self._most:
-            self._full_at.popitem(last=False)
+        self._full_at.put(key, now + behind)
         return Budget(self.burst - -(-behind // self._interval_ns), _seconds(behind), 0)
 
 

@@ -2,6 +2,7 @@
 
 import enum
 import hashlib
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ class TokenScope(enum.StrEnum):
 
 TOKEN_SCOPES: Final = frozenset(map(Scope, TokenScope))
 MAX_TTL_SECONDS: Final = 86_400
+_ID_BYTES: Final = 8
 #: lets secret scanners find leaked tokens
 PREFIX: Final = "tst_"
 _SALT: Final = "task-status.task-token.1"
@@ -34,11 +36,18 @@ class TaskToken(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     key_id: str
     #: expiry in whole seconds since the epoch
     expires: int
+    #: random, so that each token has separate limits, also among tokens for one task that expire together
+    id: str
 
     @property
     def expires_at(self) -> datetime:
         """Return the time of its expiry."""
         return datetime.fromtimestamp(self.expires, UTC)
+
+
+def new_id() -> str:
+    """Return a random id for a new token."""
+    return secrets.token_urlsafe(_ID_BYTES)
 
 
 def sign(token: TaskToken, secret: bytes) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from flask import Response, request
 
 from task_status_service.access.caller import Caller, Scope
-from task_status_service.api.auth.authentication import caller, limit_key, still_allowed
+from task_status_service.api.auth.authentication import caller, still_allowed, watch_limits
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.openapi.blueprint import Blueprint
 from task_status_service.api.openapi.operations import OF_A_LONG_QUERY, OF_A_TASK, OF_READING, empty, named
@@ -101,7 +101,7 @@ def _answer(
     event_id: Callable[[Sequence[str], Mapping[str, str]], str],
 ) -> Response:
     """Start a watch, read the tasks, and stream them; close the watch at the end or when the client disconnects."""
-    watch = watcher().watch(task_ids, limit_key=limit_key())
+    watch = watcher().watch(task_ids, limits=watch_limits())
     try:
         decoded = read()
         nothing_to_come = watcher().is_at_end(decoded, known)

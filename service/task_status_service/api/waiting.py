@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import request
 
-from task_status_service.api.auth.authentication import caller, limit_key
+from task_status_service.api.auth.authentication import caller, watch_limits
 from task_status_service.api.context import tracker, watcher
 from task_status_service.api.requests.options import WaitPreference, if_none_match
 from task_status_service.api.responses.caching import known_versions
@@ -47,7 +47,7 @@ def _wait(task_id: str, preference: WaitPreference, known: Container[str] | None
         task_id,
         preference.seconds,
         caller(),
-        limit_key=limit_key(),
+        limits=watch_limits(),
         known=known,
         is_gone=request.environ.get(IS_GONE, _never),
     )

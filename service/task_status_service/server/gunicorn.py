@@ -4,11 +4,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from gunicorn.app.base import BaseApplication
 from gunicorn.errors import AppImportError
 from gunicorn.glogging import Logger
 
+from task_status_service.access.shared_memory import LimitMemory
 from task_status_service.server import log_format
+from task_status_service.server.open_files import make_room
 from task_status_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,8 +34,6 @@ _CONFIG: Final[dict[str, Any]] = {
     "loglevel": "info",
 }
 
-#: connections in addition to those that wait or stream
-_PLAIN_CONNECTIONS: Final = 2_000
 #: method, path without the query, status, milliseconds; https://docs.gunicorn.org/en/stable/settings.html
 _ACCESS_LOG_FORMAT: Final = "%(m)s %(U)s %(s)s %(M)s ms"
 #: pause between two checks whether a worker process must stop
@@ -56,7 +57,13 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn, configured by our settings; it runs until a signal stops it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+        #: the connections of each process; worker processes inherit the limit of open files
+        self.room = make_room(settings.watches)
+        self.settings = msgspec.structs.replace(settings, watches=self.room.watches)
+        # Twice the processes, because a reload starts new ones before it ends the old ones.
+        self.memory = LimitMemory(2 * settings.workers)
+        #: number of this worker process in the memory; None if all of it is in use
+        self.process: int | None = None
         #: built in each worker process; None in the master
         self.service: Service | None = None
         super().__init__()
@@ -67,7 +74,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
             self.cfg.set(name, value)
         self.cfg.set("bind", self.settings.bind)
         self.cfg.set("workers", self.settings.workers)
-        self.cfg.set("worker_connections", self.settings.watches + _PLAIN_CONNECTIONS)
+        self.cfg.set("worker_connections", self.room.connections)
+        self.cfg.set("on_starting", warn_of_room)
+        self.cfg.set("pre_fork", claim_memory)
+        self.cfg.set("child_exit", release_memory)
         self.cfg.set("post_worker_init", _begin)
         self.cfg.set("worker_exit", close_service)
         self.cfg.set("logger_class", LineLogger)
@@ -81,8 +91,25 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
         # imported earlier (ssl, sockets in Celery and redis-py) would stay unpatched.
         from task_status_service.app import create_service  # noqa: PLC0415
 
-        self.service = create_service(self.settings)
+        self.service = create_service(self.settings, self.memory, self.process)
         return self.service.app
+
+
+def warn_of_room(server: Any) -> None:
+    """Log a limit of open files that is too small for the settings, once, when the server starts."""
+    warning = server.app.room.warning
+    if warning:
+        server.log.warning(warning)
+
+
+def claim_memory(_server: Any, worker: Any) -> None:
+    """Reserve memory for the counts of a worker process, in the master before the fork."""
+    worker.process = worker.app.process = worker.app.memory.claim()
+
+
+def release_memory(_server: Any, worker: Any) -> None:
+    """Free the memory of a worker process that has ended, in the master."""
+    worker.app.memory.release(worker.process)
 
 
 def _begin(worker: Any) -> None:

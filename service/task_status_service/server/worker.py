@@ -16,7 +16,7 @@ from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from task_status_service.errors import BodyMalformed, BodyTooSlow
-from task_status_service.server.connection import ConnectionCheck
+from task_status_service.server.connection import ConnectionCheck, CrowdedServer
 
 #: methods whose body is not read
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -25,13 +25,38 @@ _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
     """gunicorn's gevent worker; its `app` is our `Server`."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: number of connections that are accepted and not yet closed
+        self._open = 0
+        #: the requests that are being answered, by their connection
+        self._requests: dict[Any, Any] = {}
+
     def load_wsgi(self) -> None:
-        """Build the app, and pass it the check for closed client connections."""
+        """Build the app, with the middleware that needs the connection of a request."""
         super().load_wsgi()
         # Not a module-level import: this module is loaded before gevent patches the standard library (gunicorn.py).
+        from task_status_service.api.auth.authentication import IS_ADMITTED  # noqa: PLC0415
         from task_status_service.api.waiting import IS_GONE  # noqa: PLC0415
 
-        self.wsgi: Any = ConnectionCheck(self.wsgi, key=IS_GONE)
+        inner = CrowdedServer(
+            self.wsgi, key=IS_ADMITTED, is_crowded=self._is_crowded, close_after_response=self._close_after_response
+        )
+        self.wsgi: Any = ConnectionCheck(inner, key=IS_GONE)
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection, and count it while it is open."""
+        self._open += 1
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._open -= 1
+
+    def _is_crowded(self) -> bool:
+        return bool(self._open > self.app.room.kept_alive)
+
+    def _close_after_response(self, client: Any) -> None:
+        self._requests[client].force_close()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request of a connection."""
@@ -41,12 +66,14 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
             req.body.reader = _BodyReader(req, settings.body_seconds)
         # For each write: gevent applies it to a whole `sendall`.
         sock.settimeout(settings.send_seconds)
+        self._requests[sock] = req
         try:
             super().handle_request(listener_name, req, sock, addr)
         except TimeoutError as error:
             # For this error, gunicorn closes the connection without a log line.
             raise ConnectionResetError(errno.ECONNRESET, "the client does not read") from error
         finally:
+            del self._requests[sock]
             # gunicorn limits the time for the rest of the body and for the next request.
             req.body.reader = _RestReader(reader)
             sock.settimeout(None)

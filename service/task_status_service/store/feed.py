@@ -9,14 +9,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, Self
 
 import redis
 from task_status_worker.record.keys import Keys
 
-from task_status_service.errors import TooManyWatches, Unavailable
+from task_status_service.access.watch_limits import Places, WatchLimit
+from task_status_service.errors import Unavailable
 from task_status_service.status import Snapshot
 from task_status_service.store.pubsub import Subscriber
 
@@ -33,9 +33,9 @@ CONFIRM_SECONDS: Final = 0.5
 class Watch:
     """The ids of some tasks that may have changed. Close it, or use it as a context manager."""
 
-    def __init__(self, feed: "Feed", task_ids: Collection[str], caller: str) -> None:
+    def __init__(self, feed: "Feed", task_ids: Collection[str], limits: Sequence[WatchLimit]) -> None:
         self.task_ids = frozenset(task_ids)
-        self.caller = caller
+        self.limits = limits
         self._feed = feed
         self._changed: set[str] = set()
         self._wake = threading.Event()
@@ -81,8 +81,7 @@ class Feed:
         version: Callable[[Snapshot], str],
         *,
         keys: Keys,
-        limit: int,
-        limit_per_caller: int,
+        places: Places,
     ) -> None:
         """Create a feed that opens no connection yet.
 
@@ -91,18 +90,15 @@ class Feed:
             read_many: reads many tasks in one round trip.
             version: returns a text that differs whenever the status differs.
             keys: the names of the keys, which are also the channels.
-            limit: watches of this process at one time.
-            limit_per_caller: watches of one caller at one time.
+            places: the places for watches.
         """
         self._connect = connect
         self._read_many = read_many
         self._version = version
         self._keys = keys
-        self._limit = limit
-        self._limit_per_caller = limit_per_caller
+        self._places = places
         self._lock = threading.Lock()
         self._watches: dict[str, set[Watch]] = {}
-        self._callers: Counter[str] = Counter()
         self._subscribers: list[Subscriber] = []
         self._closed = threading.Event()
 
@@ -111,19 +107,17 @@ class Feed:
         """Return whether `close` was called."""
         return self._closed.is_set()
 
-    def watch(self, task_ids: Collection[str], *, caller: str) -> Watch:
+    def watch(self, task_ids: Collection[str], *, limits: Sequence[WatchLimit]) -> Watch:
         """Watch some tasks, and return when Redis has confirmed the subscriptions.
 
         Each change after the return reaches the watch.
 
         Raises:
-            TooManyWatches: this process, or this caller, has reached its limit.
+            TooManyWatches: this process, or one of the limits, is reached.
         """
-        watch = Watch(self, task_ids, caller)
+        watch = Watch(self, task_ids, limits)
         with self._lock:
-            if self._callers.total() >= self._limit or self._callers[caller] >= self._limit_per_caller:
-                raise TooManyWatches
-            self._callers[caller] += 1
+            self._places.take(limits)
             new = [task_id for task_id in watch.task_ids if task_id not in self._watches]
             for task_id in watch.task_ids:
                 self._watches.setdefault(task_id, set()).add(watch)
@@ -140,9 +134,7 @@ class Feed:
     def forget(self, watch: Watch) -> None:
         """Free the place of a watch, and unsubscribe from the tasks that no other one watches."""
         with self._lock:
-            self._callers[watch.caller] -= 1
-            if not self._callers[watch.caller]:
-                del self._callers[watch.caller]
+            self._places.free(watch.limits)
             unwatched = []
             for task_id in watch.task_ids:
                 watches = self._watches[task_id]

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from task_status_service.access.caller import Caller
+from task_status_service.access.watch_limits import WatchLimit
 from task_status_service.errors import Fault, InvalidArguments, Unavailable
 from task_status_service.status.cache import CachedStatus
 from task_status_service.use_cases.tracker import CurrentStatus, NotModified, Tracker
@@ -41,8 +42,8 @@ class Watch(Protocol):
 class Feed(Protocol):
     """A source of watches."""
 
-    def watch(self, task_ids: Collection[str], *, caller: str) -> Watch:
-        """Start a watch; every later change is reported. Raises `TooManyWatches`."""
+    def watch(self, task_ids: Collection[str], *, limits: Sequence[WatchLimit]) -> Watch:
+        """Start a watch within limits; every later change is reported. Raises `TooManyWatches`."""
         ...
 
 
@@ -67,7 +68,7 @@ class Watcher:
         seconds: float,
         caller: Caller,
         *,
-        limit_key: str,
+        limits: Sequence[WatchLimit],
         known: Container[str] | None,
         is_gone: Callable[[], bool],
     ) -> CurrentStatus | NotModified:
@@ -77,17 +78,17 @@ class Watcher:
             task_id: the task.
             seconds: the limit of the wait.
             caller: the caller; other owners' tasks are not found.
-            limit_key: key of the caller in the limit of concurrent waits.
+            limits: limits of the caller's concurrent waits.
             known: versions that the client knows; None to wait until the task is done.
             is_gone: returns whether the client has closed its connection; the wait ends then.
 
         Raises:
-            TooManyWatches: the limit of concurrent waits is reached.
+            TooManyWatches: a limit of concurrent waits is reached.
             TaskNotFound: the task is unknown or has another owner.
             StoreUnavailable: the store does not answer.
         """
         deadline = self._clock() + seconds
-        watch = self._feed.watch([task_id], caller=limit_key)
+        watch = self._feed.watch([task_id], limits=limits)
         ending_until = deadline
         try:
             while True:
@@ -110,13 +111,13 @@ class Watcher:
         finally:
             watch.close()
 
-    def watch(self, task_ids: Sequence[str], *, limit_key: str) -> Watch:
+    def watch(self, task_ids: Sequence[str], *, limits: Sequence[WatchLimit]) -> Watch:
         """Start a watch for a stream; the caller closes it.
 
         Raises:
-            TooManyWatches: the limit of concurrent watches is reached.
+            TooManyWatches: a limit of concurrent watches is reached.
         """
-        return self._feed.watch(task_ids, caller=limit_key)
+        return self._feed.watch(task_ids, limits=limits)
 
     def read(self, task_ids: Sequence[str], caller: Caller) -> list[CachedStatus]:
         """Read the tasks of a stream before it starts, in one round trip.

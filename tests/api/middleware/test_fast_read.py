@@ -6,7 +6,6 @@ import pytest
 from support.keys import MemoryKeys, bearer
 from support.stored_values import ROWS, stored_bytes
 from support.use_cases import create_api
-from task_status_service.access.rate_limit import RateLimit
 from task_status_service.api.auth.authentication import Access
 from task_status_service.api.auth.rate_limits import Limits
 from task_status_worker.record.model import Fact, Note
@@ -63,13 +62,12 @@ def test_same_answer_to_keys(tracker, submitter, feed, store):
     reader, guest = bearer(keys.add("ann")), bearer(keys.add("ben", scopes=()))
     answers = []
     for fast_read in (True, False):
-        limits = Limits(RateLimit(1, 2, clock_ns=lambda: 0))
-        access = Access(keys, limits=limits)
+        access = Access(keys, limits=Limits(1, clock_ns=lambda: 0))
         client = create_api(tracker, submitter, feed, access=access, fast_read=fast_read).test_client()
-        answers.append([exchange(client, "/tasks/t-1", **key) for key in (reader, {}, guest, reader, reader)])
+        answers.append([exchange(client, "/tasks/t-1", **key) for key in (reader, {}, guest, *[reader] * 10)])
 
     assert answers[0] == answers[1]
-    assert [code for code, _, _ in answers[0]] == [200, 401, 403, 200, 429]
+    assert [code for code, _, _ in answers[0]] == [200, 401, 403, *[200] * 9, 429]
 
 
 def test_same_problem_without_a_store(client, disabled, store, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.fakes import MemoryFeed
 from support.servers import RedisServer, running_redis, wait_until
+from task_status_service.access.watch_limits import Places, WatchLimit
 from task_status_service.errors import TooManyWatches
 from task_status_service.status import Snapshot
 from task_status_service.store.feed import REREAD_SECONDS, Feed
@@ -28,10 +29,10 @@ def version(snapshot: Snapshot) -> str:
 class FeedOnRedis:
     """A feed and a store on one Redis."""
 
-    def __init__(self, url: str, **limits: int) -> None:
+    def __init__(self, url: str, places: Places | None = None) -> None:
         self.store = RedisStore(connect_to(url, sentinel_master=""), results=None, keys=KEYS, retention=Retention())
-        limits = {"limit": 1_000, "limit_per_caller": 1_000, **limits}
-        self.feed = Feed(self.store.publishers, self.store.read_many, version, keys=KEYS, **limits)
+        places = places or Places(1_000)
+        self.feed = Feed(self.store.publishers, self.store.read_many, version, keys=KEYS, places=places)
 
     def close(self) -> None:
         self.feed.close()
@@ -51,7 +52,7 @@ def test_reports_a_changed_task(kind: str, bench: FeedOnRedis) -> None:
     """A watch returns the ids of changed tasks, in the fake feed and in the real one."""
     memory = MemoryFeed()
     feed = memory if kind == "memory" else bench.feed
-    watch = feed.watch(["t-1"], caller="me")
+    watch = feed.watch(["t-1"], limits=[])
 
     assert watch.changed(0.01) == set()
     if kind == "memory":
@@ -70,14 +71,14 @@ def test_misses_no_message_after_subscribing(
     """A watch receives a message that Celery or this project publishes right after it began."""
     with redis_server.client() as client:
         for number in range(200):
-            with bench.feed.watch([f"t-{number}"], caller="me") as watch:
+            with bench.feed.watch([f"t-{number}"], limits=[]) as watch:
                 client.publish(channel(f"t-{number}"), "x")
                 assert watch.changed(REREAD_SECONDS / 2) == {f"t-{number}"}
 
 
 def test_a_watch_reports_only_its_own_tasks(bench: FeedOnRedis) -> None:
     """A change is reported to every watch of that task, and to no other watch."""
-    watches = [bench.feed.watch([f"t-{n}", "t-all"], caller="me") for n in range(3)]
+    watches = [bench.feed.watch([f"t-{n}", "t-all"], limits=[]) for n in range(3)]
     bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
     assert watches[1].changed(5) == {"t-1"}
     assert watches[0].changed(0.1) == watches[2].changed(0.1) == set()
@@ -89,14 +90,14 @@ def test_a_watch_reports_only_its_own_tasks(bench: FeedOnRedis) -> None:
 def test_unsubscribes_from_unwatched_tasks(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """The feed unsubscribes from a task after its last watch has closed."""
     with redis_server.client() as client:
-        with bench.feed.watch(["t-1"], caller="me"), bench.feed.watch(["t-1"], caller="you"):
+        with bench.feed.watch(["t-1"], limits=[]), bench.feed.watch(["t-1"], limits=[]):
             assert len(client.pubsub_channels("app_*")) == 2
         wait_until(lambda: not client.pubsub_channels("app_*"), what="the end of the subscriptions")
 
 
 def test_reports_a_change_without_a_message(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """A change without a message is reported within a few seconds."""
-    with redis_server.client() as client, bench.feed.watch(["t-1", "t-2"], caller="me") as watch:
+    with redis_server.client() as client, bench.feed.watch(["t-1", "t-2"], limits=[]) as watch:
         wait_until(lambda: not watch.changed(REREAD_SECONDS * 1.2), what="the end of the first read")
         client.set(KEYS.meta("t-2"), b'{"status": "SUCCESS"}')
         begun = time.monotonic()
@@ -107,8 +108,8 @@ def test_reports_a_change_without_a_message(bench: FeedOnRedis, redis_server: Re
 def test_reports_a_change_before_the_first_read(bench: FeedOnRedis) -> None:
     """A change right after the start of a watch is reported, although no read has preceded it."""
     nowhere = connect_to("redis://127.0.0.1:1/0", sentinel_master="")
-    feed = Feed(lambda: [nowhere], bench.store.read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
-    with feed.watch(["t-1"], caller="me") as watch:
+    feed = Feed(lambda: [nowhere], bench.store.read_many, version, keys=KEYS, places=Places(1))
+    with feed.watch(["t-1"], limits=[]) as watch:
         bench.store.note(Note(task_id="t-1", fact=Fact.STARTED))
         assert watch.changed(CONVERGES_SECONDS) == {"t-1"}
     feed.close()
@@ -126,8 +127,8 @@ def test_an_unforeseen_error_is_logged_and_rereading_continues(
             raise failure
         return bench.store.read_many(task_ids)
 
-    feed = Feed(lambda: [nowhere], read_many, version, keys=KEYS, limit=1, limit_per_caller=1)
-    with feed.watch(["t-1"], caller="me") as watch:
+    feed = Feed(lambda: [nowhere], read_many, version, keys=KEYS, places=Places(1))
+    with feed.watch(["t-1"], limits=[]) as watch:
         assert watch.changed(2 * CONVERGES_SECONDS) == {"t-1"}
     feed.close()
 
@@ -148,7 +149,7 @@ def test_reports_changes_while_connections_are_killed(bench: FeedOnRedis, redis_
     killer.start()
     try:
         for number in range(20):
-            with bench.feed.watch([f"t-{number}"], caller="me") as watch:
+            with bench.feed.watch([f"t-{number}"], limits=[]) as watch:
                 bench.store.note(Note(task_id=f"t-{number}", fact=Fact.STARTED))
                 wait_until(lambda: watch.changed(1), timeout=CONVERGES_SECONDS, what="a change")
     finally:
@@ -160,7 +161,7 @@ def test_subscribes_again_after_a_restart_of_redis(tmp_path: Path) -> None:
     """After a restart of Redis the feed subscribes to the watched tasks again."""
     with running_redis(tmp_path) as server:
         bench = FeedOnRedis(server.url)
-        watch = bench.feed.watch(["t-1"], caller="me")
+        watch = bench.feed.watch(["t-1"], limits=[])
         server.stop()
         watch.changed(0.5)
         server.start()
@@ -177,49 +178,48 @@ def test_watching_without_redis_returns_soon() -> None:
     """Without Redis a watch starts after a short wait for the confirmation."""
     bench = FeedOnRedis("redis://127.0.0.1:1/0")
     begun = time.monotonic()
-    with bench.feed.watch(["t-1"], caller="me") as watch:
+    with bench.feed.watch(["t-1"], limits=[]) as watch:
         assert watch.changed(0.01) == set()
     assert time.monotonic() - begun < 2
     bench.close()
 
 
+def limits_of(*keys: str, most: int = 2) -> list[WatchLimit]:
+    """Return one limit of concurrent watches for each key."""
+    return [WatchLimit(key, most, f"Too many watches of {key}.") for key in keys]
+
+
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-def test_limits_watches_in_total(kind: str, redis_url: str) -> None:
-    """The fake feed and the real one reject a watch above the limit, until another watch is closed."""
+def test_limits_watches(kind: str, redis_url: str) -> None:
+    """The fake feed and the real one limit watches in total and per key; a closed watch frees its places."""
+    places = Places(3)
     memory = MemoryFeed()
-    memory.limit = 1
-    feed = memory if kind == "memory" else FeedOnRedis(redis_url, limit=1).feed
-    watch = feed.watch(["t-1"], caller="me")
-    with pytest.raises(TooManyWatches):
-        feed.watch(["t-2"], caller="you")
-
-    watch.close()
-    feed.watch(["t-2"], caller="you").close()
-    feed.close()
-
-
-def test_limits_watches_in_total_and_per_caller(redis_url: str) -> None:
-    """Watches are limited in total and per caller; a closed watch frees its place."""
-    bench = FeedOnRedis(redis_url, limit=3, limit_per_caller=2)
-    mine = [bench.feed.watch(["t-1"], caller="me") for _ in range(2)]
-    with pytest.raises(TooManyWatches):
-        bench.feed.watch(["t-1"], caller="me")
-    yours = bench.feed.watch(["t-1"], caller="you")
-    with pytest.raises(TooManyWatches):
-        bench.feed.watch(["t-1"], caller="them")
+    memory.places = places
+    feed = memory if kind == "memory" else FeedOnRedis(redis_url, places).feed
+    mine = [feed.watch(["t-1"], limits=limits_of("me", "us")) for _ in range(2)]
+    with pytest.raises(TooManyWatches, match="Too many watches of me"):
+        feed.watch(["t-1"], limits=limits_of("me"))
+    with pytest.raises(TooManyWatches, match="Too many watches of us"):
+        feed.watch(["t-1"], limits=limits_of("you", "us"))
+    yours = feed.watch(["t-1"], limits=limits_of("you"))
+    with pytest.raises(TooManyWatches, match="on this server"):
+        feed.watch(["t-1"], limits=limits_of("them"))
 
     mine[0].close()
-    bench.feed.watch(["t-1"], caller="me").close()
+    mine[0].close()
+    feed.watch(["t-1"], limits=limits_of("you", "me", "us")).close()
     yours.close()
     mine[1].close()
-    bench.close()
+    for watch in [feed.watch([f"t-{number}"], limits=[]) for number in range(3)]:
+        watch.close()
+    feed.close()
 
 
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_closing_the_feed_ends_its_watches(kind: str, bench: FeedOnRedis) -> None:
     """Closing the feed ends a waiting watch at once, in the fake feed and in the real one."""
     feed = MemoryFeed() if kind == "memory" else bench.feed
-    watch = feed.watch(["t-1"], caller="me")
+    watch = feed.watch(["t-1"], limits=[])
     assert not watch.is_over
     threading.Timer(0.1, feed.close).start()
     begun = time.monotonic()
@@ -237,8 +237,8 @@ def test_subscribes_to_a_separate_result_redis(redis_url: str, tmp_path: Path) -
             keys=KEYS,
             retention=Retention(),
         )
-        feed = Feed(store.publishers, store.read_many, version, keys=KEYS, limit=10, limit_per_caller=10)
-        with feed.watch(["t-1"], caller="me") as watch:
+        feed = Feed(store.publishers, store.read_many, version, keys=KEYS, places=Places(10))
+        with feed.watch(["t-1"], limits=[]) as watch:
             client.publish(KEYS.meta("t-1"), "x")
             assert watch.changed(5) == {"t-1"}
             store.note(Note(task_id="t-1", fact=Fact.STARTED))
@@ -249,14 +249,14 @@ def test_subscribes_to_a_separate_result_redis(redis_url: str, tmp_path: Path) -
 
 def test_a_message_may_hold_any_bytes(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """The content of a message is ignored, so that invalid UTF-8 is harmless."""
-    with redis_server.client() as client, bench.feed.watch(["t-1"], caller="me") as watch:
+    with redis_server.client() as client, bench.feed.watch(["t-1"], limits=[]) as watch:
         client.publish(KEYS.meta("t-1"), b"\xff\x00")
         assert watch.changed(5) == {"t-1"}
 
 
 def test_all_watches_share_one_connection(bench: FeedOnRedis, redis_server: RedisServer) -> None:
     """Fifty watches use one connection to Redis."""
-    watches = [bench.feed.watch([f"t-{n}"], caller="me") for n in range(50)]
+    watches = [bench.feed.watch([f"t-{n}"], limits=[]) for n in range(50)]
     with redis_server.client() as client:
         assert len(client.client_list(_type="pubsub")) == 1
     for watch in watches:
@@ -265,6 +265,6 @@ def test_all_watches_share_one_connection(bench: FeedOnRedis, redis_server: Redi
 
 def test_a_lost_connection_reports_every_task_as_changed(redis_server: RedisServer, bench: FeedOnRedis) -> None:
     """After a lost connection each watch reports its tasks, because messages may have been lost."""
-    with redis_server.client() as client, bench.feed.watch(["t-1"], caller="me") as watch:
+    with redis_server.client() as client, bench.feed.watch(["t-1"], limits=[]) as watch:
         client.client_kill_filter(_type="pubsub")
         assert watch.changed(REREAD_SECONDS) == {"t-1"}

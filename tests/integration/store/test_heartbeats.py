@@ -14,6 +14,7 @@ from support.round_trips import SENT, counting_client
 from support.servers import RedisServer, running_redis
 from support.use_cases import create_tracker
 from task_status_service.access.caller import ANYBODY
+from task_status_service.access.watch_limits import Places
 from task_status_service.errors import StoreUnavailable, TaskNotFound
 from task_status_service.status import LOST_SECONDS, STALLED_SECONDS, Liveness, TaskState, decode
 from task_status_service.store.feed import Feed
@@ -152,11 +153,10 @@ def test_the_feed_reports_a_stalled_worker(url_without_info: str, monkeypatch: p
         tracker.read_many,
         partial(tracker.version, caller=ANYBODY),
         keys=KEYS,
-        limit=1,
-        limit_per_caller=1,
+        places=Places(1),
     )
     arranged.start(ago=STALLED_SECONDS - 1)
-    with feed.watch(["t-1"], caller="me") as watch:
+    with feed.watch(["t-1"], limits=[]) as watch:
         assert watch.changed(5) == {"t-1"}  # the first read, because the task may have changed before
         assert arranged.store.read("t-1").liveness is Liveness.ALIVE
         assert watch.changed(5) == {"t-1"}

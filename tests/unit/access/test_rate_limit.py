@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.clock import Clock
 from task_status_service.access.rate_limit import RateLimit
+from task_status_service.access.shared_memory import Cells
 
 SECOND = 1_000_000_000
 rates = st.sampled_from([0.5, 1, 3, 7, 1_000])
@@ -61,7 +62,11 @@ def test_keys_have_separate_budgets():
     assert [limit.take(key).wait_seconds for key in "aaabab"] == [0, 0, 1, 0, 1, 0]
 
 
-def test_the_number_of_keys_is_limited():
-    """Beyond the limit of keys, the least recently used one is forgotten."""
-    limit = RateLimit(1, 1, most=2, clock_ns=Clock(1_000 * SECOND))
-    assert [limit.take(key).wait_seconds for key in "abacbca"] == [0, 0, 1, 0, 1, 1, 0]
+def test_many_keys_do_not_reset_a_limited_key():
+    """The number of keys is bounded, and the keys with the most requests are kept: no rotation of keys resets one."""
+    limit = RateLimit(1, 5, Cells(64), clock_ns=Clock(1_000 * SECOND))
+    assert [limit.take("a").wait_seconds for _ in range(6)] == [0] * 5 + [1]
+
+    assert {limit.take(f"other {number}").wait_seconds for number in range(10_000)} == {0}
+
+    assert limit.take("a").wait_seconds == 1

@@ -10,7 +10,9 @@ from task_status_service.access.task_tokens import TaskToken, expiry, sign, veri
 
 SECRET = b"s" * 32
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-TOKEN = TaskToken(task_id="t-1", scopes=frozenset({Scope.READ}), key_id="0" * 12, expires=int(NOW.timestamp()) + 60)
+TOKEN = TaskToken(
+    task_id="t-1", scopes=frozenset({Scope.READ}), key_id="0" * 12, expires=int(NOW.timestamp()) + 60, id="i" * 11
+)
 TEXT = sign(TOKEN, SECRET)
 
 
@@ -43,8 +45,15 @@ def test_any_other_text_is_invalid(text):
 
 def test_other_signed_values_are_invalid():
     """A value of another kind or shape is invalid, even if signed with the same secret."""
-    assert verify("tst_" + URLSafeSerializer(SECRET).dumps(["t-1", ["read"], "0" * 12, 2**40]), SECRET) is None
-    for shape in ({}, [], ["t-1"], ["t-1", ["root"], "0", 2**40], ["t-1", ["read"], "0", "later"]):
+    assert verify("tst_" + URLSafeSerializer(SECRET).dumps(["t-1", ["read"], "0" * 12, 2**40, "i"]), SECRET) is None
+    for shape in (
+        {},
+        [],
+        ["t-1"],
+        ["t-1", ["read"], "0", 2**40],
+        ["t-1", ["root"], "0", 2**40, "i"],
+        ["t-1", ["read"], "0", "later", "i"],
+    ):
         signed = sign(shape, SECRET)
         assert verify(signed, SECRET) is None
 

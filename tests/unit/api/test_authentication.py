@@ -1,12 +1,15 @@
 """Authentication caches callers for a second, within limits."""
 
+import contextlib
+
 import pytest
 from support.keys import MemoryKeys, bearer
 from task_status_service.access.api_keys import Keyring
 from task_status_service.access.caller import ANYBODY
 from task_status_service.api.auth import authentication
-from task_status_service.api.auth.authentication import CACHE_SECONDS, MAX_CACHED_LENGTH, Access
-from task_status_service.errors import Unauthorized
+from task_status_service.api.auth.authentication import CACHE_SECONDS, IS_ADMITTED, MAX_CACHED_LENGTH, Access
+from task_status_service.api.auth.rate_limits import Limits
+from task_status_service.errors import RateLimited, Unauthorized
 
 
 @pytest.fixture
@@ -81,3 +84,16 @@ def test_the_scheme_ignores_case(header):
 def test_any_header_is_accepted_without_keys():
     """A server without keys ignores the header."""
     assert Access().authenticate(request("Bearer anything")) is ANYBODY
+
+
+def test_only_admitted_requests_are_marked():
+    """The server learns which requests are authenticated and within their limits."""
+    keys = MemoryKeys()
+    access = Access(keys, limits=Limits(1, clock_ns=lambda: 0))
+    environs = [request(f"Bearer {text}") for text in [keys.add("web")] * 11] + [request("Bearer tsk_")]
+
+    for environ in environs:
+        with contextlib.suppress(Unauthorized, RateLimited):
+            access.admit(environ)
+
+    assert [IS_ADMITTED in environ for environ in environs] == [True] * 10 + [False] * 2

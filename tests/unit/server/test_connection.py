@@ -3,7 +3,7 @@
 import socket
 
 import pytest
-from task_status_service.server.connection import ConnectionCheck, is_gone
+from task_status_service.server.connection import ConnectionCheck, CrowdedServer, is_gone
 
 
 @pytest.fixture
@@ -60,3 +60,22 @@ def test_the_app_gets_the_check(pair):
     assert not asked[0]()
     client.close()
     assert asked[0]()
+
+
+@pytest.mark.parametrize("is_crowded", [False, True])
+@pytest.mark.parametrize("is_admitted", [False, True])
+def test_a_crowded_server_closes_the_connections_of_strangers(is_crowded, is_admitted):
+    """Only on a crowded server, and only if the app has not admitted the request, the connection is closed."""
+    closed, started = [], []
+
+    def app(environ, start_response):
+        if is_admitted:
+            environ["admitted"] = True
+        start_response("200 OK", [])
+        return [b"body"]
+
+    server = CrowdedServer(app, key="admitted", is_crowded=lambda: is_crowded, close_after_response=closed.append)
+
+    assert server({"gunicorn.socket": "a connection"}, lambda *given: started.append(given[:2])) == [b"body"]
+    assert started == [("200 OK", [])]
+    assert closed == (["a connection"] if is_crowded and not is_admitted else [])

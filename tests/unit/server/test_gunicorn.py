@@ -8,6 +8,7 @@ from gunicorn.errors import AppImportError
 from task_status_service.errors import StoreUnavailable, StoreVolatile
 from task_status_service.server import gunicorn
 from task_status_service.server.gunicorn import Server
+from task_status_service.server.open_files import room_within
 from task_status_service.settings import Settings
 
 
@@ -45,6 +46,31 @@ def worker_with(*, age=1, alive=False, **parts):
 def test_the_master_builds_no_service():
     """The master process must not import what gevent patches, so only a worker process builds the service."""
     assert Server(Settings()).service is None
+
+
+def test_worker_processes_get_separate_memory():
+    """A process gets memory for its counts before the fork, and a replacement gets it after the end of the process."""
+    server = Server(Settings(workers=1))
+    workers = [SimpleNamespace(app=server) for _ in range(4)]
+    for worker in workers[:3]:
+        gunicorn.claim_memory(None, worker)
+    assert [worker.process for worker in workers[:3]] == [0, 1, None]
+
+    gunicorn.release_memory(None, workers[0])
+    gunicorn.claim_memory(None, workers[3])
+    assert (workers[3].process, server.process) == (0, 0)
+
+
+@pytest.mark.parametrize("limit", [256, 100_000])
+def test_connections_fit_into_the_limit_of_open_files(limit, monkeypatch, caplog):
+    """With too few open files, the server permits fewer connections and watches, and logs one warning at its start."""
+    monkeypatch.setattr(gunicorn, "make_room", lambda watches: room_within(limit, watches))
+    server = Server(Settings(watches=500))
+    is_small = limit == 256
+
+    assert (server.cfg.worker_connections, server.settings.watches) == ((128, 64) if is_small else (2_500, 500))
+    gunicorn.warn_of_room(SimpleNamespace(app=server, log=logging.getLogger("master")))
+    assert len(caplog.records) == is_small
 
 
 def test_streams_end_when_the_process_is_told_to_stop():

@@ -7,7 +7,7 @@ import functools
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import parse_qs
@@ -17,7 +17,9 @@ from flask import Flask, current_app, g, request
 from task_status_service.access import task_tokens
 from task_status_service.access.api_keys import KeyFile, Keyring
 from task_status_service.access.caller import ANYBODY, Caller, Scope
+from task_status_service.access.client_address import TrustedProxies
 from task_status_service.access.task_tokens import TaskToken
+from task_status_service.access.watch_limits import WatchLimit
 from task_status_service.api.auth.loopback import check_local
 from task_status_service.api.auth.rate_limits import Limits
 from task_status_service.errors import Forbidden, TokenExpired, Unauthorized
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 _NAME: Final = "task-status-access"
+#: key of the WSGI environ: whether the request is authenticated and within its limits
+IS_ADMITTED: Final = "task_status.is_admitted"
 #: TTL of the authentication cache; the expiry of a key or token takes effect late by up to this many seconds
 CACHE_SECONDS: Final = 1.0
 #: limit of cached callers, and of the characters of a cached Authorization header
@@ -59,6 +63,7 @@ class Access:
         clock: Callable[[], float] = time.time,
         is_local: bool = True,
         origins: Collection[str] = (),
+        proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - immutable
     ) -> None:
         """Create the access control of a server.
 
@@ -68,11 +73,13 @@ class Access:
             clock: returns seconds since the epoch.
             is_local: without keys, accept requests to loopback hosts only.
             origins: with `is_local`, the origins whose pages may change something.
+            proxies: the proxies that report the address of a client.
         """
         self._limits = limits or Limits()
         self._keys = keys
         self._is_local = is_local
         self._origins = origins
+        self._proxies = proxies
         self._clock = clock
         self._keyring: Keyring | None = None
         self._cached: dict[str, Caller] = {}
@@ -86,19 +93,28 @@ class Access:
         Raises:
             Unauthorized: The request has no valid key or token.
             Forbidden: The server has no keys, and the request is not from this machine.
-            RateLimited: The limit of the owner, or of failures from the address, is exceeded.
+            RateLimited: A limit of the key, of the task token, or of failures from the address, is exceeded.
         """
         try:
             authenticated = self.authenticate(environ)
-        except TokenExpired as expired:
-            # An expired token comes from a page left open, not from a guess: it must not block the address.
-            self._limits.count(environ, expired.owner)
+        except TokenExpired:
+            # From a page left open, not from a guess. The holder pays, because the owner cannot stop the page.
+            self._limits.count_expired(self.address(environ))
             raise
         except Unauthorized:
-            self._limits.count_failure(environ)
+            self._limits.count_failure(self.address(environ))
             raise
-        self._limits.count(environ, authenticated.owner)
+        self._limits.count(environ, authenticated)
+        environ[IS_ADMITTED] = True
         return authenticated
+
+    def address(self, environ: "WSGIEnvironment") -> str:
+        """Return the address of the client, which a trusted proxy may report; an empty text if it is unknown."""
+        return self._proxies.client_of(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR"))
+
+    def watch_limits(self, environ: "WSGIEnvironment", admitted: Caller) -> Sequence[WatchLimit]:
+        """Return the limits of the caller's concurrent waits and streams."""
+        return self._limits.watches(admitted, self.address(environ))
 
     def authenticate(self, environ: "WSGIEnvironment") -> Caller:
         """Authenticate a request without counting it; callers are cached for `CACHE_SECONDS`.
@@ -143,6 +159,7 @@ class Access:
             scopes=scopes,
             key_id=token_for.key_id or "",
             expires=task_tokens.expiry(now, ttl_seconds, key.expires_at if key else None),
+            id=task_tokens.new_id(),
         )
         return task_tokens.sign(token, keyring.signing_secret), token
 
@@ -162,12 +179,14 @@ def _by_header(keyring: Keyring, header: str, now: float) -> Caller:
 def _by_token(keyring: Keyring, text: str, now: float) -> Caller:
     at = datetime.fromtimestamp(now, UTC)
     token = task_tokens.verify(text, keyring.signing_secret)
-    key = keyring.key(token.key_id, at) if token else None
-    if token is None or key is None:
-        raise Unauthorized("Invalid task token: malformed, or its key was revoked or has expired. Request another one.")
+    if token is None:
+        raise Unauthorized("Invalid task token: malformed. Request another one from its issuer.")
+    key = keyring.key(token.key_id, at)
+    if key is None:
+        raise TokenExpired("Invalid task token: its key was revoked or has expired. Request another one.")
     if token.expires_at <= at:
-        raise TokenExpired(key.name)
-    return Caller(owner=key.name, scopes=token.scopes, task_id=token.task_id, key_id=key.id)
+        raise TokenExpired
+    return Caller(owner=key.name, scopes=token.scopes, task_id=token.task_id, key_id=key.id, token_id=token.id)
 
 
 def attach(app: Flask, access: Access) -> None:
@@ -185,7 +204,7 @@ def caller() -> Caller:
     Raises:
         Unauthorized: The request has no valid key or token.
         Forbidden: The server has no keys, and the request is not from this machine.
-        RateLimited: The limit of the owner, or of failures from the address, is exceeded.
+        RateLimited: A limit of the key, of the task token, or of failures from the address, is exceeded.
     """
     admitted: Any = g.get(_NAME)
     if admitted is None:
@@ -247,6 +266,6 @@ def issue_token(task_id: str, scopes: frozenset[Scope], ttl_seconds: int) -> tup
     return _access().issue(current, task_id, scopes, ttl_seconds)
 
 
-def limit_key() -> str:
-    """Return the key of the caller's limits: the owner, or the address on a server without keys."""
-    return caller().owner or request.remote_addr or ""
+def watch_limits() -> Sequence[WatchLimit]:
+    """Return the limits of concurrent waits and streams of the current caller."""
+    return _access().watch_limits(request.environ, caller())

@@ -27,12 +27,12 @@ HEADERS: Final[Mapping[str, dict[str, Any]]] = {
     "RetryAfterIfItPasses": _header("Seconds to wait before a retry; sent with temporary problems only.", _SECONDS),
     "WWWAuthenticate": _header("`Bearer`: send an API key or a task token.", _TEXT, required=True),
     "RateLimit": _header(
-        "Requests left for the owner of the key (`r`), and seconds until the limit is fully restored (`t`): "
-        '`"requests";r=1999;t=1`. Sent with every response to an authenticated request.',
+        "Requests left for the keys of this owner, or for this task token (`r`), and seconds until the limit is fully "
+        'restored (`t`): `"requests";r=1999;t=1`. Sent with every response to an authenticated request.',
         _TEXT,
     ),
     "RateLimitPolicy": _header(
-        'Requests allowed per owner (`q`) in a window of `w` seconds: `"requests";q=2000;w=10`.', _TEXT
+        'Requests of this owner or task token (`q`) in a window of `w` seconds: `"requests";q=2000;w=10`.', _TEXT
     ),
 }
 
