@@ -62,9 +62,10 @@ class RateLimit:
         over = behind - self._tolerance_ns
         if over > 0:
             return Budget(0, _seconds(behind), _seconds(over))
-        behind += self._interval_ns
-        self._full_at.put(key, now + behind)
-        return Budget(self.burst - -(-behind // self._interval_ns), _seconds(behind), 0)
+        behind = self._full_at.advance(key, now, self._interval_ns) - now
+        # Below 0 if another process has taken the last request at the same moment.
+        left = max(0, self.burst - -(-behind // self._interval_ns))
+        return Budget(left, _seconds(behind), 0)
 
 
 def _seconds(nanoseconds: int) -> int:

@@ -36,18 +36,31 @@ class Cells:
         return self._numbers[first + digests.index(digest)] if digest in digests else 0
 
     def put(self, key: str, number: int) -> None:
-        """Store the number of a key, if necessary instead of the smallest number beside it."""
+        """Store the number of a key."""
+        self._numbers[self._place(key)] = number
+
+    def advance(self, key: str, floor: int, by: int) -> int:
+        """Raise the number of a key to `floor` if it is smaller, add to it, and return it.
+
+        Reading and writing follow each other directly: a process that is interrupted in between, for as long as the
+        others run, would undo all of their changes.
+        """
+        place = self._place(key)
+        self._numbers[place] = number = max(self._numbers[place], floor) + by
+        return number
+
+    def _place(self, key: str) -> int:
+        """Return the cell of a key, if necessary that of the smallest number beside it, which is set to 0."""
         # Python's hash of a text is keyed by a secret, which forked processes share: no client can choose the place.
         digest = hash(key)
         first = digest % self._sets * _WAYS
         digests = self._digests[first : first + _WAYS].tolist()
         if digest in digests:
-            place = first + digests.index(digest)
-        else:
-            numbers = self._numbers[first : first + _WAYS].tolist()
-            place = first + numbers.index(min(numbers))
-            self._digests[place] = digest
-        self._numbers[place] = number
+            return first + digests.index(digest)
+        numbers = self._numbers[first : first + _WAYS].tolist()
+        place = first + numbers.index(min(numbers))
+        self._digests[place], self._numbers[place] = digest, 0
+        return place
 
     def clear(self) -> None:
         """Set the number of each key to 0."""
