@@ -225,18 +225,16 @@ class RedisStore:
             for command in self._heartbeats.commands(at_once=True):
                 pipeline.execute_command(*command)
             pipeline.time()
-            pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
             pipeline.config_get("save")
-            *heartbeats, time_, newest, config = pipeline.execute(raise_on_error=False)
+            *heartbeats, time_, config = pipeline.execute(raise_on_error=False)
             self._heartbeats.update(heartbeats)
-            for answer in (time_, newest):
-                if isinstance(answer, Exception):
-                    raise answer
+            if isinstance(time_, Exception):
+                raise time_
         # Managed Redis services forbid CONFIG.
         save = None if isinstance(config, Exception) else config.get("save")
-        info = self._heartbeats.info
+        info, newest_at = self._heartbeats.info, self._heartbeats.newest_at
         return StoreReport(
-            worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
+            worker_seen_seconds=None if newest_at is None else max(0.0, time_[0] - newest_at),
             epoch=self._heartbeats.epoch,
             durability_warnings=durability_warnings_of(info, save=save),
             warnings=[*self._heartbeats.warnings, *warnings_of(info, save=save)],
