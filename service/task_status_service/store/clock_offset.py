@@ -11,7 +11,7 @@ from typing import Final
 
 log = logging.getLogger(__name__)
 
-#: a larger difference is reported: far more than one read may take, and less than what a deadline notices
+#: a larger difference is reported: more than the duration of a read, less than the usual `expires`
 WARNING_SECONDS: Final = 5.0
 #: number of reads whose median counts, so that one slow reply does not
 _READS: Final = 5
@@ -44,7 +44,7 @@ class ClockOffset:
             return []
         direction = "behind" if self.seconds > 0 else "ahead of"
         warning = (
-            f"The clock of this server is {abs(self.seconds):.0f} s {direction} the clock of Redis. Synchronize the clocks "
-            "of Redis, this server and the workers with NTP: times of tasks depend on them."
+            f"The clock of this server is {abs(self.seconds):.0f} s {direction} the clock of Redis. Synchronize the "
+            "clocks of Redis, this server and the workers with NTP: times of tasks depend on them."
         )
         return [warning]

@@ -1,6 +1,6 @@
 """Failovers of Redis: which one happened, and which accepted tasks it may have lost.
 
-A promoted replica keeps the history of its old master up to an offset, and begins one of its own. INFO shows both:
+A promoted replica keeps the history of its old master up to an offset, and begins another one. INFO shows both:
 `master_replid2` is the old history, and `second_repl_offset` is the first byte that differs
 (https://redis.io/docs/latest/operate/oss_and_stack/management/replication/). Later writes to the old master are lost.
 A master that restarts from a snapshot with replicas continues in the same way (rdb.c, rdbSaveInfo).

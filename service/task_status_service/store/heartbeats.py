@@ -118,7 +118,7 @@ class Heartbeats:
         self._stored_epoch: str | None = None
         self._failovers = Failovers(now=now)
         self._clock_offset = ClockOffset()
-        #: the last heartbeat of any instance, in seconds by the store's clock; None if there is none within a day
+        #: the last heartbeat of any instance, in seconds by the store's clock; None without any for a day
         self.newest_at: float | None = None
         #: the reply to `INFO`; empty if the command is forbidden
         self.info: Mapping[str, str] = {}

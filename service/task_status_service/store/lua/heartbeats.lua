@@ -8,7 +8,7 @@ local head = cjson.decode(ARGV[1])
 -- A name has no bound in Redis, so few of them are in memory at once.
 local STEP = 50
 
--- A heartbeat after this moment is none: an infinite score, or one from before the clock was set back by a day.
+-- Later heartbeats are skipped: infinite scores, and those from before the clock was set back by more than a day.
 local newest_time = redis.call('TIME')[1] + 86400
 local newest = redis.call('ZREVRANGEBYSCORE', KEYS[1], newest_time, '-inf', 'WITHSCORES', 'LIMIT', 0, 1)[2] or false
 local answer = {newest, 0}
