@@ -183,8 +183,8 @@ _STARTING: Final = threading.Lock()
 
 
 def master_of(nodes: Sequence[Address], name: str, *, timeout_seconds: float) -> Master:
-    """Return the master of a name; all calls share it."""
-    key = (tuple(nodes), name, timeout_seconds)
+    """Return the master of a name; all calls share it, with the timeout of the first."""
+    key = (tuple(nodes), name)
     with _STARTING:
         master = _MASTERS.get(key)
         if master is None:
