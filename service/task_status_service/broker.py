@@ -1,5 +1,6 @@
 """The sender of Celery messages: an app without task code and without a result backend."""
 
+import contextlib
 import threading
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -67,6 +68,10 @@ class CeleryBroker:
         #: queues that are not declared again: for kombu, a declaration takes as long as a send
         self._declared: set[str] = set()
         self._replacing = threading.Lock()
+        #: the connection of `check`, and its app
+        self._checking = threading.Lock()
+        self._checked: Any = None
+        self._checked_app: Celery | None = None
         self._current_app = self._app_of(_kombu_url(url))
 
     def _app_of(self, url: str) -> Celery:
@@ -184,21 +189,49 @@ class CeleryBroker:
                 raise BrokerUnavailable from error
 
     def check(self) -> None:
-        """Open a connection and a channel: with every transport of kombu, that needs an answer of the broker.
+        """Check that the broker answers, over a connection that is kept for the next check.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        with self._app.connection_for_write() as connection:
-            try:
-                connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
-                connection.channel().close()
-            except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
-                raise BrokerUnavailable from error
+        app = self._app
+        with self._checking:
+            if self._checked_app is not app:
+                self._close_checked()
+            # Only a kept connection is tried again: the broker may have restarted since the last check.
+            for is_last in (False, True) if self._checked else (True,):
+                if self._checked is None:
+                    self._checked, self._checked_app = app.connection_for_write(), app
+                connection = self._checked
+                try:
+                    _ask(connection)
+                except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
+                    self._close_checked()
+                    if is_last:
+                        raise BrokerUnavailable from error
+                else:
+                    return
+
+    def _close_checked(self) -> None:
+        connection, self._checked = self._checked, None
+        if connection is not None:
+            with contextlib.suppress(KombuError, OSError, *connection.connection_errors, *connection.channel_errors):
+                connection.close()
 
     def close(self) -> None:
         """Close every connection."""
+        self._close_checked()
         self._current_app.close()
+
+
+def _ask(connection: Any) -> None:
+    """Require an answer of the broker; kombu's Redis channels open a connection each, so one is kept."""
+    connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
+    client = getattr(connection.default_channel, "client", None)
+    if client is not None:
+        client.ping()
+    else:
+        connection.channel().close()
 
 
 def _kombu_url(url: str) -> str:

@@ -3,9 +3,9 @@
 import pytest
 from support.fakes import MemoryBroker
 from support.problems import problem_of
-from support.use_cases import create_api
+from support.use_cases import create_api, create_readiness
 from task_status_service.errors import StoreVolatile
-from task_status_service.use_cases.readiness import Readiness, VolatileStore
+from task_status_service.use_cases.readiness import VolatileStore
 
 
 def test_liveness_ignores_other_services(client, store, broker):
@@ -36,7 +36,7 @@ def test_ready_with_redis_broker_and_worker(client):
 def test_a_volatile_store_is_reported(store, volatile_store, warnings):
     """The setting reports, ignores or rejects a volatile store; lost data is always reported."""
     store.durability_warnings, store.warnings = ["keeps nothing"], ["has lost its data"]
-    readiness = Readiness(store, MemoryBroker(), volatile_store=volatile_store)
+    readiness = create_readiness(store, MemoryBroker(), volatile_store=volatile_store)
     response = create_api(None, None, None, readiness=readiness).test_client().get("/readyz")
 
     assert response.get_json().get("warnings") == warnings

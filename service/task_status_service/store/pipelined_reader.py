@@ -23,6 +23,7 @@ import hiredis
 import redis
 from task_status_worker.record.sentinel import MasterConnection
 
+from task_status_service.store.errors import ReadFailed, address_of
 from task_status_service.store.heartbeats import Command, Heartbeats
 
 log = logging.getLogger(__name__)
@@ -144,10 +145,10 @@ class Reader:
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
             return [_replies_to(read, deadline - time.monotonic()) for read in reads]
-        except redis.RedisError:
+        except redis.RedisError as error:
             for read in reads:
                 read.is_abandoned = True
-            raise
+            raise ReadFailed(str(error), address=address_of(self._pool)) from error
 
     def close(self) -> None:
         """Close the connection; the next read opens another one."""
