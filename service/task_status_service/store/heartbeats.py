@@ -128,7 +128,7 @@ class Heartbeats:
 
         The commands may be sent twice. The caller passes the replies to `update` before it uses later replies.
         """
-        if self._clock() < self._due_at and not at_once:
+        if not self.is_due and not at_once:
             return ()
         self._due_at = self._clock() + self._interval_seconds
         # Relative to the time of the last read, because the time of this one is not known yet.
@@ -215,9 +215,14 @@ class Heartbeats:
         return is_replica(self.info)
 
     @property
-    def clock_offset_seconds(self) -> float:
-        """How far the store's clock is ahead of this process's clock; 0 if it is unknown."""
-        return self._clock_offset.seconds
+    def is_due(self) -> bool:
+        """Whether `commands` would return some: the last read is more than a second old."""
+        return self._clock() >= self._due_at
+
+    @property
+    def store_time(self) -> datetime:
+        """The present time by the store's clock; by this process's clock before the first read."""
+        return self._now() + timedelta(seconds=self._clock_offset.seconds)
 
     @property
     def warnings(self) -> list[str]:

@@ -180,6 +180,13 @@ class RedisStore:
             seconds_since_heartbeat=self._heartbeats.seconds_since_heartbeat(fields),
         )
 
+    def now(self) -> datetime:
+        """Return the present time by the Redis clock, from a read that is at most a second old."""
+        if self._heartbeats.is_due:
+            with self._named_errors():
+                self._reader.read(("PING",))
+        return self._heartbeats.store_time
+
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; return its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
