@@ -199,7 +199,7 @@ class Heartbeats:
             self._loss_at = self._now()
             self._loss = (
                 f"The store has lost its data: at {self._loss_at:{_SECOND}} its epoch was no longer "
-                f"{self._stored_epoch}. Earlier tasks are unknown (404): submit them again, and make Redis durable."
+                f"{self.epoch}. Earlier tasks are unknown (404): submit them again, and make Redis durable."
             )
             log.error("%s", self._loss)
         self._stored_epoch = epoch
