@@ -145,7 +145,7 @@ def test_many_instances_are_read_within_bounds(url_without_info: str) -> None:
     assert len(reply) < 2 * MAX_INSTANCES + 10
     assert max(len(part) for part in reply if isinstance(part, bytes)) < MAX_NAME_BYTES
     assert float(reply[0]) == now + 2000
-    arranged.beat(ago=BEYOND_LOST_SECONDS)
+    arranged.start(ago=BEYOND_LOST_SECONDS)
     assert arranged.store.read("t-1").seconds_since_heartbeat > LOST_SECONDS / 2
     arranged.store.read("t-2")
     assert arranged.store.read("t-2").seconds_since_heartbeat is not None
