@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -198,16 +199,16 @@ class CeleryBroker:
         with self._checking:
             if self._checked_app is not app:
                 self._close_checked()
-            # Only a kept connection is tried again: the broker may have restarted since the last check.
+            # Only a kept connection that fails at once is tried again: the broker may have restarted meanwhile.
             for is_last in (False, True) if self._checked else (True,):
                 if self._checked is None:
                     self._checked, self._checked_app = app.connection_for_write(), app
-                connection = self._checked
+                connection, began = self._checked, time.monotonic()
                 try:
                     _ask(connection)
                 except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
                     self._close_checked()
-                    if is_last:
+                    if is_last or time.monotonic() - began > SOCKET_SECONDS / 2:
                         raise BrokerUnavailable from error
                 else:
                     return
