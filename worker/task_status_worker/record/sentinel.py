@@ -20,7 +20,9 @@ from typing import Any, Final
 
 import msgspec
 import redis
+from redis.backoff import NoBackoff
 from redis.connection import Connection
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +144,12 @@ def _watch(master: "weakref.ref[Master]", node: Address, name: str, timeout_seco
     """Pass on the view of one Sentinel until the master is not used any more."""
     while True:
         client: Any = redis.Redis(
-            *node, socket_timeout=timeout_seconds, socket_connect_timeout=timeout_seconds, decode_responses=True
+            *node,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            # redis-py would repeat a command for a minute, and this loop repeats it anyway.
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
         )
         with contextlib.suppress(redis.RedisError, OSError, ValueError), client, client.pubsub() as events:
             # Before the first read, so that no change is missed between the two.
