@@ -96,7 +96,7 @@ def test_heartbeats_need_no_extra_round_trip(redis_url: str) -> None:
             SENT.clear()
             use("t-1")
             [sent] = SENT
-            assert sent.count(b"EVAL") == sent.count(b"INFO") == reads
+            assert sent.count(b"\r\nEVAL\r\n") == sent.count(b"INFO") == reads
         arranged.close()
 
 
