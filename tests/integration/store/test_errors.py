@@ -47,6 +47,13 @@ def write(store: RedisStore) -> None:
     store.note(NOTE)
 
 
+def read_workers(store: RedisStore) -> None:
+    """Read a shared key with a command: the scripts skip keys of a wrong type, or repair them."""
+    (client,) = store.publishers()
+    with store._named_errors():  # noqa: SLF001  # no use of the store sends such a command any more
+        client.zcard(KEYS.workers)
+
+
 @contextmanager
 def configured(server: RedisServer, **options: object) -> Iterator[str]:
     """Change the configuration during a `with` block; yield the URL."""
@@ -94,9 +101,9 @@ def permissions(server: RedisServer) -> Iterator[str]:
 def wrong_type(server: RedisServer) -> Iterator[str]:
     """Overwrite a key of the service."""
     with server.client() as client:
-        client.set(KEYS.task_types, "x")
+        client.set(KEYS.workers, "x")
         yield server.url
-        client.delete(KEYS.task_types)
+        client.delete(KEYS.workers)
 
 
 @contextmanager
@@ -186,9 +193,9 @@ BROKEN: dict[str, tuple[Broken, Callable[[RedisStore], object], errors.Cause, st
     "no permission": (lambda server, _: permissions(server), write, errors.FORBIDDEN, "to run `EVALSHA`"),
     "a key of a wrong type": (
         lambda server, _: wrong_type(server),
-        RedisStore.announcements,
+        read_workers,
         errors.WRONG_TYPE,
-        "'task-status:task-types' has the type string, and must be a hash",
+        "'task-status:workers' has the type string, and must be a zset",
     ),
     "full": (lambda server, _: configured(server, maxmemory=1), write, errors.FULL, "Raise `maxmemory`"),
     "a failed save": (lambda _, folder: failed_save(folder), write, errors.DISK, "cannot save"),
