@@ -4,7 +4,8 @@ Building opens no connection: the store and the broker connect when they are fir
 """
 
 import functools
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
 
 import msgspec
 from flask import Flask
@@ -21,6 +22,7 @@ from task_status_service.api.middleware.fast_read import FastRead
 from task_status_service.api.middleware.rate_limit_headers import RateLimitHeaders
 from task_status_service.api.openapi import document
 from task_status_service.api.openapi.blueprint import ProblemApi
+from task_status_service.api.requests import clock
 from task_status_service.api.responses import problems
 from task_status_service.broker import CeleryBroker
 from task_status_service.settings import Settings
@@ -61,20 +63,31 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         self.store.close()
 
 
-def create_service(settings: Settings, memory: LimitMemory | None = None, process: int | None = None) -> Service:
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_service(
+    settings: Settings,
+    memory: LimitMemory | None = None,
+    process: int | None = None,
+    *,
+    now: Callable[[], datetime] = _utc_now,
+) -> Service:
     """Build the service over Redis and Celery; the caller closes it.
 
     Args:
         settings: the settings.
         memory: memory of the limits, which the processes of a server share.
         process: number of this process in that memory.
+        now: the clock of this process.
     """
     memory = memory or LimitMemory()
     keys = Keys.under(settings.global_keyprefix)
     master = settings.sentinel_master
     results_elsewhere = settings.result_url != settings.record_url
     records = connect_to(settings.record_url, sentinel_master=master)
-    heartbeats = Heartbeats(keys, window_seconds=settings.lost_final_seconds or 0)
+    heartbeats = Heartbeats(keys, window_seconds=settings.lost_final_seconds or 0, now=now)
     store = RedisStore(
         records,
         results=connect_to(settings.result_url, sentinel_master=master) if results_elsewhere else None,
@@ -125,6 +138,7 @@ def create_service(settings: Settings, memory: LimitMemory | None = None, proces
             max_body_bytes=settings.max_body_bytes,
             cors_origins=settings.cors_origins,
             fast_read=settings.fast_read,
+            now=store.now,
         ),
         feed=feed,
         readiness=readiness,
@@ -154,8 +168,9 @@ def create_api(
     max_body_bytes: int,
     cors_origins: Collection[str] = (),
     fast_read: bool = True,
+    now: Callable[[], datetime] = _utc_now,
 ) -> Flask:
-    """Build the WSGI app over the use cases.
+    """Build the WSGI app over the use cases; `now` returns the time by the clock of the store.
 
     Cross-cutting concerns are WSGI middleware and never Flask hooks, which do not run on the fast read.
     """
@@ -166,6 +181,7 @@ def create_api(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask types the provider by its base class
     context.attach(app, use_cases)
     authentication.attach(app, access)
+    clock.attach(app, now)
     problems.register(app)
     api = ProblemApi(
         app,

@@ -1,10 +1,15 @@
 """The sender of Celery messages: an app without task code and without a result backend."""
 
+import contextlib
+import threading
+import time
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from celery import Celery
 from kombu.exceptions import KombuError
+from task_status_worker.record.connection import sentinel_of
+from task_status_worker.record.sentinel import Address, MasterUnknown
 
 from task_status_service.errors import BrokerUnavailable
 from task_status_service.use_cases.submission import Submission
@@ -54,13 +59,56 @@ class CeleryBroker:
     """A sender of tasks to the workers of any Celery app on this broker."""
 
     def __init__(self, url: str, *, default_queue: str, sentinel_master: str = "") -> None:
-        self._app = Celery("task-status", broker=_kombu_url(url), set_as_current=False)
-        options = dict(_AMQP_OPTIONS if url.startswith("amqp") else _REDIS_OPTIONS)
-        if url.startswith("sentinel:"):
-            options["master_name"] = sentinel_master
+        self._default_queue = default_queue
+        self._sentinel = sentinel_of(url) if url.startswith("sentinel:") else None
+        self._master = (
+            self._sentinel.master(sentinel_master, timeout_seconds=SOCKET_SECONDS) if self._sentinel else None
+        )
+        #: the master to which `_app` is connected
+        self._address: Address | None = None
         #: queues that are not declared again: for kombu, a declaration takes as long as a send
         self._declared: set[str] = set()
-        self._app.conf.update(_SETTINGS, task_default_queue=default_queue, broker_transport_options=options)
+        self._replacing = threading.Lock()
+        #: the connection of `check`, and its app
+        self._checking = threading.Lock()
+        self._checked: Any = None
+        self._checked_app: Celery | None = None
+        self._current_app = self._app_of(_kombu_url(url))
+
+    def _app_of(self, url: str) -> Celery:
+        app = Celery("task-status", broker=url, set_as_current=False)
+        options = dict(_AMQP_OPTIONS if url.startswith("amqp") else _REDIS_OPTIONS)
+        app.conf.update(_SETTINGS, task_default_queue=self._default_queue, broker_transport_options=options)
+        return app
+
+    @property
+    def _app(self) -> Celery:
+        """The app for the present master; another one than before closes its connections.
+
+        kombu's transport for Sentinel is not used: it asks Sentinel only when it connects, and only the first one that
+        answers, which learns of a failover up to two seconds late.
+
+        Raises:
+            BrokerUnavailable: no Sentinel names a master, or a failover is in progress.
+        """
+        if self._master is None or self._sentinel is None:
+            return self._current_app
+        try:
+            address = self._master.address()
+        except MasterUnknown as error:
+            raise BrokerUnavailable from error
+        with self._replacing:
+            if address != self._address:
+                if self._address is not None:
+                    # False, because kombu would reuse the closed pool after a return to this address.
+                    self._current_app.pool.force_close_all(close_pool=False)
+                self._current_app.close()
+                host, port = address
+                server = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                self._current_app = self._app_of(f"redis://{self._sentinel.user_info}{server}/{self._sentinel.db}")
+                self._address = address
+                self._declared.clear()
+        return self._current_app
 
     def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
         """Send one message, once; `retries` is the number of earlier attempts.
@@ -103,19 +151,20 @@ class CeleryBroker:
         Raises:
             BrokerUnavailable: the message was not confirmed.
         """
-        exchange = self._app.control.mailbox.exchange
+        app = self._app
+        exchange = app.control.mailbox.exchange
         message = {
             "method": "revoke",
             "arguments": {"task_id": task_id, "terminate": terminate},
             "destination": [worker] if worker else None,
         }
         try:
-            with self._app.producer_or_acquire() as producer:
+            with app.producer_or_acquire() as producer:
                 producer.publish(
                     message,
                     exchange=exchange.name,
                     declare=[exchange],
-                    headers={"clock": self._app.clock.forward(), "expires": 0},
+                    headers={"clock": app.clock.forward(), "expires": 0},
                     serializer="json",
                     retry=True,
                     retry_policy=_PUBLISH_POLICY,
@@ -141,21 +190,49 @@ class CeleryBroker:
                 raise BrokerUnavailable from error
 
     def check(self) -> None:
-        """Open a connection and a channel: with every transport of kombu, that needs an answer of the broker.
+        """Check that the broker answers, over a connection that is kept for the next check.
 
         Raises:
             BrokerUnavailable: the broker does not answer.
         """
-        with self._app.connection_for_write() as connection:
-            try:
-                connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
-                connection.channel().close()
-            except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
-                raise BrokerUnavailable from error
+        app = self._app
+        with self._checking:
+            if self._checked_app is not app:
+                self._close_checked()
+            # Only a kept connection that fails at once is tried again: the broker may have restarted meanwhile.
+            for is_last in (False, True) if self._checked else (True,):
+                if self._checked is None:
+                    self._checked, self._checked_app = app.connection_for_write(), app
+                connection, began = self._checked, time.monotonic()
+                try:
+                    _ask(connection)
+                except (KombuError, OSError, *connection.connection_errors, *connection.channel_errors) as error:
+                    self._close_checked()
+                    if is_last or time.monotonic() - began > SOCKET_SECONDS / 2:
+                        raise BrokerUnavailable from error
+                else:
+                    return
+
+    def _close_checked(self) -> None:
+        connection, self._checked = self._checked, None
+        if connection is not None:
+            with contextlib.suppress(KombuError, OSError, *connection.connection_errors, *connection.channel_errors):
+                connection.close()
 
     def close(self) -> None:
         """Close every connection."""
-        self._app.close()
+        self._close_checked()
+        self._current_app.close()
+
+
+def _ask(connection: Any) -> None:
+    """Require an answer of the broker; kombu's Redis channels open a connection each, so one is kept."""
+    connection.ensure_connection(max_retries=1, interval_start=0, timeout=SOCKET_SECONDS)
+    client = getattr(connection.default_channel, "client", None)
+    if client is not None:
+        client.ping()
+    else:
+        connection.channel().close()
 
 
 def _kombu_url(url: str) -> str:

@@ -159,6 +159,11 @@ class Forbidden(TaskStatusError):
 class Unavailable(TaskStatusError):
     """A required part of the service does not answer: retry later."""
 
+    def __init__(self, message: str | None = None, faults: Sequence[Fault] = (), *, cause: str | None = None) -> None:
+        super().__init__(message, faults)
+        #: for operators: the cause, with addresses and names that callers must not see
+        self.cause = cause or str(self)
+
 
 class StoreUnavailable(Unavailable):
     """The store does not answer: retry later."""

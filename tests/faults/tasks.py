@@ -19,6 +19,9 @@ from faults.truth import Action, append, now
 
 _REDIS_URL = os.environ["TASK_STATUS_REDIS_URL"]
 _TRUTH = os.environ["FAULTS_TRUTH"]
+_SENTINEL_MASTER = os.environ.get("TASK_STATUS_SENTINEL_MASTER")
+#: the options of Celery's broker and result backend for a Redis behind sentinels
+_SENTINEL = {"master_name": _SENTINEL_MASTER} if _SENTINEL_MASTER else {}
 
 app = Celery("faults", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(
@@ -27,6 +30,7 @@ app.conf.update(
     # Unlimited: the suite kills Redis many times.
     broker_connection_max_retries=None,
     broker_transport_options={
+        **_SENTINEL,
         "socket_timeout": 5,
         "socket_connect_timeout": 1,
         "health_check_interval": 15,
@@ -35,6 +39,7 @@ app.conf.update(
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
     },
+    result_backend_transport_options=_SENTINEL,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
 )

@@ -234,3 +234,17 @@ def test_a_full_broker_raises(redis_server: RedisServer, broker: CeleryBroker) -
             broker.cancel("t-1", terminate=False, worker=None)
         finally:
             client.config_set("maxmemory", 0)
+
+
+def test_a_check_keeps_its_connection(broker: CeleryBroker, redis_url: str) -> None:
+    """Checks use one connection, which is replaced if it is lost."""
+    with redis.Redis.from_url(redis_url) as client:
+        broker.check()
+        before = client.info("stats")["total_connections_received"]
+        for _ in range(5):
+            broker.check()
+        assert client.info("stats")["total_connections_received"] == before
+        client.client_kill_filter(_type="normal", skipme=True)
+        for _ in range(2):
+            broker.check()
+        assert client.info("stats")["total_connections_received"] - before <= 2

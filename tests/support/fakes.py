@@ -66,6 +66,8 @@ class MemoryStore:
         self.warnings: list[str] = []
         self.time = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         self.down = False
+        #: for operators: why it is down
+        self.cause: str | None = None
         self.full = False
         self.trips = 0
         #: seconds since the last heartbeat, for the workers of all running tasks
@@ -73,7 +75,7 @@ class MemoryStore:
 
     def _trip(self) -> None:
         if self.down:
-            raise StoreUnavailable
+            raise StoreUnavailable(cause=self.cause)
         self.trips += 1
 
     def read(self, task_id: str) -> Snapshot:

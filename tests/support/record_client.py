@@ -6,7 +6,7 @@ import msgspec
 from task_status_worker.record.announcement import Announced
 from task_status_worker.record.keys import SEEN_SECONDS
 from task_status_worker.record.model import Denial, Noted
-from task_status_worker.recorder import Flags, Refused, Unreachable
+from task_status_worker.recorder import Flags, Refused, Seen, Unreachable
 
 from support import note_model
 from support.note_model import Hash, Written
@@ -70,9 +70,11 @@ class FakeClient:
         self._answer("flags")
         return [self.flags_of.get(key.rsplit(":", 1)[1]) or _flags(self.records.get(key) or {}) for key in keys]
 
-    def see_worker(self, key: str, instance: str) -> bool:
+    def see_worker(self, key: str, instance: str, *, repairs: str) -> Seen:
         self._answer(instance)
         if self.records.get(key, {}) is None:
+            self.hashes.setdefault(repairs, {})[key] = b"string"
+            del self.records[key]
             raise Refused("a key of another type")
         seen = self.sorted_sets.setdefault(key, {})
         is_new = instance not in seen
@@ -81,7 +83,7 @@ class FakeClient:
         self.workers.append(f"{key} {instance}")
         for name in [name for name, at in seen.items() if at <= int(self.now) - SEEN_SECONDS]:
             del seen[name]
-        return is_new
+        return Seen(is_new, self.now)
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         self._answer(key)

@@ -67,6 +67,13 @@ def broker() -> MemoryBroker:
     return MemoryBroker()
 
 
+def create_readiness(
+    store: MemoryStore, broker: MemoryBroker, *, volatile_store: VolatileStore = VolatileStore.WARN
+) -> Readiness:
+    """Build readiness checks over fakes, each of which is new."""
+    return Readiness(store, broker, volatile_store=volatile_store, check_seconds=0.0)
+
+
 def create_tracker(
     store: MemoryStore,
     broker: MemoryBroker,
@@ -103,7 +110,7 @@ def create_api(
         submitter=submitter,
         watcher=Watcher(tracker, feed),
         catalog=catalog or Catalog(MemoryStore()),
-        readiness=readiness or Readiness(MemoryStore(), MemoryBroker(), volatile_store=VolatileStore.WARN),
+        readiness=readiness or create_readiness(MemoryStore(), MemoryBroker()),
     )
     options = {"max_body_bytes": Settings().max_body_bytes, **options}
     return app.create_api(use_cases, access=access or Access(origins=options.get("cors_origins", ())), **options)
@@ -124,7 +131,7 @@ def catalog(store: MemoryStore) -> Catalog:
 @pytest.fixture
 def readiness(store: MemoryStore, broker: MemoryBroker) -> Readiness:
     """Readiness checks of the fakes."""
-    return Readiness(store, broker, volatile_store=VolatileStore.WARN)
+    return create_readiness(store, broker)
 
 
 @pytest.fixture

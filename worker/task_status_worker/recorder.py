@@ -36,6 +36,9 @@ FLUSH_INTERVAL_SECONDS: Final = 0.5
 #: attempts to write a note that end with an unexpected error, before it is dropped
 MAX_FAILURES: Final = 5
 
+#: a larger difference between the clocks of Redis and of a worker is logged
+CLOCK_WARNING_SECONDS: Final = 5.0
+
 #: seconds without further requests for flags after Redis did not answer one
 _PAUSE_SECONDS: Final = 1.0
 
@@ -61,6 +64,15 @@ class Flags(msgspec.Struct, frozen=True):
     terminate: bool = False
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """The answer to a heartbeat."""
+
+    #: the first heartbeat of the instance
+    is_new: bool
+    #: its time by the Redis clock, in seconds since the epoch
+    at: float
+
+
 class RecordClient(Protocol):
     """The Redis of the recorder. Each call may raise `Unreachable` or `Refused`."""
 
@@ -72,8 +84,11 @@ class RecordClient(Protocol):
         """Return the flags of some records, in their order; an unreadable record has none."""
         ...
 
-    def see_worker(self, key: str, instance: str) -> bool:
-        """Store a heartbeat, and delete instances without one for a day; return whether the instance is new."""
+    def see_worker(self, key: str, instance: str, *, repairs: str) -> Seen:
+        """Store a heartbeat, and delete instances without one for a day.
+
+        A key of another type is deleted, and noted under the key `repairs`; the next call stores the heartbeat.
+        """
         ...
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
@@ -127,6 +142,7 @@ class Recorder:
         keys: Keys,
         retention: Retention,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
         flush_interval_seconds: float = FLUSH_INTERVAL_SECONDS,
         buffer_limit: int = BUFFER_LIMIT,
     ) -> None:
@@ -134,6 +150,8 @@ class Recorder:
         self.retention = retention
         self._connect = connect
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._is_clock_wrong = False
         self._flush_interval_seconds = flush_interval_seconds
         self._buffer_limit = buffer_limit
         self._process: _Process | None = None
@@ -229,9 +247,24 @@ class Recorder:
     def see_worker(self, instance: str) -> StatusEvent:
         """Send a heartbeat of a worker instance."""
         try:
-            return StatusEvent.NEW if self._here().client.see_worker(self.keys.workers, instance) else StatusEvent.AGAIN
+            seen = self._here().client.see_worker(self.keys.workers, instance, repairs=self.keys.repairs)
         except (Unreachable, Refused):
             return StatusEvent.NO
+        self._compare_clocks(seen.at)
+        return StatusEvent.NEW if seen.is_new else StatusEvent.AGAIN
+
+    def _compare_clocks(self, redis_time: float) -> None:
+        """Warn once if the clock of this worker is wrong: Celery compares `eta` and `expires` with it."""
+        seconds = redis_time - self._wall_clock()
+        is_wrong = abs(seconds) > CLOCK_WARNING_SECONDS
+        if is_wrong and not self._is_clock_wrong:
+            logger.warning(
+                "The clock of this worker is %.0f s %s the clock of Redis. Synchronize the clocks with NTP: tasks with "
+                "countdown, eta or expires start at wrong times, or expire too early",
+                abs(seconds),
+                "behind" if seconds > 0 else "ahead of",
+            )
+        self._is_clock_wrong = is_wrong
 
     def announce(self, entries_at: Callable[[int], Mapping[str, bytes]]) -> None:
         """Announce the task types that a worker knows, if Redis answers."""
@@ -242,7 +275,9 @@ class Recorder:
         """Announce which task types and queues a worker instance consumes, if Redis answers."""
         with contextlib.suppress(Unreachable, Refused):
             self._here().client.announce(
-                self.keys.consumers, lambda now: {instance: entry_at(now)}, keep_seconds=CONSUMER_SECONDS
+                self.keys.consumers,
+                lambda now: {instance: entry_at(now)},
+                keep_seconds=CONSUMER_SECONDS,
             )
 
     def _here(self) -> _Process:

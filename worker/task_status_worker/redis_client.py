@@ -13,7 +13,7 @@ from task_status_worker.record.codec import FIELDS, NOTE_SCRIPT, unpack_answer
 from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import SEEN_SECONDS
 from task_status_worker.record.model import Fact, Noted
-from task_status_worker.recorder import Flags, Refused, Unreachable
+from task_status_worker.recorder import Flags, Refused, Seen, Unreachable
 
 #: seconds that connecting, and one command, may take
 TIMEOUT_SECONDS: Final = 0.4
@@ -26,7 +26,17 @@ if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
 local added = redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
-return added
+return {added, time[1], time[2]}
+"""
+
+#: delete a key that another program has overwritten, and keep its name and type for a day, as shared.lua does
+_REPAIR_SCRIPT: Final = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == ARGV[1] or kind == 'none' then return end
+redis.call('UNLINK', KEYS[1])
+if redis.call('TYPE', KEYS[2]).ok ~= 'hash' then redis.call('UNLINK', KEYS[2]) end
+if redis.call('HLEN', KEYS[2]) < 20 then redis.call('HSET', KEYS[2], KEYS[1], kind) end
+redis.call('EXPIRE', KEYS[2], 86400)
 """
 
 #: entries that one announcement writes in one round trip, and stored entries that it checks for their age
@@ -80,10 +90,11 @@ class RedisRecordClient:
         self._note = self._redis.register_script(NOTE_SCRIPT)
         self._announce = self._redis.register_script(_ANNOUNCE_SCRIPT)
         self._see_worker = self._redis.register_script(_SEE_WORKER_SCRIPT)
+        self._repair = self._redis.register_script(_REPAIR_SCRIPT)
 
     def note(self, keys: list[str], args: list[str | bytes]) -> Noted:
         """Run `NOTE_SCRIPT`."""
-        with _two_errors():
+        with _two_errors(self._close_idle):
             answer = self._note(keys=keys, args=args)
         return unpack_answer(answer)
 
@@ -92,15 +103,16 @@ class RedisRecordClient:
         pipeline = self._redis.pipeline(transaction=False)
         for key in keys:
             pipeline.hmget(key, *_FLAGS)
-        with _two_errors():
+        with _two_errors(self._close_idle):
             # A key of another type must not hide the others.
             answers = pipeline.execute(raise_on_error=False)
         return [_flags_of(answer) if isinstance(answer, list) else Flags() for answer in answers]
 
-    def see_worker(self, key: str, instance: str) -> bool:
+    def see_worker(self, key: str, instance: str, *, repairs: str) -> Seen:
         """Store a heartbeat by the Redis clock, and delete instances without one for a day."""
-        with _two_errors():
-            return bool(self._see_worker(keys=[key], args=[instance, SEEN_SECONDS]))
+        with _two_errors(self._close_idle), self._repaired(key, "zset", repairs):
+            added, seconds, micros = self._see_worker(keys=[key], args=[instance, SEEN_SECONDS])
+        return Seen(bool(added), int(seconds) + int(micros) / 1e6)
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         """Store entries with the time of the Redis clock, and delete entries that are older than `keep_seconds`.
@@ -109,13 +121,28 @@ class RedisRecordClient:
         type is replaced.
         """
         client: Any = self._redis  # redis-py types every command as sync or async
-        with _two_errors():
+        with _two_errors(self._close_idle):
             now = client.time()[0]
             entries = list(entries_at(now).items())
             head = [_CHECKED_ENTRIES, now - keep_seconds, max(MAX_TASK_TYPE_BYTES, MAX_CONSUMER_BYTES)]
             for first in range(0, max(1, len(entries)), _ANNOUNCED_AT_ONCE):
                 some: Iterator[Any] = itertools.chain.from_iterable(entries[first : first + _ANNOUNCED_AT_ONCE])
                 self._announce(keys=[key], args=[*head, *some])
+
+    @contextlib.contextmanager
+    def _repaired(self, key: str, kind: str, repairs: str) -> Iterator[None]:
+        """Repair a key of another type, so that the next call succeeds; this one fails."""
+        try:
+            yield
+        except redis.ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                self._repair(keys=[key, repairs], args=[kind])
+            raise
+
+    def _close_idle(self) -> None:
+        """Close the idle connections to a demoted master: its host name may lead to the new one."""
+        pool: Any = self._redis.connection_pool
+        pool.disconnect(inuse_connections=False)
 
 
 def _flags_of(stored: list[bytes | None]) -> Flags:
@@ -124,10 +151,12 @@ def _flags_of(stored: list[bytes | None]) -> Flags:
 
 
 @contextlib.contextmanager
-def _two_errors() -> Iterator[None]:
+def _two_errors(on_read_only: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     except redis.ResponseError as error:
+        if "READONLY" in str(error) or isinstance(error, redis.exceptions.ReadOnlyError):
+            on_read_only()
         raise (Unreachable if takes_no_writes(error) else Refused)(error) from error
     except redis.DataError as error:
         # redis-py cannot encode an argument, which no later attempt changes.

@@ -131,8 +131,8 @@ def check_store(worker: Any) -> None:
 
     try:
         warnings = worker.app.service.readiness.check_store()
-    except StoreUnavailable:
-        warnings = ["Redis does not answer, so its durability was not checked: see /readyz when it is back."]
+    except StoreUnavailable as error:
+        warnings = [f"{error.cause} The durability of the store was not checked: see /readyz later."]
     except StoreVolatile as error:
         # For AppImportError alone, gunicorn prints the text and does not restart the worker.
         raise AppImportError(str(error)) from error

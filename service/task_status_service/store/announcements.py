@@ -10,7 +10,7 @@ from task_status_worker.record.announcement import MAX_CONSUMER_BYTES, MAX_TASK_
 from task_status_worker.record.keys import Keys
 
 from task_status_service.status import STALLED_SECONDS
-from task_status_service.store.errors import named_errors
+from task_status_service.store.errors import NamedErrors
 from task_status_service.store.script_heads import AnnouncementsHead, ConsumersHead
 from task_status_service.task_types.catalog import Announcements
 
@@ -39,10 +39,10 @@ _CONSUMERS_HEAD: Final = msgspec.json.encode(
 class RedisAnnouncements:
     """The announcements in one Redis; each read is one round trip. A key of another type contains none."""
 
-    def __init__(self, records: redis.Redis, *, keys: Keys, on_unavailable: Callable[[], None] | None = None) -> None:
+    def __init__(self, records: redis.Redis, *, keys: Keys, on_unavailable: Callable[[], None] = lambda: None) -> None:
         """Create a reader; `on_unavailable` is called before `StoreUnavailable` is raised."""
         self._keys = keys
-        self._on_unavailable = on_unavailable
+        self._named_errors = NamedErrors(records, on_unavailable=on_unavailable)
         self._announcements_script = records.register_script(_ANNOUNCEMENTS_SCRIPT)
         self._consumers_script = records.register_script(_CONSUMERS_SCRIPT)
 
@@ -56,7 +56,7 @@ class RedisAnnouncements:
         return self._read()
 
     def _read(self, *name: str) -> Announcements:
-        with named_errors(self._on_unavailable):
+        with self._named_errors():
             seconds, is_complete, *stored = self._announcements_script(
                 keys=[self._keys.task_types], args=[_ANNOUNCEMENTS_HEAD, *name]
             )
@@ -64,7 +64,7 @@ class RedisAnnouncements:
 
     def consumers(self) -> Sequence[bytes]:
         """Read what each live worker instance consumes, the newest first."""
-        with named_errors(self._on_unavailable):
+        with self._named_errors():
             stored: list[bytes] = self._consumers_script(
                 keys=[self._keys.workers, self._keys.consumers], args=[_CONSUMERS_HEAD]
             )

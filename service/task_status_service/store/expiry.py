@@ -8,7 +8,7 @@ import redis
 from task_status_worker.record.codec import SHARED_SCRIPT, script_of
 from task_status_worker.record.keys import Keys, Retention
 
-from task_status_service.store.errors import named_errors
+from task_status_service.store.errors import NamedErrors
 from task_status_service.store.script_heads import SweepHead
 from task_status_service.use_cases.sweeper import START, Place
 
@@ -25,18 +25,19 @@ class RedisExpiry:
     def __init__(self, records: redis.Redis, *, keys: Keys, retention: Retention) -> None:
         self._keys = keys
         self._retention = retention
+        self._named_errors = NamedErrors(records)
         self._expire_script = records.register_script(_script("expire.lua"))
         self._check_script = records.register_script(_script("check_index.lua"))
 
     def expire_due(self) -> bool:
         """Expire a batch of due tasks in one round trip; return whether more tasks are due."""
-        with named_errors():
+        with self._named_errors():
             count = self._expire_script(keys=[self._keys.index_by_expiry], args=[self._head(EXPIRED_AT_ONCE)])
         return bool(count == EXPIRED_AT_ONCE)
 
     def check_index(self, place: Place) -> Place:
         """Drop tasks without a record from a part of the index, in one round trip; return the next place."""
-        with named_errors():
+        with self._named_errors():
             key, rank = self._check_script(
                 keys=[self._keys.index_by_expiry, self._keys.index_keys],
                 args=[self._head(CHECKED_AT_ONCE), place.key, place.rank],

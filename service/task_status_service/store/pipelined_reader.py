@@ -21,7 +21,9 @@ from typing import Any, Final
 
 import hiredis
 import redis
+from task_status_worker.record.sentinel import MasterConnection
 
+from task_status_service.store.errors import ReadFailed, address_of
 from task_status_service.store.heartbeats import Command, Heartbeats
 
 log = logging.getLogger(__name__)
@@ -143,10 +145,10 @@ class Reader:
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
             return [_replies_to(read, deadline - time.monotonic()) for read in reads]
-        except redis.RedisError:
+        except redis.RedisError as error:
             for read in reads:
                 read.is_abandoned = True
-            raise
+            raise ReadFailed(str(error), address=address_of(self._pool)) from error
 
     def close(self) -> None:
         """Close the connection; the next read opens another one."""
@@ -201,7 +203,10 @@ class Reader:
                 if is_last:
                     self._fail(reads, error)
             else:
-                return
+                break
+        if self._heartbeats is not None and self._heartbeats.is_replica:
+            # A demoted master. The host name may lead to the new one, so the next trip connects again.
+            self._connection.close()
 
     def _fail(self, reads: list[_Read], error: Exception) -> None:
         """Fail the unanswered reads, and those that arrived meanwhile: they would fail too, only later."""
@@ -224,6 +229,9 @@ class _Connection:
 
     def exchange(self, reads: Sequence[_Read]) -> None:
         """Send all reads as one, and pass each its replies as soon as they arrive."""
+        if isinstance(self._connection, MasterConnection) and self._connection.is_outdated:
+            # After a failover the old master still answers, with values that are lost.
+            self.close()
         if self._connection is None:
             self._connection = self._pool.get_connection()
             self._parser = hiredis.Reader(replyError=redis.ResponseError, notEnoughData=_INCOMPLETE)

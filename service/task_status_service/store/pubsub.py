@@ -12,11 +12,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import redis
+from task_status_worker.record.sentinel import MasterConnection
 
 log = logging.getLogger(__name__)
 
 #: seconds without any reply after which a PING is sent
 _IDLE_SECONDS: Final = 10.0
+#: seconds between two checks whether Sentinels name another master
+_CHECK_SECONDS: Final = 0.5
 #: seconds between two attempts to connect
 _RECONNECT_SECONDS: Final = 0.5
 #: always subscribed, so that the connection is in pub/sub mode from its first command
@@ -142,18 +145,28 @@ class Subscriber:
     def _handle_messages(self, connection: Any) -> None:
         """Handle messages until the connection is closed, or a PING is not answered."""
         has_pinged = False
+        heard_at = time.monotonic()
+        has_sentinels = isinstance(connection, MasterConnection)
         while True:
+            if has_sentinels and connection.is_outdated:
+                raise redis.ConnectionError("Sentinels name another master, and the old one publishes no more changes")
             try:
                 message = connection.read_response(
-                    disable_decoding=True, timeout=_IDLE_SECONDS, disconnect_on_error=False, push_request=True
+                    disable_decoding=True,
+                    timeout=_CHECK_SECONDS if has_sentinels else _IDLE_SECONDS,
+                    disconnect_on_error=False,
+                    push_request=True,
                 )
             except redis.TimeoutError:
+                if has_sentinels and time.monotonic() - heard_at < _IDLE_SECONDS:
+                    continue
+                heard_at = time.monotonic()
                 if has_pinged:
                     raise
                 has_pinged = True
                 connection.send_command("PING", check_health=False)
                 continue
-            has_pinged = False
+            has_pinged, heard_at = False, time.monotonic()
             # Newer versions of redis-py return a string for the reply to a PING.
             if isinstance(message, list):
                 self._handle(message)

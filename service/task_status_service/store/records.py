@@ -4,7 +4,6 @@ import hashlib
 import importlib.resources
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,12 +22,13 @@ from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Note
 
 from task_status_service.status import MAX_STORED_BYTES, Snapshot
-from task_status_service.store.errors import named_errors
+from task_status_service.store.errors import NamedErrors
 from task_status_service.store.heartbeats import Command, Heartbeats
 from task_status_service.store.index import Index
 from task_status_service.store.pipelined_reader import Reader
 from task_status_service.store.script_heads import ForgetHead, MarkFailedHead
 from task_status_service.store.server_info import durability_warnings_of, warnings_of
+from task_status_service.store.wrong_types import WrongTypes
 from task_status_service.use_cases.listing import Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
 
@@ -81,6 +81,12 @@ class RedisStore:
         self._keys = keys
         self._retention = retention
         self._heartbeats = heartbeats or Heartbeats(keys)
+        self._wrong_types = WrongTypes(keys)
+        self._named_errors = NamedErrors(
+            records,
+            on_unavailable=self._heartbeats.mark_unreachable,
+            find_wrong_types=lambda: self._wrong_types.describe(records),
+        )
         self._reader = Reader(records, heartbeats=self._heartbeats)
         self._results_reader = Reader(results) if results is not None else None
         self._index = Index(records, keys=keys)
@@ -174,6 +180,13 @@ class RedisStore:
             seconds_since_heartbeat=self._heartbeats.seconds_since_heartbeat(fields),
         )
 
+    def now(self) -> datetime:
+        """Return the present time by the Redis clock, from a read that is at most a second old."""
+        if self._heartbeats.is_due:
+            with self._named_errors():
+                self._reader.read(("PING",))
+        return self._heartbeats.store_time
+
     def note(self, note: Note) -> datetime:
         """Write one fact by the script that all writers share; return its time by the Redis clock."""
         keys, args = note_call(note, keys=self._keys, retention=self._retention)
@@ -225,29 +238,30 @@ class RedisStore:
             for command in self._heartbeats.commands(at_once=True):
                 pipeline.execute_command(*command)
             pipeline.time()
-            pipeline.zrange(self._keys.workers, 0, 0, desc=True, withscores=True)
             pipeline.config_get("save")
-            *heartbeats, time_, newest, config = pipeline.execute(raise_on_error=False)
+            self._wrong_types.add_to(pipeline)
+            answers = pipeline.execute(raise_on_error=False)
+            *heartbeats, time_, config = answers[: -self._wrong_types.count]
             self._heartbeats.update(heartbeats)
-            for answer in (time_, newest):
-                if isinstance(answer, Exception):
-                    raise answer
+            if isinstance(time_, Exception):
+                raise time_
         # Managed Redis services forbid CONFIG.
         save = None if isinstance(config, Exception) else config.get("save")
-        info = self._heartbeats.info
+        info, newest_at = self._heartbeats.info, self._heartbeats.newest_at
         return StoreReport(
-            worker_seen_seconds=max(0.0, time_[0] - newest[0][1]) if newest else None,
+            worker_seen_seconds=None if newest_at is None else max(0.0, time_[0] - newest_at),
             epoch=self._heartbeats.epoch,
             durability_warnings=durability_warnings_of(info, save=save),
-            warnings=[*self._heartbeats.warnings, *warnings_of(info, save=save)],
+            warnings=[
+                *self._heartbeats.warnings,
+                *warnings_of(info, save=save),
+                *self._wrong_types.warnings(answers[-self._wrong_types.count :]),
+            ],
         )
 
     def publishers(self) -> list[redis.Redis]:
         """Return a client for each Redis that publishes changes of tasks."""
         return [self._records] if self._results is None else [self._records, self._results]
-
-    def _named_errors(self) -> AbstractContextManager[None]:
-        return named_errors(self._heartbeats.mark_unreachable)
 
     def close(self) -> None:
         """Close every connection."""

@@ -39,9 +39,14 @@ def number_of(info: Mapping[str, str], name: str, *, default: float) -> float:
     return float(text) if text.isdecimal() else default
 
 
+def is_replica(info: Mapping[str, str]) -> bool:
+    """Return whether the server is a replica; False if `INFO` does not show it."""
+    return info.get("role") == "slave"
+
+
 def read_only_reason(info: Mapping[str, str]) -> str | None:
     """Return why Redis rejects writes at present; None if it accepts them, or if `INFO` does not show why."""
-    if info.get("role") == "slave":
+    if is_replica(info):
         return _REPLICA
     if info.get("aof_last_write_status") == "err":
         return _DISK

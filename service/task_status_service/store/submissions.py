@@ -12,7 +12,7 @@ from task_status_worker.record.model import Note
 
 from task_status_service.errors import TooManyQueued
 from task_status_service.status import TaskState
-from task_status_service.store.errors import named_errors
+from task_status_service.store.errors import NamedErrors
 from task_status_service.use_cases.resender import Unreceived
 from task_status_service.use_cases.submission import (
     CLAIM_SECONDS,
@@ -87,6 +87,7 @@ class RedisSubmissionStore:
         self._queued_per_owner = queued_per_owner
         # redis-py types every command as sync or async.
         self._records: Any = records
+        self._named_errors = NamedErrors(records)
         self._keys = keys
         self._retention = retention
         self._submit_script = records.register_script(_SUBMIT_SCRIPT)
@@ -119,7 +120,7 @@ class RedisSubmissionStore:
             queued_limit=self._queued_per_owner if submitted.owner is not None else 0,
             records=self._keys.names.records,
         )
-        with named_errors():
+        with self._named_errors():
             found = self._submit_script(keys=keys, args=[_encode(head), _encode(call), *note.args])
         if found[0] == b"full":
             raise TooManyQueued
@@ -135,13 +136,13 @@ class RedisSubmissionStore:
 
     def claimed(self, claim: Claim) -> Claimed | None:
         """Return the claim of a key; None if it is not claimed."""
-        with named_errors():
+        with self._named_errors():
             fingerprint, answer = self._records.hmget(self._keys.claim(claim.owner, claim.key), "fingerprint", "answer")
         return Claimed(fingerprint == claim.fingerprint.encode(), answer) if fingerprint else None
 
     def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
         """End the lease that the submission with the task id `holder` holds, and store its answer if there is one."""
-        with named_errors():
+        with self._named_errors():
             self._end_lease_script(
                 keys=[self._keys.claim(claim.owner, claim.key)], args=[_encode(EndLeaseHead(holder)), answer or b""]
             )
@@ -155,7 +156,7 @@ class RedisSubmissionStore:
         head = UnreceivedHead(
             start=start, count=LOOKED_AT, after_ms=round(after_seconds * 1000), records=self._keys.names.records
         )
-        with named_errors():
+        with self._named_errors():
             next_start, *found = self._unreceived_script(keys=[self._keys.index_by_state(state)], args=[_encode(head)])
         ones = zip(found[::3], found[1::3], found[2::3], strict=True)
         return next_start, [
@@ -164,12 +165,12 @@ class RedisSubmissionStore:
 
     def mark_resent(self, task_id: str, *, seconds: float) -> bool:
         """Mark a task as resent for `seconds`; return False if it is marked already."""
-        with named_errors():
+        with self._named_errors():
             return bool(self._records.set(self._keys.resent(task_id), "", nx=True, px=round(seconds * 1000)))
 
     def call(self, task_id: str) -> Call | None:
         """Return the call of a task; None if it is not stored, or was written by an incompatible version."""
-        with named_errors():
+        with self._named_errors():
             stored = self._records.get(self._keys.call(task_id))
         try:
             return _decode_call(stored) if stored else None

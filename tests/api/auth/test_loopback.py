@@ -8,7 +8,7 @@ from task_status_service.api.auth.authentication import Access
 ADD = {"name": "demo.add", "kwargs": {"x": 1, "y": 2}}
 
 
-@pytest.mark.parametrize("path", ["/tasks/a", "/tasks/a?wait=0", "/tasks", "/tasks/a/events"])
+@pytest.mark.parametrize("path", ["/tasks/a", "/tasks/a?wait=0", "/tasks", "/tasks/a/events", "/readyz"])
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "10.0.0.1", "a@[::1]"]
 )

@@ -123,9 +123,9 @@ def arranged(request: pytest.FixtureRequest) -> Iterator[ArrangedClient]:
         yield ArrangedRedis(url, client)
 
 
-def recorder_with(arranged: ArrangedClient) -> Recorder:
+def recorder_with(arranged: ArrangedClient, **options: Any) -> Recorder:
     """Return a recorder that writes to a client."""
-    return Recorder(lambda: arranged.client, keys=KEYS, retention=Retention())
+    return Recorder(lambda: arranged.client, keys=KEYS, retention=Retention(), **options)
 
 
 def entry(at: float) -> bytes:
@@ -203,16 +203,23 @@ def test_a_stalled_redis_costs_one_timeout(redis_server: RedisServer, redis_url:
         assert client.exists(KEYS.record("19"))
 
 
-def test_a_key_of_another_type(arranged: ArrangedClient) -> None:
-    """A note replaces a key of another type, and a heartbeat is refused."""
+def test_a_record_of_another_type_is_replaced(arranged: ArrangedClient) -> None:
+    """A note replaces a key of another type."""
     arranged.put_text(KEYS.record("bad"))
-    arranged.put_text("other")
     recorder = recorder_with(arranged)
     noted = recorder.note(started("bad"))
     assert noted is not None
     assert noted.advanced
-    with pytest.raises(Refused):
-        arranged.client.see_worker("other", "w@h")
+
+
+def test_a_key_of_another_type_is_repaired(arranged: ArrangedClient) -> None:
+    """A heartbeat to a key of another type deletes it, notes its name and type, and the next one is stored."""
+    arranged.put_text(KEYS.workers)
+    recorder = recorder_with(arranged)
+    assert recorder.see_worker("w@h/1") is StatusEvent.NO
+    assert recorder.see_worker("w@h/1") is StatusEvent.NEW
+    assert arranged.entries(KEYS.repairs) == {KEYS.workers: b"string"}
+    assert set(arranged.seen()) == {"w@h/1"}
 
 
 @pytest.mark.parametrize(("setting", "hinders", "usual"), [("maxmemory", 1, 0), ("min-replicas-to-write", 1, 0)])
@@ -283,6 +290,19 @@ def test_workers_are_seen_and_forgotten(arranged: ArrangedClient) -> None:
     assert all(abs(score - now) < 5 for score in scores)
 
 
+@pytest.mark.parametrize("shift_seconds", [3_600.0, -3_600.0])
+def test_a_wrong_clock_is_logged_once(
+    arranged: ArrangedClient, shift_seconds: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker whose clock differs from that of Redis logs one warning, until the clock is right again."""
+    shift = [0.0]
+    recorder = recorder_with(arranged, wall_clock=lambda: arranged.now + shift[0])
+    for shift[0] in (0.0, shift_seconds, shift_seconds, 0.0):
+        recorder.see_worker("w@h/1")
+    [line] = [record.getMessage() for record in caplog.records]
+    assert f" s {'ahead of' if shift_seconds > 0 else 'behind'} the clock of Redis" in line
+
+
 def test_task_types_are_announced_and_forgotten(arranged: ArrangedClient) -> None:
     """An announcement that is unreadable, or older than a day, is deleted; those of other workers stay."""
     now = arranged.now
@@ -340,7 +360,7 @@ def test_every_way_to_name_a_redis(url: str) -> None:
     client = RedisRecordClient(url.format(port=free_port()), sentinel_master="mymaster")
     begun = time.monotonic()
     with pytest.raises(Unreachable):
-        client.see_worker("k", "w@h")
+        client.see_worker("k", "w@h", repairs="r")
     assert time.monotonic() - begun < 2
 
 

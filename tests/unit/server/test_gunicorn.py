@@ -110,8 +110,8 @@ def test_closes_nothing_where_no_service_was_built():
         ([], []),
         (["keeps nothing"], ["keeps nothing"]),
         (
-            StoreUnavailable(),
-            ["Redis does not answer, so its durability was not checked: see /readyz when it is back."],
+            StoreUnavailable(cause="Redis at db:6379 does not answer."),
+            ["Redis at db:6379 does not answer. The durability of the store was not checked: see /readyz later."],
         ),
     ],
 )

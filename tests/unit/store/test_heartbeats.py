@@ -1,5 +1,6 @@
 """The silence of worker instances: silent ones are detected, and live ones are not mistaken for silent."""
 
+import json
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +17,9 @@ from task_status_service.store.heartbeats import (
 )
 from task_status_worker.record.keys import Keys
 
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 #: the store's time when the clock of this process is 0
-REDIS_TIME = 1_790_000_000.0
+REDIS_TIME = NOW.timestamp()
 RUNNING = {b"fact": b"STARTED", b"instance": b"w@h/1"}
 FORBIDDEN = RuntimeError("NOPERM this user has no permissions to run the 'info' command")
 
@@ -27,12 +29,16 @@ class World:
 
     def __init__(self, **options):
         self.seconds = 0.0
-        self.now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        self.now = NOW
         self.workers = {b"w@h/1": REDIS_TIME}
         self.info = {"uptime_in_seconds": "100000", "run_id": "a", "role": "master", "maxmemory": "0"}
         self.epoch = b"2026-01-01T00:00:00Z/1"
         self.shift_seconds = 0.0
-        self.heartbeats = Heartbeats(Keys(), clock=lambda: self.seconds, now=lambda: self.now, **options)
+        self.has_more = False
+        self.heartbeats = Heartbeats(Keys(), clock=lambda: self.seconds, now=self.time, **options)
+
+    def time(self):
+        return self.now + timedelta(seconds=self.seconds)
 
     def commands(self, **options):
         return self.heartbeats.commands(**options)
@@ -41,7 +47,9 @@ class World:
         """Let time pass, then read the heartbeats."""
         self.seconds += after
         at = REDIS_TIME + self.seconds + self.shift_seconds
-        seen = [item for member, score in self.workers.items() for item in (member, str(score).encode())]
+        newest = str(max(self.workers.values())).encode() if self.workers else None
+        pairs = [item for member, score in self.workers.items() for item in (member, str(score).encode())]
+        seen = [newest, int(self.has_more), *pairs]
         self.heartbeats.commands(at_once=True)
         time_ = [str(int(at)).encode(), str(int(at % 1 * 1e6)).encode()]
         info = self.info if isinstance(self.info, Exception) else self.raw_info()
@@ -74,14 +82,14 @@ def test_later_reads_are_limited_to_the_window():
     """The first read covers all instances, later ones the window; an epoch is set only if it is unknown."""
     world = World()
     first = world.commands()
-    assert [command[0] for command in first] == ["SET", "TIME", "ZREVRANGEBYSCORE", "INFO", "GET"]
+    assert [command[0] for command in first] == ["SET", "TIME", "EVAL", "INFO", "GET"]
     assert first[0][1] == first[-1][1] == "task-status:epoch"
     assert first[0][3] == "NX"
-    assert first[2][2:4] == ("+inf", "-inf")
+    assert json.loads(first[2][4])["since"] == "-inf"
     world.beat()
     again = world.commands(at_once=True)
-    assert [command[0] for command in again] == ["TIME", "ZREVRANGEBYSCORE", "INFO", "GET"]
-    assert again[1][2:4] == ("+inf", str(REDIS_TIME - WINDOW_SECONDS))
+    assert [command[0] for command in again] == ["TIME", "EVAL", "INFO", "GET"]
+    assert json.loads(again[1][4])["since"] == str(REDIS_TIME - WINDOW_SECONDS)
 
 
 def test_silence_starts_at_the_last_heartbeat():
@@ -228,7 +236,7 @@ def test_replies_parsed_by_redis_py_are_accepted():
     """Replies of a redis-py pipeline, which have other types, are accepted."""
     world = World()
     info = {"uptime_in_seconds": 7, "run_id": "a", "role": "master"}
-    world.heartbeats.update([(int(REDIS_TIME), 0), [[b"w@h/1", REDIS_TIME - 60.0]], info, b"e"])
+    world.heartbeats.update([(int(REDIS_TIME), 0), [b"1", 0, b"w@h/1", str(REDIS_TIME - 60.0).encode()], info, b"e"])
 
     assert world.silence() == 7
 

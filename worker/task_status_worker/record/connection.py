@@ -4,10 +4,12 @@ import re
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+import msgspec
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+
+from task_status_worker.record.sentinel import Address, Master, MasterConnection, master_of
 
 #: Celery writes `package:Backend+redis://` for a custom backend class, and `redis+socket://` for a Unix socket
 _SCHEME: Final = re.compile(r"(?:[^/]*\+)?(redis|rediss|unix|socket|sentinel)://", re.IGNORECASE)
@@ -46,7 +48,13 @@ def connect(
     else:
         options["socket_connect_timeout"] = timeout_seconds
     if scheme == "sentinel":
-        return _connect_by_sentinel(rest, sentinel_master, options)
+        options |= _options_of(sentinel_of(url), sentinel_master, timeout_seconds)
+        pool = (
+            redis.ConnectionPool(**options)
+            if max_connections is None
+            else redis.BlockingConnectionPool(max_connections=max_connections, timeout=timeout_seconds, **options)  # type: ignore[no-untyped-call]  # redis-py
+        )
+        return redis.Redis(connection_pool=pool)
     address = _as_redis_py_writes(f"{scheme}://{rest}")
     if max_connections is None:
         return redis.Redis.from_url(address, **options)
@@ -68,21 +76,45 @@ def _as_redis_py_writes(url: str) -> str:
     return f"{address}?{urlencode(query)}" if query else address
 
 
-def _connect_by_sentinel(rest: str, master: str | None, options: dict[str, Any]) -> redis.Redis:
-    """Connect to the master of a URL in Celery's format, `sentinel://host:port/db;sentinel://host:port/db`."""
-    if not master:
-        raise ValueError(
-            "a sentinel:// URL needs the name of a master: set master_name in result_backend_transport_options"
-        )
-    nodes = [urlsplit(f"sentinel://{node.split('://')[-1]}") for node in rest.split(";")]
-    sentinel = Sentinel(
-        [(node.hostname or "localhost", node.port or _SENTINEL_PORT) for node in nodes],  # type: ignore[no-untyped-call]  # redis-py
-        sentinel_kwargs=options,
-        **options,
-    )
+class SentinelUrl(msgspec.Struct, frozen=True):
+    """The parts of a URL in Celery's format, `sentinel://host:port/db;sentinel://host:port/db`."""
+
+    nodes: tuple[Address, ...]
+    db: int
+    #: user and password of the master, as written in the URL: `user:password@`, or empty
+    user_info: str
+
+    def master(self, name: str | None, *, timeout_seconds: float) -> Master:
+        """Return the master of a name.
+
+        Raises:
+            ValueError: there is no name.
+        """
+        if not name:
+            raise ValueError(
+                "a sentinel:// URL needs the name of a master: set master_name in result_backend_transport_options"
+            )
+        return master_of(self.nodes, name, timeout_seconds=timeout_seconds)
+
+
+def sentinel_of(url: str) -> SentinelUrl:
+    """Return the parts of a Sentinel URL; the first node names database, user and password."""
+    nodes = [urlsplit(f"sentinel://{node.split('://')[-1]}") for node in url.partition("://")[2].split(";")]
     first = nodes[0]
-    db = int(first.path.strip("/") or 0)
-    username, password = (unquote(given) if given else None for given in (first.username, first.password))
-    return sentinel.master_for(  # type: ignore[no-untyped-call,no-any-return]  # redis-py
-        master, db=db, username=username, password=password
+    user_info, separator, _ = first.netloc.rpartition("@")
+    return SentinelUrl(
+        nodes=tuple((node.hostname or "localhost", node.port or _SENTINEL_PORT) for node in nodes),
+        db=int(first.path.strip("/") or 0),
+        user_info=user_info + separator,
     )
+
+
+def _options_of(url: SentinelUrl, master: str | None, timeout_seconds: float) -> dict[str, Any]:
+    user, _, password = url.user_info.removesuffix("@").partition(":")
+    return {
+        "connection_class": MasterConnection,
+        "master": url.master(master, timeout_seconds=timeout_seconds),
+        "db": url.db,
+        "username": unquote(user) or None,
+        "password": unquote(password) or None,
+    }

@@ -223,6 +223,18 @@ def require(scope: Scope) -> None:
     caller().require(scope)
 
 
+def known_caller() -> Caller | None:
+    """Return the caller of a request that needs no key; None without a valid key or token. It is not counted.
+
+    Raises:
+        Forbidden: The server has no keys, and the request is not from this machine.
+    """
+    try:
+        return _access().authenticate(request.environ)
+    except Unauthorized:
+        return None
+
+
 def guarded(view: Callable[..., Any], scope: Scope) -> Callable[..., Any]:
     """Require a scope before the request is read; limit task tokens to paths of one task."""
 

@@ -8,6 +8,7 @@ import msgspec
 from marshmallow import ValidationError, fields, validate
 
 from task_status_service.access.task_tokens import TOKEN_SCOPES
+from task_status_service.api.requests import clock
 from task_status_service.api.requests.cursor import from_cursor
 from task_status_service.status import TaskState
 from task_status_service.task_types.queue_names import QUEUE_NAME
@@ -141,8 +142,8 @@ _MOMENT: Final = Moment(format="iso")
 
 
 def from_now(seconds: float) -> datetime:
-    """Return the time after `seconds`, to the millisecond."""
-    return _to_milliseconds(datetime.now(UTC) + timedelta(seconds=seconds))
+    """Return the time after `seconds` by the clock of the store, to the millisecond."""
+    return _to_milliseconds(clock.now() + timedelta(seconds=seconds))
 
 
 def _to_milliseconds(moment: datetime) -> datetime:

@@ -66,8 +66,9 @@ class Ready(msgspec.Struct, frozen=True):
     store_epoch: Annotated[
         str | None,
         Meta(
-            description="Identifies the data of the store: a time and a random part. If it changes, the store "
-            "has lost its data. Null if the service has no permission to read it."
+            description="Identifies the data of the store: a time and a random part, and after a failover of Redis a "
+            "mark of it. If it changes, the store has lost data. Null if the service has no permission to read it, and "
+            "for callers without a key."
         ),
     ] = None
     warnings: Annotated[

@@ -82,7 +82,8 @@ class ProblemType(msgspec.Struct, frozen=True):
     headers: Mapping[str, str] = {}
 
 
-#: our exceptions; the most specific listed class of an exception is used
+#: our exceptions; the most specific listed class of an exception is used. store/errors.py logs those of the store, once
+#: for each cause
 PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
     Unauthorized: ProblemType(401, "unauthorized", "Unauthorized", headers={"WWW-Authenticate": "Bearer"}),
     Forbidden: ProblemType(403, "forbidden", "Forbidden"),
@@ -103,8 +104,8 @@ PROBLEM_TYPES: Final[Mapping[type[TaskStatusError], ProblemType]] = {
     BodyTooSlow: ProblemType(408, "body-too-slow", "Body too slow"),
     IdempotencyConflict: ProblemType(422, "idempotency-conflict", "Idempotency-Key used otherwise"),
     IdempotencyInFlight: ProblemType(409, "idempotency-in-flight", "Idempotency-Key in flight", is_temporary=True),
-    StoreUnavailable: ProblemType(503, "store-unavailable", "Store unavailable", logging.WARNING, is_temporary=True),
-    StoreFull: ProblemType(503, "store-full", "Store full", logging.WARNING, is_temporary=True),
+    StoreUnavailable: ProblemType(503, "store-unavailable", "Store unavailable", is_temporary=True),
+    StoreFull: ProblemType(503, "store-full", "Store full", is_temporary=True),
     BrokerUnavailable: ProblemType(503, "broker-unavailable", "Broker unavailable", logging.WARNING, is_temporary=True),
     NotReady: ProblemType(503, "not-ready", "Not ready", is_temporary=True),
 }
