@@ -1,4 +1,4 @@
-"""What the users of docs/redis-users.md may not do; the acceptance tests run service and workers as these users."""
+"""The denials of the users in docs/redis-users.md; the acceptance tests run service and workers as these users."""
 
 import re
 import socket

@@ -15,11 +15,11 @@ API: Final = "status-api"
 SEND: Final = "status-send"
 WORKER: Final = "worker"
 
-#: nobody can connect as this user. It keeps its permissions: while Redis 7.0 loads its append-only file, it checks each
-#: transaction and script by them, and skips what they do not permit: all records would be lost at a restart
+#: No client can connect as this user, but it keeps its permissions: while Redis 7.0 loads its append-only file, it
+#: checks each transaction and script by them, and skips what they do not permit. All records would be lost.
 DEFAULT_OFF: Final = "user default off ~* &* +@all"
 
-#: kombu stores priorities above 0 in keys of their own: the queue, the bytes 6 and 22, and a digit. `[^!-~]` matches
+#: kombu stores priorities above 0 in separate keys: the queue, the bytes 6 and 22, and a digit. `[^!-~]` matches
 #: each byte that is not printable, and so no character of another queue's name (kombu/transport/redis.py, _q_for_pri)
 _PRIORITY: Final = "[^!-~][^!-~][1-9]"
 
