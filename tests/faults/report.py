@@ -35,6 +35,8 @@ def table(counts: Sequence[Count]) -> str:
 
 def sum_of(checked: Sequence[Totals]) -> list[Count]:
     """Return the rows about all scenarios together."""
+    if not checked:
+        return []
     slowest = max(totals.slowest_seconds for totals in checked)
     return [
         Count("all scenarios together: responses", f"{sum(totals.answers for totals in checked):,}", ""),

@@ -1,7 +1,7 @@
 """The Celery app of the fault suite: its tasks append their real starts and ends to a file (truth.py).
 
 The path of the file is `FAULTS_TRUTH`. `FAULTS_VISIBILITY_SECONDS` is the visibility timeout, after which Redis
-delivers an unacknowledged message to another worker.
+delivers an unacknowledged message to another worker. `FAULTS_SENTINEL_MASTER` is for `sentinel://` URLs.
 """
 
 import os
@@ -19,6 +19,7 @@ from faults.truth import Action, append, now
 
 _REDIS_URL = os.environ["TASK_STATUS_REDIS_URL"]
 _TRUTH = os.environ["FAULTS_TRUTH"]
+_SENTINEL = {"master_name": os.environ["FAULTS_SENTINEL_MASTER"]} if "FAULTS_SENTINEL_MASTER" in os.environ else {}
 
 app = Celery("faults", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(
@@ -26,7 +27,9 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     # Unlimited: the suite kills Redis many times.
     broker_connection_max_retries=None,
+    result_backend_transport_options=_SENTINEL,
     broker_transport_options={
+        **_SENTINEL,
         "socket_timeout": 5,
         "socket_connect_timeout": 1,
         "health_check_interval": 15,
