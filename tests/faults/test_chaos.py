@@ -5,7 +5,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,19 +70,21 @@ def test_another_tenant_notices_nothing(chaos_site: ChaosSite, count: Counter) -
     site = chaos_site
     honest = Honest(site.connect)
     windows: list[Window] = []
+    acts: dict[str, int] = {}
     with honest.running():
         wait_until(lambda: len(honest.accepted) > 5, what="the first tasks")
         target = site.target(flood=FLOOD)
         windows.append(during("no attack", ALONE_SECONDS))
         for name in ATTACKS:
-            with site.attacked(target, [name], seconds=ALONE_SECONDS):
+            with site.attacked(target, [name]) as counts:
                 windows.append(during(name, ALONE_SECONDS))
+                acts[name] = counts()[name]
             with site.master().client() as client:
                 undo(client)
         with contextlib.ExitStack() as stack:
             names = list(ATTACKS)
             for number in range(_PROCESSES):
-                stack.enter_context(site.attacked(target, names[number::_PROCESSES], seconds=TOGETHER_SECONDS))
+                stack.enter_context(site.attacked(target, names[number::_PROCESSES]))
             windows.append(during("all attacks together", TOGETHER_SECONDS / 2))
             failed_over = site.recorder.fault("failover")
             site.sentinels.fail_over()
@@ -90,7 +92,7 @@ def test_another_tenant_notices_nothing(chaos_site: ChaosSite, count: Counter) -
         windows.append(during("after the attacks", ALONE_SECONDS))
     with contextlib.closing(site.connect()) as client:
         left = wait_until_ended(client, honest.accepted, seconds=60)
-    report(site, windows, count)
+    report(site, windows, acts, count)
     wrong = faults_of(site, honest, failed_over, set(left))
     print("\n".join(wrong))  # noqa: T201  # pytest shows it if the test fails
     count("answers to the honest tenant that were wrong, late or missing", len(wrong), 0)
@@ -104,7 +106,7 @@ def during(name: str, seconds: float) -> Window:
     return Window(name, begun, time.monotonic())
 
 
-def report(site: ChaosSite, windows: Sequence[Window], count: Counter) -> None:
+def report(site: ChaosSite, windows: Sequence[Window], acts: Mapping[str, int], count: Counter) -> None:
     """Add a row for each window to the report."""
     history = site.recorder.history()
     for window in windows:
@@ -112,8 +114,9 @@ def report(site: ChaosSite, windows: Sequence[Window], count: Counter) -> None:
         reads = sorted(answer.seconds for answer in answers if answer.operation == "read")
         slowest = max((answer.seconds for answer in answers), default=0.0)
         rejected = sum(is_rejection(answer) for answer in answers)
-        found = f"{p99(reads) * 1000:.0f} ms, {slowest * 1000:.0f} ms, {len(answers)}, {rejected}"
-        count(f"{window.name}: p99 of reads, slowest, requests, of these rejected", found)
+        found = f"{p99(reads) * 1000:.0f} ms / {slowest * 1000:.0f} ms / {rejected} of {len(answers)}"
+        times = f" ({acts[window.name]:,} times)" if window.name in acts else ""
+        count(f"{window.name}{times}: p99 of reads / slowest / rejected", found)
     count("memory of the server process", f"{site.peak_rss >> 20} MiB", f"≤ {MAX_RSS >> 20} MiB")
 
 

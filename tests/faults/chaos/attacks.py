@@ -1,7 +1,8 @@
 """The attacks, each a small named function that runs until it is stopped.
 
-`python -m faults.chaos.attacks TARGET SECONDS NAME…` runs some of them, one thread or more for each, in a process
-with a low priority: the attackers are other machines. TARGET is a JSON file with a `Target`.
+`python -m faults.chaos.attacks TARGET COUNTS NAME…` runs some of them, one thread or more for each, in a process with a
+low priority: the attackers are other machines. TARGET is a JSON file with a `Target`; COUNTS is a file that receives how
+often each attack has acted.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import itertools
 import json
 import os
 import pickle
+import signal
 import socket
 import sys
 import threading
@@ -34,7 +36,7 @@ _HTTP_ERRORS: Final = (OSError, http.client.HTTPException)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What the attackers know."""
+    """The knowledge of the attackers."""
 
     url: str
     #: an ordinary key of the hostile tenant
@@ -61,6 +63,8 @@ class Attack:
         self.target = target
         self.stopped = stopped
         self.address = urlsplit(target.url).netloc
+        #: how often it has acted
+        self.count = 0
 
     def until_stopped(self, act: Callable[[int], object], *, threads: int = 1, pause: float = 0.0) -> None:
         """Repeat an act in some threads; errors of the connection are part of an attack."""
@@ -69,6 +73,7 @@ class Attack:
             for turn in itertools.count():
                 if self.stopped.wait(pause):
                     return
+                self.count += 1
                 with contextlib.suppress(*_HTTP_ERRORS, redis.RedisError, ValueError):
                     act(turn)
 
@@ -342,6 +347,7 @@ def _held(attack: Attack, requests: list[bytes]) -> None:
                 connection = socket.create_connection(("127.0.0.1", urlsplit(attack.target.url).port), timeout=5)
                 connection.sendall(request)
                 held.append(connection)
+                attack.count += 1
     finally:
         for connection in held:
             connection.close()
@@ -471,18 +477,21 @@ def _remove(remove: Callable[..., object], key: bytes, members: list[bytes]) -> 
 
 
 def main() -> None:
-    """Run the attacks that the command line names, for some seconds."""
+    """Run the attacks that the command line names, until the process is terminated."""
     os.nice(10)
-    file, seconds, *names = sys.argv[1:]
-    target = msgspec.json.decode(Path(file).read_bytes(), type=Target)
+    target_file, counts_file, *names = sys.argv[1:]
+    target = msgspec.json.decode(Path(target_file).read_bytes(), type=Target)
     stopped = threading.Event()
-    threads = [threading.Thread(target=ATTACKS[name], args=(Attack(target, stopped),), daemon=True) for name in names]
-    for thread in threads:
-        thread.start()
-    time.sleep(float(seconds))
-    stopped.set()
-    for thread in threads:
-        thread.join(5)
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    attacks = {name: Attack(target, stopped) for name in names}
+    for name, attack in attacks.items():
+        threading.Thread(target=ATTACKS[name], args=(attack,), daemon=True).start()
+    counts = Path(counts_file)
+    while not stopped.wait(0.1):
+        counts.with_suffix(".new").write_bytes(
+            msgspec.json.encode({name: attack.count for name, attack in attacks.items()})
+        )
+        counts.with_suffix(".new").replace(counts)
 
 
 if __name__ == "__main__":

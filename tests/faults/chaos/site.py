@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from faults.history import Recorder
 from faults.nemesis import children_of
 from faults.site import PATIENCE_SECONDS
 
+#: seconds in which an attack has prepared its first act
+_BEGIN_SECONDS: Final = 60.0
 _QUEUES: Final = ["faults", "hostile"]
 #: memory of Redis in bytes, as a small production server has
 _MAXMEMORY: Final = 1 << 30
@@ -59,12 +61,22 @@ class ChaosSite:
         return [process.pid for process in children_of(self.server.process.pid)]
 
     @contextlib.contextmanager
-    def attacked(self, target: Path, names: Sequence[str], *, seconds: float) -> Iterator[None]:
-        """Run a process with some attacks during a `with` block."""
-        command = [sys.executable, "-m", "faults.chaos.attacks", str(target), str(seconds + 30), *names]
+    def attacked(self, target: Path, names: Sequence[str]) -> Iterator[Callable[[], dict[str, int]]]:
+        """Run a process with some attacks during a `with` block; yield a function that returns how often each acted.
+
+        The block begins when one of them has acted.
+        """
+        file = self.folder / f"counts-{names[0]}.json"
+        file.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "faults.chaos.attacks", str(target), str(file), *names]
         environ = {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+        def counts() -> dict[str, int]:
+            return dict(msgspec.json.decode(file.read_bytes())) if file.exists() else {}
+
         with running(command, environ=environ, log=self.folder / "attacks.log", patience_seconds=2):
-            yield
+            wait_until(lambda: any(counts().values()), timeout=_BEGIN_SECONDS, what=f"{names} to begin")
+            yield counts
 
     def target(self, *, flood: int) -> Path:
         """Issue the tokens of a page of the honest tenant, and return the file for the attackers."""
