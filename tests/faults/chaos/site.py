@@ -4,7 +4,9 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from faults.site import PATIENCE_SECONDS
 
 #: seconds in which an attack has prepared its first act
 _BEGIN_SECONDS: Final = 60.0
+_QUICK_SECONDS: Final = 0.5
 _QUEUES: Final = ["faults", "hostile"]
 #: memory of Redis in bytes, as a small production server has
 _MAXMEMORY: Final = 1 << 30
@@ -55,6 +58,16 @@ class ChaosSite:
         """Return the present master."""
         port = self.sentinels.master_port()
         return next(server for server in self.servers if server.port == port)
+
+    def is_responsive(self) -> bool:
+        """Return whether the service and its store answer quickly."""
+        try:
+            begun = time.monotonic()
+            url = f"{self.server.url}/tasks/unknown"
+            answer = requests.get(url, headers=bearer(self._keys[HONEST]), timeout=5)
+        except requests.RequestException:
+            return False
+        return answer.status_code == HTTPStatus.NOT_FOUND and time.monotonic() - begun < _QUICK_SECONDS
 
     def pids(self) -> list[int]:
         """Return the pids of the processes that answer."""
