@@ -1,8 +1,8 @@
 """The attacks, each a small named function that runs until it is stopped.
 
-`python -m faults.chaos.attacks TARGET COUNTS NAME…` runs some of them, each in one thread or more, in a process with a low
-priority: the attackers are other machines. TARGET is a JSON file with a `Target`; COUNTS is a file that receives how often
-each attack has acted.
+`python -m faults.chaos.attacks TARGET COUNTS NAME…` runs some of them, each in one thread or more, in a process with a
+low priority: the attackers are other machines. TARGET is a JSON file with a `Target`; COUNTS is a file that receives
+how often each attack has acted.
 """
 
 import contextlib
