@@ -1,7 +1,7 @@
 """The Celery app of the fault suite: its tasks append their real starts and ends to a file (truth.py).
 
 The path of the file is `FAULTS_TRUTH`. `FAULTS_VISIBILITY_SECONDS` is the visibility timeout, after which Redis
-delivers an unacknowledged message to another worker. `FAULTS_SENTINEL_MASTER` is for `sentinel://` URLs.
+delivers an unacknowledged message to another worker.
 """
 
 import os
@@ -19,7 +19,9 @@ from faults.truth import Action, append, now
 
 _REDIS_URL = os.environ["TASK_STATUS_REDIS_URL"]
 _TRUTH = os.environ["FAULTS_TRUTH"]
-_SENTINEL = {"master_name": os.environ["FAULTS_SENTINEL_MASTER"]} if "FAULTS_SENTINEL_MASTER" in os.environ else {}
+_SENTINEL_MASTER = os.environ.get("TASK_STATUS_SENTINEL_MASTER")
+#: the options of Celery's broker and result backend for a Redis behind sentinels
+_SENTINEL = {"master_name": _SENTINEL_MASTER} if _SENTINEL_MASTER else {}
 
 app = Celery("faults", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(
@@ -27,7 +29,6 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     # Unlimited: the suite kills Redis many times.
     broker_connection_max_retries=None,
-    result_backend_transport_options=_SENTINEL,
     broker_transport_options={
         **_SENTINEL,
         "socket_timeout": 5,
@@ -38,6 +39,7 @@ app.conf.update(
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
     },
+    result_backend_transport_options=_SENTINEL,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
 )

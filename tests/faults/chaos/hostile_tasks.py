@@ -6,7 +6,7 @@ from celery import Celery
 from task_status_worker import install
 
 _REDIS_URL = os.environ["TASK_STATUS_REDIS_URL"]
-_OPTIONS = {"master_name": os.environ.get("FAULTS_SENTINEL_MASTER")}
+_OPTIONS = {"master_name": os.environ.get("TASK_STATUS_SENTINEL_MASTER")}
 
 app = Celery("hostile", broker=_REDIS_URL, backend=_REDIS_URL)
 app.conf.update(

@@ -179,7 +179,7 @@ def _supervise(site: ChaosSite, app: str, niceness: int, stopped: threading.Even
     environ = {
         "FAULTS_TRUTH": str(site.truth),
         "FAULTS_VISIBILITY_SECONDS": "10",
-        "FAULTS_SENTINEL_MASTER": NAME,
+        "TASK_STATUS_SENTINEL_MASTER": NAME,
     }
     while not stopped.is_set():
         with (
