@@ -136,7 +136,7 @@ class Attack:
         return ids
 
     def raw(self, text: bytes) -> None:
-        with socket.create_connection(("127.0.0.1", urlsplit(self.target.url).port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", urlsplit(self.target.url).port), timeout=1) as connection:
             connection.sendall(text)
             connection.recv(4096)
 
@@ -176,7 +176,7 @@ def results_of_many_values(attack: Attack) -> None:
 def lists_by_label(attack: Attack) -> None:
     """List by a label that no task has, over tasks with many labels."""
     labels = {f"k{number}": "v" * 250 for number in range(30)}
-    attack.tasks(300, labels=labels)
+    attack.tasks(150, labels=labels)
     attack.flood(lambda _: ("GET", "/tasks?limit=1&label=k0:nomatch", None), threads=16)
 
 
@@ -260,10 +260,10 @@ def garbage_records(attack: Attack) -> None:
             client.hset(
                 KEYS.record(task_id), mapping={"attempt": "abc", "seq": "x", "indexed_at": "zzz", "labels": "["}
             )
-            if number < 3:
+            if number < 2:
                 for field in range(6):
                     client.hset(KEYS.record(task_id), f"large{number}{field}", "x" * 5_000_000)
-            elif number < 5:
+            elif number < 4:
                 for start in range(0, attack.target.flood, 1_000):
                     fields = dict.fromkeys((f"f{n}" for n in range(start, start + 1_000)), "1")
                     client.hset(KEYS.record(task_id), mapping=fields)

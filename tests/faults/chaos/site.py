@@ -26,7 +26,7 @@ from faults.nemesis import children_of
 from faults.site import PATIENCE_SECONDS
 
 #: seconds in which an attack prepares its first act
-_BEGIN_SECONDS: Final = 6.0
+_BEGIN_SECONDS: Final = 10.0
 _QUICK_SECONDS: Final = 0.5
 _QUEUES: Final = ["faults", "hostile"]
 #: memory of Redis in bytes, as a small production server has
