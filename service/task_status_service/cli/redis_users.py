@@ -10,15 +10,17 @@ from typing import Final
 import click
 
 from task_status_service.store.redis_users import API, SEND, WORKER, RedisUser, acl_lines, redis_users
-from task_status_service.task_types.catalog import QUEUE_NAME
+from task_status_service.task_types.queue_names import is_queue_name
 
 #: the folder of each user's password within `--folder`: each container mounts only its own
 _FOLDERS: Final = {API: "service", SEND: "service", WORKER: "worker"}
 
 
 def _queues(_context: click.Context, _option: click.Parameter, queues: tuple[str, ...]) -> tuple[str, ...]:
-    if wrong := [queue for queue in queues if not re.fullmatch(QUEUE_NAME, queue)]:
-        raise click.BadParameter(f"{wrong[0]!r} is not a queue name: use up to 128 letters, digits and ._:@-")
+    if wrong := [queue for queue in queues if not is_queue_name(queue)]:
+        raise click.BadParameter(
+            f"{wrong[0]!r} is not a queue name: use up to 128 letters, digits and ._:@-, and no key of Celery"
+        )
     return queues
 
 

@@ -1,6 +1,5 @@
 """Permissions for the queues that workers announce, for `task-status dev`: its workers may be any app."""
 
-import re
 from typing import Any, Final
 
 import msgspec
@@ -10,11 +9,9 @@ from task_status_worker.record.connection import connect
 from task_status_worker.record.keys import Keys
 
 from task_status_service.store.redis_users import SEND, RedisUser, queue_keys
-from task_status_service.task_types.catalog import QUEUE_NAME
+from task_status_service.task_types.queue_names import is_queue_name
 
 _TIMEOUT_SECONDS: Final = 1.0
-#: names of keys that are no queues
-_RESERVED: Final = re.compile(r"task-status|celery-task-meta|celery-taskset-meta|unacked|_kombu|.*\.pidbox")
 
 
 def permitting_user(prefix: str) -> RedisUser:
@@ -53,4 +50,4 @@ class QueuePermissions:
                 found |= set(msgspec.json.decode(announcement, type=Consumer).queues)
             except msgspec.MsgspecError:
                 continue
-        return {queue for queue in found if re.fullmatch(QUEUE_NAME, queue) and not _RESERVED.match(queue)}
+        return {queue for queue in found if is_queue_name(queue)}

@@ -35,6 +35,8 @@ def test_passwords_of_the_environment():
     [
         (["--queue", "task status"], {}),
         (["--queue", "*"], {}),
+        (["--queue", "unacked"], {}),
+        (["--queue", "task-status:epoch"], {}),
         (["--prefix", "shop: ~*"], {}),
         (["--app-key", "shop:* +@all"], {}),
         ([], {"WORKER_PASSWORD": "a +@all"}),
@@ -42,7 +44,7 @@ def test_passwords_of_the_environment():
     ],
 )
 def test_nothing_can_add_a_rule(options, environ):
-    """A queue, a prefix, a pattern or a password with a space would be another rule, and is rejected."""
+    """Reserved queues are rejected, and so is a prefix, a pattern or a password with a space."""
     done = CliRunner().invoke(main, ["redis-users", *options], env=environ)
 
     assert done.exit_code == 2
