@@ -48,9 +48,11 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["tas
 # The last one: what `docker build .` makes.
 FROM runtime AS service
 COPY --from=service-venv /opt/venv /opt/venv
-# Where a volume for keys may be: Docker gives it the owner that it has here.
+# Where volumes for keys and passwords may be: Docker gives a new volume the owner and mode that its folder has here.
+# Redis, which has another user, reads /users/redis: it contains hashes of passwords.
 USER root
-RUN install --directory --owner=10001 --group=10001 --mode=0700 /keys
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /keys /users/service /users/worker \
+    && install --directory --owner=10001 --group=10001 --mode=0755 /users/redis
 USER 10001:10001
 # Within a container loopback is reached by nobody. So it wants a file of keys: TASK_STATUS_API_KEYS_FILE.
 ENV TASK_STATUS_BIND=0.0.0.0:8000

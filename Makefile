@@ -14,13 +14,14 @@ CELERY := .venv-celery
 CELERIES := 5.4 5.5 5.6
 REDIS_OLDEST := .venv-redis
 CONTRACT := tests/contract
+CHAOS := tests/faults/test_chaos.py
 PYTEST := $(BIN)/python -m pytest
 # One process runs a whole file: its fixtures start real workers and servers, which mostly wait.
 PARALLEL := --numprocesses 3 --dist loadfile
 
 .PHONY: help setup lock run test test-unit test-api test-integration test-redis-versions test-acceptance \
-	test-celery-versions test-contract test-faults test-fuzz test-docker test-browser test-clients test-packages test-lowest clients-nightly \
-	faults audit bench coverage lint format types openapi openapi-release clean
+	test-celery-versions test-contract test-faults test-chaos test-fuzz test-docker test-browser test-clients test-packages \
+	test-lowest clients-nightly faults chaos audit bench coverage lint format types openapi openapi-release clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -130,11 +131,19 @@ $(CONTRACT)/node_modules/.ready: $(CONTRACT)/package-lock.json $(CONTRACT)/packa
 
 test-faults: $(STAMP) ## run the short fault tests, in under five minutes
 	@mkdir -p .run
-	@$(PYTEST) tests/faults --basetemp=.run/faults --verbose --numprocesses 2 --dist loadfile
+	@$(PYTEST) tests/faults --ignore $(CHAOS) --basetemp=.run/faults --verbose --numprocesses 2 --dist loadfile
 
 faults: $(STAMP) ## run the long fault tests, in half an hour, and write docs/reliability.md
 	@mkdir -p .run
-	@FAULTS=long $(PYTEST) tests/faults --basetemp=.run/faults --verbose
+	@FAULTS=long $(PYTEST) tests/faults --ignore $(CHAOS) --basetemp=.run/faults --verbose
+
+test-chaos: $(STAMP) ## attack a real service in every known way for five minutes, while another tenant checks its answers
+	@mkdir -p .run
+	@$(PYTEST) $(CHAOS) --basetemp=.run/chaos --verbose
+
+chaos: $(STAMP) ## the same for an hour
+	@mkdir -p .run
+	@FAULTS=long $(PYTEST) $(CHAOS) --basetemp=.run/chaos --verbose
 
 test-fuzz: $(STAMP) ## send REQUESTS (default 20000) generated requests to a real server, and fail on any 5xx
 	@FUZZ_REQUESTS=$(or $(REQUESTS),20000) $(PYTEST) tests/fuzz

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import requests
-from support.servers import RedisServer, running_redis, running_service, running_worker, wait_until
+from support.redis_users import running_redis_with_users, service_environ, worker_url
+from support.servers import RedisServer, running_service, running_worker, wait_until
 
 Task = dict[str, Any]
 
@@ -61,15 +62,20 @@ class Service:
 
 @pytest.fixture(scope="session")
 def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """A Redis server that all tests of the session share; no test deletes its data."""
-    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+    """A Redis server that all tests of the session share; no test deletes its data.
+
+    Service and workers run as the users of docs/redis-users.md.
+    """
+    queues = ["demo", "unread-queue", "plain"]
+    with running_redis_with_users(tmp_path_factory.mktemp("redis"), queues=queues) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def module_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A durable Redis that the tests of one module may kill and restart."""
-    with running_redis(tmp_path_factory.mktemp("redis"), durable=True) as server:
+    queues = ["demo", "prefork", "threads", "gevent"]
+    with running_redis_with_users(tmp_path_factory.mktemp("redis"), queues=queues, durable=True) as server:
         yield server
 
 
@@ -83,10 +89,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
     """The service, with a worker that runs the demo tasks."""
     with (
-        running_worker("task_status_worker.demo", "--concurrency", "4", redis_url=real_redis.url, folder=folder),
-        running_service(
-            {"TASK_STATUS_REDIS_URL": real_redis.url, "TASK_STATUS_QUEUES": "unread-queue"}, folder=folder
-        ) as url,
+        running_worker(
+            "task_status_worker.demo", "--concurrency", "4", redis_url=worker_url(real_redis), folder=folder
+        ),
+        running_service({**service_environ(real_redis), "TASK_STATUS_QUEUES": "unread-queue"}, folder=folder) as url,
     ):
         service = Service(url)
         wait_until(lambda: service.session.get(f"{url}/readyz", timeout=5).ok, what="ready")

@@ -9,11 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import redis
 import requests
 import task_status_worker
-from support.servers import free_port, wait_until
+from support.redis_users import running_redis_with_users
+from support.servers import free_port, running_worker, wait_until
 
 READY = "Ctrl-C stops everything."
 
@@ -103,6 +106,44 @@ def test_stops_everything_and_keeps_the_data(tmp_path):
         read = lambda: requests.get(f"{dev.url}/tasks/{task_id}", timeout=5).json()  # noqa: E731 - a condition
         wait_until(lambda: read()["done"], what="the task to be done")
         assert read()["result"] == 5
+
+
+def test_redis_has_users(tmp_path):
+    """Redis rejects strangers; the printed URL is for workers; the API may also send to the queues of another app."""
+    with running_dev(tmp_path / "run") as dev:
+        (url,) = re.findall(r"^Your Celery app can use the same Redis: (\S+)$", dev.output(), re.MULTILINE)
+        port = int(url.rpartition(":")[2].split("/")[0])
+        with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        with redis.Redis.from_url(url) as worker:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                worker.flushall()
+            assert worker.set("key-of-a-task", "1")
+        folder = tmp_path / "run"
+        assert (folder / "users.acl").stat().st_mode & 0o777 == 0o600
+        assert not [
+            file
+            for file in folder.rglob("*")
+            if file.is_file() and urlsplit(url).password in file.read_text(errors="replace")
+        ]
+        with running_worker("acceptance.guarded_app", "--queues", "mail", redis_url=url, folder=tmp_path):
+            submission = {"name": "guarded.sleep", "args": [str(tmp_path / "written"), 0.0], "queue": "mail"}
+            submit = lambda: requests.post(f"{dev.url}/tasks?wait=10", json=submission, timeout=15)  # noqa: E731 - a condition
+            answer = wait_until(lambda: (answer := submit()).ok and answer, what="the queue to be permitted")
+            assert answer.json()["state"] == "succeeded"
+
+
+def test_a_chosen_redis_keeps_its_users(tmp_path, monkeypatch):
+    """A Redis that was running before is used as it is, and its password is not printed."""
+    with running_redis_with_users(tmp_path / "chosen", queues=["demo"], password="a-secret") as server:
+        with server.client() as client:
+            before = client.acl_list()
+        monkeypatch.setenv("TASK_STATUS_REDIS_URL", server.url)
+        with running_dev(tmp_path / "run") as dev:
+            assert "a-secret" not in dev.output()
+            assert requests.get(f"{dev.url}/readyz", timeout=5).ok
+        with server.client() as client:
+            assert client.acl_list() == before
 
 
 def test_long_lines(tmp_path):

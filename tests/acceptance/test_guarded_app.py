@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from support.redis_users import worker_url
 from support.servers import RedisServer, running_worker, wait_until
 from task_status_worker.record.codec import named, unpack
 from task_status_worker.record.keys import Keys, Retention
@@ -32,7 +33,7 @@ class Guarded:
     def working(self, pool: str) -> Iterator[None]:
         """Run a worker that consumes the queue named like its pool."""
         options = ("--pool", pool, "--queues", pool, "--concurrency", "4")
-        with running_worker("acceptance.guarded_app", *options, redis_url=self.server.url, folder=self.folder):
+        with running_worker("acceptance.guarded_app", *options, redis_url=worker_url(self.server), folder=self.folder):
             yield
 
     def send(self, name: str, *args: Any, queue: str = "prefork", **options: Any) -> str:

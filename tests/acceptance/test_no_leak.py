@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pytest
 import requests
-from support.redis_users import apply_users, url_of
-from support.servers import running_redis, running_service, running_worker, wait_until
+from support.redis_users import running_redis_with_users, service_environ, worker_url
+from support.servers import running_service, running_worker, wait_until
 
 #: the secret; no redaction rule recognizes it by its form
 CANARY = "kanarienvogel"
@@ -72,16 +72,10 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
     folder = tmp_path_factory.mktemp(PLACE)
     keys_file = folder / "keys.json"
     outside, inside = (make_key(keys_file, f"submit,read,cancel{more}") for more in ("", ",tracebacks"))
-    with running_redis(folder) as server:
-        apply_users(server, CANARY)
-        environ = {
-            "TASK_STATUS_REDIS_URL": url_of(server, "status-api", CANARY),
-            "TASK_STATUS_BROKER_URL": url_of(server, "status-send", CANARY),
-            "TASK_STATUS_API_KEYS_FILE": str(keys_file),
-        }
-        worker_url = url_of(server, "worker", CANARY)
+    with running_redis_with_users(folder, queues=["celery"], password=CANARY) as server:
+        environ = {**service_environ(server, CANARY), "TASK_STATUS_API_KEYS_FILE": str(keys_file)}
         with (
-            running_worker("acceptance.leaky_app", redis_url=worker_url, folder=folder, host=PLACE),
+            running_worker("acceptance.leaky_app", redis_url=worker_url(server, CANARY), folder=folder, host=PLACE),
             running_service(environ, folder=folder) as url,
         ):
             wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, what="ready")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.redis_users import service_environ, worker_url
 from support.servers import RedisServer, running_service, running_worker
 
 from acceptance.conftest import Service
@@ -12,14 +13,16 @@ from acceptance.conftest import Service
 @pytest.fixture(scope="module")
 def plain(real_redis: RedisServer, folder: Path) -> Iterator[Service]:
     """A worker without the kit, and a service whose settings allow its tasks."""
-    url = real_redis.url.removesuffix("/0") + "/1"
+    database = {name: url.removesuffix("/0") + "/1" for name, url in service_environ(real_redis).items()}
     environ = {
-        "TASK_STATUS_REDIS_URL": url,
+        **database,
         "TASK_STATUS_TASKS": "plain.*",
         "TASK_STATUS_DEFAULT_QUEUE": "plain",
     }
     with (
-        running_worker("acceptance.plain_app", redis_url=url, folder=folder),
+        running_worker(
+            "acceptance.plain_app", redis_url=worker_url(real_redis).removesuffix("/0") + "/1", folder=folder
+        ),
         running_service(environ, folder=folder) as service_url,
     ):
         service = Service(service_url)

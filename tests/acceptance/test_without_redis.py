@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.redis_users import service_environ, worker_url
 from support.servers import RedisServer, free_port, running_redis, running_service, running_worker, wait_until
 from task_status_worker.record.keys import Keys
 
@@ -29,10 +30,10 @@ SUBMISSION = {"name": "demo.add", "args": [2, 3]}
 @pytest.fixture(scope="module")
 def alone(module_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service without a worker; one has announced its task types before and stopped."""
-    url, folder = module_redis.url, tmp_path_factory.mktemp("logs")
-    with running_service({"TASK_STATUS_REDIS_URL": url}, folder=folder) as service_url:
+    folder = tmp_path_factory.mktemp("logs")
+    with running_service(service_environ(module_redis), folder=folder) as service_url:
         service = Service(service_url)
-        with running_worker("task_status_worker.demo", redis_url=url, folder=folder):
+        with running_worker("task_status_worker.demo", redis_url=worker_url(module_redis), folder=folder):
             wait_until(lambda: service.session.get(f"{service_url}/readyz", timeout=5).ok, what="ready")
             assert service.run("demo.add", x=1, y=1)["result"] == 2
         yield service

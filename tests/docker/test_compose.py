@@ -109,6 +109,12 @@ def test_container_is_unprivileged(stack, service):
         stack.compose("exec", "-T", service, "touch", "/opt/venv/new")
 
 
+def test_redis_requires_a_password(stack):
+    """Redis does not run as root, and rejects commands without a password."""
+    assert stack.compose("exec", "-T", "redis", "id", "-un") == "redis"
+    assert "NOAUTH" in stack.compose("exec", "-T", "redis", "redis-cli", "ping")
+
+
 def test_api_requires_a_key(stack):
     """The API returns 401 without a key; only its user can read the keys file in the container."""
     assert requests.get(f"http://127.0.0.1:{stack.port}/tasks", timeout=30).status_code == 401

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -37,9 +38,10 @@ class _Batch(msgspec.Struct, frozen=True):
 class Client:
     """A client of one service that records each answer."""
 
-    def __init__(self, url: str, recorder: Recorder) -> None:
+    def __init__(self, url: str, recorder: Recorder, *, api_key: str | None = None) -> None:
         self._address = urlsplit(url).netloc
         self._recorder = recorder
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._connection: http.client.HTTPConnection | None = None
         self._used_at = 0.0
 
@@ -64,6 +66,31 @@ class Client:
 
     def read(self, task_id: str) -> Answer:
         return self._request("read", "GET", f"/tasks/{task_id}", task_id=task_id)
+
+    def wait(self, task_id: str, *, seconds: float) -> Answer:
+        """Read a task when it is done, or after `seconds`."""
+        return self._request("wait", "GET", f"/tasks/{task_id}?wait={seconds:g}", task_id=task_id)
+
+    def list_tasks(self, **query: object) -> Answer:
+        """Read the first page of a list."""
+        return self._request("list", "GET", f"/tasks?{urlencode(query)}")
+
+    def watch(self, task_id: str) -> list[Answer]:
+        """Read the stream of a task to its end; the first event is an answer, and later ones have no time limit."""
+        found: list[Answer] = []
+        at = time.monotonic()
+        try:
+            for status, text in self._stream(f"/tasks/{task_id}/events"):
+                operation: Operation = "event" if found else "watch"
+                found.append(self._answer(operation, at, status, text, task_id=task_id))
+        except (OSError, http.client.HTTPException) as error:
+            operation = "event" if found else "watch"
+            answer = Answer(
+                at=at, ended=time.monotonic(), operation=operation, error=repr(error)[:200], task_id=task_id
+            )
+            self._recorder.write(answer)
+            found.append(answer)
+        return found
 
     def read_many(self, task_ids: list[str]) -> Answer:
         """Read up to 100 tasks."""
@@ -135,6 +162,34 @@ class Client:
         self._recorder.write(answer)
         return answer
 
+    def _answer(self, operation: Operation, at: float, status: int, text: bytes, *, task_id: str) -> Answer:
+        answer = Answer(
+            at=at,
+            ended=time.monotonic(),
+            operation=operation,
+            status=status,
+            retry_after=True,
+            task_id=task_id,
+            **_contents(operation, status, text),
+        )
+        self._recorder.write(answer)
+        return answer
+
+    def _stream(self, path: str) -> Iterator[tuple[int, bytes]]:
+        """Yield the data of each event, or the body of an answer that is no stream, with the HTTP status."""
+        connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
+        try:
+            connection.request("GET", path, headers=self._headers)
+            response = connection.getresponse()
+            if response.status != http.HTTPStatus.OK:
+                yield response.status, response.read()
+                return
+            for line in response:
+                if line.startswith(b"data:"):
+                    yield response.status, line.removeprefix(b"data:")
+        finally:
+            connection.close()
+
     def _exchange(
         self, method: str, path: str, body: Any, headers: dict[str, str]
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
@@ -142,8 +197,9 @@ class Client:
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection(self._address, timeout=_PATIENCE_SECONDS)
+        headers = {**self._headers, **headers}
         if body is not None:
-            headers = {**headers, "Content-Type": "application/json"}
+            headers["Content-Type"] = "application/json"
         self._connection.request(method, path, msgspec.json.encode(body) if body is not None else None, headers)
         response = self._connection.getresponse()
         text = response.read()
@@ -162,10 +218,10 @@ def _contents(operation: Operation, status: int, text: bytes) -> dict[str, Any]:
     if operation == "ready":
         ready = msgspec.json.decode(text, type=_Ready)
         return {"epoch": ready.store_epoch, "warnings": ready.warnings}
-    if operation == "batch":
+    if operation in ("batch", "list"):
         batch = msgspec.json.decode(text, type=_Batch)
         return {"seen": [_seen(item) for item in batch.items], "missing": batch.missing}
-    if operation in ("submit", "read", "cancel", "retry") and status in _ACCEPTED:
+    if operation in ("submit", "read", "wait", "watch", "event", "cancel", "retry") and status in _ACCEPTED:
         return {"seen": [_seen(text)]}
     return {}
 

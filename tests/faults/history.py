@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-Operation = Literal["submit", "read", "batch", "cancel", "retry", "forget", "ready", "live"]
+Operation = Literal[
+    "submit", "read", "batch", "list", "wait", "watch", "event", "cancel", "retry", "forget", "ready", "live"
+]
 
 
 class SeenFailure(msgspec.Struct, frozen=True):

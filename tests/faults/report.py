@@ -35,7 +35,7 @@ def table(counts: Sequence[Count]) -> str:
 
 def sum_of(checked: Sequence[Totals]) -> list[Count]:
     """Return the rows about all scenarios together."""
-    slowest = max(totals.slowest_seconds for totals in checked)
+    slowest = max((totals.slowest_seconds for totals in checked), default=0.0)
     return [
         Count("all scenarios together: responses", f"{sum(totals.answers for totals in checked):,}", ""),
         Count("- the slowest after", f"{slowest:.2f} s", "≤ 2 s"),

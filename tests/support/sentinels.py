@@ -80,7 +80,7 @@ def running_replica(
 ) -> Iterator[RedisServer]:
     """Run a replica of a Redis within a `with` block, which begins when it has copied the data."""
     folder.mkdir(parents=True, exist_ok=True)
-    replica = RedisServer(folder, durable=durable)
+    replica = RedisServer(folder, durable=durable, users=master.users, admin=master.admin)
     replica.start()
     try:
         for server, other in ((replica, master), (master, replica)):

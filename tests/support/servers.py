@@ -48,21 +48,30 @@ def wait_until(
 class RedisServer:
     """A Redis server for one session or one test, which can be killed and restarted with its data."""
 
-    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False, users: Path | None = None, admin: str = "") -> None:
+        """Create a server; `users` is an ACL file, and `admin` the credentials of a user with all permissions."""
         self.port = free_port()
         self.folder = folder
         self.durable = durable
+        self.users = users
+        self.admin = admin
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return self.url_as(self.admin)
+
+    def url_as(self, credentials: str) -> str:
+        """Return the URL for a user, given as `name:password`."""
+        return f"redis://{credentials}{'@' if credentials else ''}127.0.0.1:{self.port}/0"
 
     def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url)
 
     def start(self) -> None:
-        command = redis_command(find_redis_server(), port=self.port, folder=self.folder, durable=self.durable)
+        command = redis_command(
+            find_redis_server(), port=self.port, folder=self.folder, durable=self.durable, users=self.users
+        )
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_until(self.answers, what="Redis to answer")

@@ -7,6 +7,7 @@ from typing import BinaryIO
 import click
 
 from task_status_service.cli.keys import keys, plain_errors
+from task_status_service.cli.redis_users import print_redis_users
 
 
 class _Commands(click.Group):
@@ -81,3 +82,4 @@ def openapi(output: BinaryIO) -> None:
 
 
 main.add_command(keys)
+main.add_command(print_redis_users)

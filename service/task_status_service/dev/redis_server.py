@@ -27,12 +27,16 @@ def find_redis_server() -> Path:
     raise RedisServerMissing
 
 
-def redis_command(binary: Path, *, port: int, folder: Path, durable: bool) -> list[str]:
-    """Return the command of a server on 127.0.0.1; only a durable one writes its data to `folder`."""
+def redis_command(binary: Path, *, port: int, folder: Path, durable: bool, users: Path | None = None) -> list[str]:
+    """Return the command of a server on 127.0.0.1; only a durable one writes its data to `folder`.
+
+    `users` is the path of an ACL file; without one, every local process may do everything.
+    """
     return [
         str(binary),
         *("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)),
         # `everysec` may delay a write while another sync runs; an acknowledged write must survive a kill.
         *("--appendonly", "yes" if durable else "no", "--appendfsync", "always", "--save", ""),
         *("--maxmemory-policy", "noeviction"),
+        *(("--aclfile", str(users)) if users else ()),
     ]

@@ -21,12 +21,15 @@ import click
 
 from task_status_service.dev.code_changes import code_changes
 from task_status_service.dev.part import Part, label
+from task_status_service.dev.redis_access import OwnRedis, RedisAccess, given_redis
 from task_status_service.dev.redis_server import find_redis_server, redis_command
 from task_status_service.errors import TaskStatusError
-from task_status_service.redaction import redact
+from task_status_service.store.queue_permissions import QueuePermissions
 
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0
+#: seconds between two reads of the queues that workers announce
+_PERMIT_SECONDS: Final = 0.5
 
 #: the parts that run code of this project
 _PARTS: Final = {
@@ -55,7 +58,7 @@ task-status answers on {{url}}. Paste these commands in order: submit a task, re
   {_FOLLOW}
 
 The API in a browser: {{url}}/docs
-Your Celery app can use the same Redis: {{redis_url}}
+Your Celery app can use the same Redis: {{worker_url}}
 Ctrl-C stops everything.
 """
 
@@ -123,37 +126,49 @@ class _Session:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._end)
         async with contextlib.AsyncExitStack() as stack:
-            redis_url = os.environ.get("TASK_STATUS_REDIS_URL") or await self._start_redis(stack)
-            environ = {
-                "TASK_STATUS_ACCESS_LOG": "yes",
-                **os.environ,
-                "TASK_STATUS_REDIS_URL": redis_url,
-                "TASK_STATUS_BIND": f"{HOST}:{self._port}",
-            }
-            parts = [Part(name, command, environ, self._part_ended) for name, command in _PARTS.items()]
+            url = os.environ.get("TASK_STATUS_REDIS_URL")
+            access = given_redis(url) if url else await self._start_redis(stack)
+            parts = [self._part(name, access) for name in _PARTS]
             for part in parts:
                 await self._start(part, stack)
             if await self._reaches(self._is_ready, "The worker and the API were not ready"):
                 self._ready = True
-                click.echo(TRY_THIS.format(url=self._url, redis_url=redact(redis_url)))
+                click.echo(TRY_THIS.format(url=self._url, worker_url=access.shown_url))
                 await self._wait_for_end(parts)
             click.echo("Stopping ...")
+
+    def _part(self, name: str, access: RedisAccess) -> Part:
+        environ = {
+            "TASK_STATUS_ACCESS_LOG": "yes",
+            **os.environ,
+            **(access.of_service if name == "api" else access.of_worker),
+            "TASK_STATUS_BIND": f"{HOST}:{self._port}",
+        }
+        return Part(name, _PARTS[name], environ, self._part_ended)
 
     async def _start(self, part: Part, stack: contextlib.AsyncExitStack) -> None:
         stack.push_async_callback(part.stop)
         await part.start()
 
-    async def _start_redis(self, stack: contextlib.AsyncExitStack) -> str:
-        """Start a Redis on any free port, with its data in the folder, and return its URL."""
+    async def _start_redis(self, stack: contextlib.AsyncExitStack) -> RedisAccess:
+        """Start a Redis on any free port, with its data and its users in the folder."""
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             port = int(probe.getsockname()[1])
         log = (self._folder / "redis.log").resolve()
-        command = redis_command(find_redis_server(), port=port, folder=self._folder.resolve(), durable=True)
+        users = (self._folder / "users.acl").resolve()
+        own = OwnRedis(f"{HOST}:{port}")
+        own.write_users(users)
+        folder = self._folder.resolve()
+        command = redis_command(find_redis_server(), port=port, folder=folder, durable=True, users=users)
         click.echo(f"{label('redis')} on port {port}, with its data and its log in {self._folder}")
         await self._start(Part("redis", [*command, "--logfile", str(log)], os.environ, self._part_ended), stack)
         await self._reaches(lambda: _connects(port), f"Redis (its log is {log}) did not start")
-        return f"redis://{HOST}:{port}/0"
+        access = own.access()
+        if access.permissions is not None:
+            permitting = asyncio.create_task(_permit_announced_queues(access.permissions))
+            stack.callback(permitting.cancel)
+        return access
 
     async def _wait_for_end(self, parts: list[Part]) -> None:
         if self._changes is None:
@@ -210,6 +225,14 @@ class _Session:
                 return bool(answer.status == http.HTTPStatus.OK)
         except OSError:
             return False
+
+
+async def _permit_announced_queues(permissions: QueuePermissions) -> None:
+    """Let the API send to the queues of every Celery app that uses this Redis, until the task is canceled."""
+    with contextlib.closing(permissions):
+        while True:
+            await asyncio.to_thread(permissions.update)
+            await asyncio.sleep(_PERMIT_SECONDS)
 
 
 def _connects(port: int) -> bool:
