@@ -1,45 +1,83 @@
 """Cache decoded statuses, so that each version of a status is decoded and encoded once.
 
 Most reads of a task find it unchanged. A version is a hash of all inputs of a status, so statuses with the same version
-are equal, and all clients of one visibility can share them.
+are equal, and all clients of one visibility can share them. A status with an omitted value is cached too: to find that
+a value is too large takes as long as to read a large one.
 """
 
+import contextlib
+import functools
 import hashlib
-from typing import Final
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import msgspec
 
-from task_status_service.status import MAX_INLINE_SIZE, FinalStates, Snapshot, TaskStatus, Visibility, decode
+from task_status_service.status import INLINE, Budget, FinalStates, Limits, Snapshot, TaskStatus, Visibility, decode
 from task_status_service.version import VERSION
 
-#: statuses that one process caches, and the most bytes of JSON of each: at most 32 MiB
-MAX_CACHED: Final = 4_096
-MAX_CACHED_BYTES: Final = 8_192
+#: memory of the statuses that one process caches, per visibility, and of one status
+MAX_CACHED_BYTES: Final = 32 * 1024 * 1024
+MAX_STATUS_BYTES: Final = 4 * 1024 * 1024
+#: stored bytes that may take long to decode: one such value is decoded at a time
+LARGE_BYTES: Final = 4_096
 
-_CUT: Final = frozenset({"result_too_large", "truncated_text"})
+#: memory of a status and its entry, without its texts
+_BYTES_PER_STATUS: Final = 3_000
+#: bytes of memory for one byte of JSON: the body, and the values beside it
+_BYTES_PER_BYTE: Final = 3
+_CUT: Final = frozenset({"result_too_large", "truncated_text", "children_truncated", "too_large"})
 
 _encode = msgspec.json.Encoder().encode
 
 
 class CachedStatus(msgspec.Struct, frozen=True):
-    """A status, its version, and its JSON."""
+    """A status, its version, and its JSON. Its objects and lists of any shape are JSON too: `msgspec.Raw`."""
 
     version: str
     status: TaskStatus
     body: bytes
 
+    @property
+    def memory_bytes(self) -> int:
+        """Return about the memory that it takes."""
+        return _BYTES_PER_STATUS + _BYTES_PER_BYTE * len(self.body)
+
+
+#: a version, and the limits with which a value was cut; None if any limits give the same status
+_Key = tuple[str, Limits | None]
+
 
 class StatusCache:
     """The cached statuses of one visibility. Safe in threads and greenlets: two concurrent decodings are equal."""
 
-    def __init__(self, final_states: FinalStates, view: Visibility) -> None:
+    def __init__(
+        self,
+        final_states: FinalStates,
+        view: Visibility,
+        *,
+        turn: AbstractContextManager[Any] | None = None,
+        pause: Callable[[], None] | None = None,
+    ) -> None:
+        """Create an empty cache.
+
+        Args:
+            final_states: custom Celery states that end a task.
+            view: the visibility.
+            turn: a lock during the decoding of a large value, so that the delays of concurrent requests do not add up.
+            pause: lets other requests run; called between parts of a long decoding.
+        """
         self._final_states = final_states
         self.view = view
+        self._turn = turn or contextlib.nullcontext()
+        self.new_budget: Callable[..., Budget] = functools.partial(Budget, pause=pause) if pause else Budget
         # A status also depends on the settings, the visibility and this version of the code. Without them in the hash,
         # a client could get 304 although it may now see more, or less.
         decoded_by = (VERSION, view.value, sorted(final_states.items()))
         self._salt = hashlib.blake2b(repr(decoded_by).encode(), digest_size=16)
-        self._cached: dict[str, CachedStatus] = {}
+        self._cached: dict[_Key, CachedStatus] = {}
+        self._memory_bytes = 0
 
     def version(self, snapshot: Snapshot) -> str:
         """Return a hash that differs whenever the status may differ. Decodes nothing."""
@@ -51,33 +89,69 @@ class StatusCache:
         return digest.hexdigest()
 
     def decoded(
-        self, snapshot: Snapshot, *, version: str | None = None, inline_size: int = MAX_INLINE_SIZE
+        self,
+        snapshot: Snapshot,
+        *,
+        version: str | None = None,
+        limits: Limits = INLINE,
+        budget: Budget | None = None,
     ) -> CachedStatus | None:
         """Return the status of a snapshot; None if nothing is stored.
 
-        Results of more than `inline_size` characters are omitted. A known `version` of the snapshot saves its hashing.
+        A result over the `limits`, or over the `budget` of several tasks, is omitted. A known `version` of the snapshot
+        saves its hashing.
         """
         version = version or self.version(snapshot)
-        # Cached statuses are so short that no `inline_size` omits anything.
-        return self._cached.get(version) or self._decode(snapshot, version, inline_size)
+        found = self._cached.get((version, None))
+        if found is not None:
+            return found
+        budget = budget or self.new_budget(limits)
+        if len(snapshot.meta or b"") <= LARGE_BYTES and not (snapshot.meta or b"").startswith(b"\x00"):
+            return self._cached.get((version, budget.each)) or self._decode(snapshot, version, budget)
+        with self._turn:
+            return (
+                self._cached.get((version, None))
+                or self._cached.get((version, budget.each))
+                or self._decode(snapshot, version, budget)
+            )
 
-    def _decode(self, snapshot: Snapshot, version: str, inline_size: int) -> CachedStatus | None:
-        status = decode(snapshot, final_states=self._final_states, inline_size=inline_size, view=self.view)
+    def _decode(self, snapshot: Snapshot, version: str, budget: Budget) -> CachedStatus | None:
+        status = decode(snapshot, final_states=self._final_states, budget=budget, view=self.view)
         if status is None:
             return None
+        status = _compact(status)
         decoded = CachedStatus(version, status, _encode(status))
-        if len(decoded.body) <= MAX_CACHED_BYTES and not _is_cut(status):
-            self._store(decoded)
+        is_cut = not _CUT.isdisjoint(diagnostic.code for diagnostic in status.diagnostics)
+        # A value that is cut because the values before it have spent the budget is read as a whole the next time.
+        if not (is_cut and budget.is_short):
+            self._store((version, budget.each if is_cut else None), decoded)
         return decoded
 
-    def _store(self, decoded: CachedStatus) -> None:
+    def _store(self, key: _Key, decoded: CachedStatus) -> None:
+        if decoded.memory_bytes > MAX_STATUS_BYTES:
+            return
         cached = self._cached
-        while len(cached) >= MAX_CACHED:
-            # Removes the oldest, unless another thread has just removed it.
-            cached.pop(next(iter(cached)), None)
-        cached[decoded.version] = decoded
+        self._memory_bytes += decoded.memory_bytes
+        if (replaced := cached.pop(key, None)) is not None:
+            self._memory_bytes -= replaced.memory_bytes
+        cached[key] = decoded
+        while self._memory_bytes > MAX_CACHED_BYTES and (oldest := next(iter(cached))):
+            # None if another thread has just removed it.
+            if (removed := cached.pop(oldest, None)) is not None:
+                self._memory_bytes -= removed.memory_bytes
 
 
-def _is_cut(status: TaskStatus) -> bool:
-    """Return whether a value was omitted or cut: with another limit the status may differ."""
-    return not _CUT.isdisjoint(diagnostic.code for diagnostic in status.diagnostics)
+def _compact(status: TaskStatus) -> TaskStatus:
+    """Return a status whose objects and lists of any shape are JSON: as Python objects they take up to 30 times more.
+
+    Only those that a task stored: the fields of a status stay objects.
+    """
+    changes: dict[str, Any] = {}
+    if isinstance(status.result, dict | list):
+        changes["result"] = msgspec.Raw(_encode(status.result))
+    if isinstance(status.meta, dict | list):
+        changes["meta"] = msgspec.Raw(_encode(status.meta))
+    failure = status.failure
+    if failure is not None and isinstance(failure.details, dict | list):
+        changes["failure"] = msgspec.structs.replace(failure, details=msgspec.Raw(_encode(failure.details)))
+    return msgspec.structs.replace(status, **changes) if changes else status

@@ -30,7 +30,7 @@ from task_status_service.status.model import (
 from task_status_service.status.precedence import claim_of_meta, claim_of_record
 from task_status_service.status.progress import COMPLETE, decode_progress, with_eta
 from task_status_service.status.stored import celery_states as celery
-from task_status_service.status.stored.bounds import MAX_INLINE_SIZE
+from task_status_service.status.stored.budget import UNSEEN, Budget
 from task_status_service.status.stored.diagnostics import FROZEN, diagnose
 from task_status_service.status.stored.meta import UNREADABLE, Meta, decode_meta
 from task_status_service.status.stored.plain_json import PlainCopy, TooLarge
@@ -69,22 +69,23 @@ def decode(
     snapshot: Snapshot,
     *,
     final_states: FinalStates = _NO_FINAL_STATES,
-    inline_size: int = MAX_INLINE_SIZE,
+    budget: Budget | None = None,
     view: Visibility = Visibility.PUBLIC,
 ) -> TaskStatus | None:
     """Return the status of a task from one read of the store; None if nothing is stored about it.
 
-    `final_states` maps the custom Celery states that end a task. A result of more than `inline_size` characters is
-    omitted. Never raises, and the status can always be encoded as JSON.
+    `final_states` maps the custom Celery states that end a task. A result over the limits of the `budget` is omitted;
+    the default is the budget of a task that is read alone. Never raises, and the status can always be encoded as JSON.
     """
-    status = _decode(snapshot, final_states, inline_size)
+    status = _decode(snapshot, final_states, budget or Budget())
     return status and redact_for(status, view)
 
 
-def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> TaskStatus | None:
+def _decode(snapshot: Snapshot, final_states: FinalStates, budget: Budget) -> TaskStatus | None:
+    budget.start_value()
     codes: set[str] = set()
     stored_record = unpack(snapshot.record)
-    stored_meta = _decode_meta(snapshot, codes, inline_size)
+    stored_meta = _decode_meta(snapshot, codes, budget)
     if stored_record is None and stored_meta is None:
         return None
     record, meta = stored_record or Record(), stored_meta or UNREADABLE
@@ -105,7 +106,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, inline_size: int) -> 
     if not done and (record.cancel_requested or meta.celery_state == celery.ABORTED):
         state = TaskState.CANCELING
     if state in _FAILURE_STATES:
-        failure = _failure(state, meta if agrees else UNREADABLE, record, codes)
+        failure = _failure(state, meta if agrees else UNREADABLE, record, codes, budget)
     if state is TaskState.CANCELED and _is_expired(record, failure):
         state = TaskState.EXPIRED
     # The meta of an earlier execution does not describe a task that waits for its next one.
@@ -146,17 +147,17 @@ def is_ending(snapshot: Snapshot, *, final_states: FinalStates = _NO_FINAL_STATE
     record = unpack(snapshot.record)
     if record is None or not _has_live_worker(record, snapshot):
         return False
-    meta = _decode_meta(snapshot, set(), MAX_INLINE_SIZE)
+    meta = _decode_meta(snapshot, set(), Budget(UNSEEN))
     meta_claim = claim_of_meta(meta, final_states) if meta is not None else None
     return meta_claim is not None and meta_claim.state in _SUCCESSFUL
 
 
-def _decode_meta(snapshot: Snapshot, codes: set[str], inline_size: int) -> Meta | None:
+def _decode_meta(snapshot: Snapshot, codes: set[str], budget: Budget) -> Meta | None:
     if snapshot.wrong_type:
         codes.add("wrong_redis_type")
         return UNREADABLE
     # As in Celery, an empty value is no meta.
-    return decode_meta(snapshot.meta, snapshot.task_id, codes, inline_size=inline_size) if snapshot.meta else None
+    return decode_meta(snapshot.meta, snapshot.task_id, codes, budget) if snapshot.meta else None
 
 
 def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
@@ -171,7 +172,7 @@ def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
     return _CELERY_STATES.get(record.fact)
 
 
-def _failure(state: TaskState, meta: Meta, record: Record, codes: set[str]) -> Failure | None:
+def _failure(state: TaskState, meta: Meta, record: Record, codes: set[str], budget: Budget) -> Failure | None:
     """Return the failure in the meta, else the recorded one. A failed task always has a failure."""
     kind = _known_kind(state, meta, record)
     if meta.celery_state is not None:
@@ -180,7 +181,7 @@ def _failure(state: TaskState, meta: Meta, record: Record, codes: set[str]) -> F
             return failure
     if record.failure is None and state is not TaskState.FAILED:
         return None
-    return failure_of_record(record.failure or RecordedFailure(), codes, kind=kind)
+    return failure_of_record(record.failure or RecordedFailure(), codes, budget, kind=kind)
 
 
 def _known_kind(state: TaskState, meta: Meta, record: Record) -> FailureKind | None:
@@ -216,7 +217,7 @@ def _progress(meta: Meta, record: Record, codes: set[str], *, is_complete: bool)
 
 def _recorded_progress(record: Record, codes: set[str]) -> Progress | None:
     try:
-        custom_meta = PlainCopy(codes, budget=MAX_INLINE_SIZE).copy(record.progress)
+        custom_meta = PlainCopy(codes, Budget()).copy(record.progress)
     except TooLarge:
         return None
     progress = decode_progress(custom_meta, celery.PROGRESS, codes)

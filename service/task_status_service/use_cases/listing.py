@@ -12,9 +12,6 @@ from task_status_service.status.cache import CachedStatus
 #: records that one page reads at most for a filter that the index cannot apply: bounds the cost of a rare match
 MAX_LOOKED_AT: Final = 1_000
 
-#: limit of the characters of a result, a custom meta or a failure's details in a list: bounds the response
-MAX_LISTED_SIZE: Final = 64 * 1024
-
 
 class Position(msgspec.Struct, frozen=True):
     """A cursor position in the list: the page after this task, which may have expired since."""

@@ -8,7 +8,7 @@ from task_status_worker.record.codec import unpack
 from task_status_worker.record.model import Fact, Note, Record, RecordedFailure
 
 from task_status_service.errors import Unavailable
-from task_status_service.status import FinalStates, Snapshot, decode
+from task_status_service.status import UNSEEN, Budget, FinalStates, Snapshot, decode
 
 #: `failure.type` of a task that is marked as failed; no exception was raised
 FAILURE_TYPE: Final = "WorkerLost"
@@ -58,7 +58,8 @@ class LostTasks:
         # On first detection the value is at most `LOST_SECONDS`, the minimum of the setting, so nothing is marked.
         if self._after_seconds is None or (found.seconds_since_heartbeat or 0.0) <= self._after_seconds:
             return found
-        status = decode(found, final_states=self._final_states)
+        # Only the state matters, so a large value is not read.
+        status = decode(found, final_states=self._final_states, budget=Budget(UNSEEN))
         record = unpack(found.record)
         if status is None or status.done or record is None or self._clock() < self._resumes_at:
             return found

@@ -2,22 +2,18 @@
 
 from typing import Any
 
-from task_status_service.errors import NoResult, TaskExpired, TaskNotDone, TaskNotFound
-from task_status_service.status import MAX_RESULT_SIZE, FinalStates, Snapshot, decode
+from task_status_service.errors import NoResult, TaskExpired, TaskNotDone
+from task_status_service.status import TaskStatus
 
 
-def result_of(snapshot: Snapshot, *, final_states: FinalStates) -> Any:
-    """Return the result of a task that has succeeded, up to `MAX_RESULT_SIZE` characters.
+def result_of(status: TaskStatus) -> Any:
+    """Return the result in the status of a task that has succeeded.
 
     Raises:
-        TaskNotFound: nothing is stored about the task.
         TaskNotDone: the task is not done, so it has no result yet.
         NoResult: the task did not succeed, or its result is not stored or too large.
         TaskExpired: the result has expired.
     """
-    status = decode(snapshot, final_states=final_states, inline_size=MAX_RESULT_SIZE)
-    if status is None:
-        raise TaskNotFound
     codes = {diagnostic.code for diagnostic in status.diagnostics}
     if not status.done:
         raise TaskNotDone

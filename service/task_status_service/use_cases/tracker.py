@@ -1,7 +1,8 @@
 """The use cases of an existing task: read, list, cancel, forget. Tasks of other owners are not found."""
 
 import contextlib
-from collections.abc import Container, Iterator, Sequence
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -17,8 +18,11 @@ from task_status_service.errors import (
     TaskNotFound,
 )
 from task_status_service.status import (
-    MAX_INLINE_SIZE,
+    INLINE,
+    LISTED,
+    RESULT,
     FinalStates,
+    Limits,
     Snapshot,
     TaskState,
     TaskStatus,
@@ -28,7 +32,7 @@ from task_status_service.status import (
     redact_for,
 )
 from task_status_service.status.cache import CachedStatus, StatusCache
-from task_status_service.use_cases.listing import MAX_LISTED_SIZE, Filter, IndexPage, Position, TaskPage
+from task_status_service.use_cases.listing import Filter, IndexPage, Position, TaskPage
 from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.results import result_of
 
@@ -105,6 +109,7 @@ class Tracker:
         public: StatusCache,
         operator: StatusCache,
         final_states: FinalStates,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create a tracker.
 
@@ -115,7 +120,9 @@ class Tracker:
             public: cache of the statuses for most callers.
             operator: cache of the statuses for callers with the scope `tracebacks`; `public` to hide tracebacks.
             final_states: custom Celery states that end a task.
+            clock: seconds of a monotonic clock.
         """
+        self._clock = clock
         self._store = store
         self._broker = broker
         self._lost_tasks = lost_tasks
@@ -160,8 +167,10 @@ class Tracker:
         """Read the status of a task. Raises as `read` does."""
         return self._decoded(self.read(task_id, caller), caller)
 
-    def _decoded(self, snapshot: Snapshot, caller: Caller, version: str | None = None) -> CachedStatus:
-        cached = self._cache_for(caller).decoded(snapshot, version=version)
+    def _decoded(
+        self, snapshot: Snapshot, caller: Caller, version: str | None = None, limits: Limits = INLINE
+    ) -> CachedStatus:
+        cached = self._cache_for(caller).decoded(snapshot, version=version, limits=limits)
         if cached is None:
             raise TaskNotFound
         return cached
@@ -172,7 +181,7 @@ class Tracker:
         version = self.version(snapshot, caller)
         if known is not None and version in known:
             return NotModified(version, snapshot)
-        return TaskResult(result_of(snapshot, final_states=self._final_states), version)
+        return TaskResult(result_of(self._decoded(snapshot, caller, version, RESULT).status), version)
 
     def read_many(self, task_ids: Sequence[str]) -> Iterator[Snapshot]:
         """Read several tasks of any owner, in order and in one round trip; an unknown task is an empty snapshot."""
@@ -194,18 +203,21 @@ class Tracker:
         return is_ending(snapshot, final_states=self._final_states)
 
     def read_statuses(
-        self, task_ids: Sequence[str], caller: Caller, *, inline_size: int = MAX_INLINE_SIZE
+        self, task_ids: Sequence[str], caller: Caller, *, limits: Limits = INLINE
     ) -> Iterator[CachedStatus]:
         """Read the statuses of several tasks, in order and in one round trip, without those that are not found.
+
+        They share one budget: a value over the `limits`, or after the budget is spent, reads as too large.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
         cache = self._cache_for(caller)
+        budget = cache.new_budget(limits, clock=self._clock)
         for found in self._store.read_many(task_ids):
             if not caller.sees(found):
                 continue
-            cached = cache.decoded(self._lost_tasks.mark_failed(found), inline_size=inline_size)
+            cached = cache.decoded(self._lost_tasks.mark_failed(found), budget=budget)
             if cached is not None:
                 yield cached
 
@@ -216,7 +228,7 @@ class Tracker:
             StoreUnavailable: the store does not answer.
         """
         ids = list(dict.fromkeys(task_ids))
-        items = list(self.read_statuses(ids, caller, inline_size=MAX_LISTED_SIZE))
+        items = list(self.read_statuses(ids, caller, limits=LISTED))
         found = {one.status.id for one in items}
         return TaskPage(items=items, missing=[task_id for task_id in ids if task_id not in found])
 
@@ -234,7 +246,7 @@ class Tracker:
         if not caller.may(Scope.ADMIN):
             wanted = msgspec.structs.replace(wanted, owner=caller.owner)
         indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
-        items = self.read_statuses(indexed.task_ids, caller, inline_size=MAX_LISTED_SIZE)
+        items = self.read_statuses(indexed.task_ids, caller, limits=LISTED)
         return TaskPage(items=[one for one in items if _still_fits(one.status, wanted)], next=indexed.next)
 
     def _as_indexed(self, wanted: Filter) -> Filter:
@@ -269,7 +281,9 @@ class Tracker:
 
     def _cancelable(self, task_id: str, caller: Caller) -> TaskStatus:
         # With the operator's visibility: a cancel needs the name of the worker.
-        status = decode(self.read(task_id, caller), final_states=self._final_states, view=Visibility.OPERATOR)
+        snapshot = self.read(task_id, caller)
+        budget = self._operator.new_budget()
+        status = decode(snapshot, final_states=self._final_states, budget=budget, view=Visibility.OPERATOR)
         if status is None:
             raise TaskNotFound
         if status.done and status.state is not TaskState.CANCELED:

@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from celery import states
-from task_status_service.status import PRECEDENCE, FailureKind, Snapshot, TaskState, Visibility, decode
+from task_status_service.status import (
+    PRECEDENCE,
+    RESULT,
+    Budget,
+    FailureKind,
+    Snapshot,
+    TaskState,
+    Visibility,
+    decode,
+)
 from task_status_worker.record.model import Fact
 
 SECOND_MS = 1_790_000_000_000
@@ -539,12 +548,12 @@ def test_descriptive_fields_come_from_an_extended_meta():
     assert status.children == ["c"]
 
 
-def test_a_larger_inline_size_permits_a_larger_result():
-    """A result above the default `inline_size` is null, and complete with a larger one."""
+def test_a_larger_budget_permits_a_larger_result():
+    """A result over the limits of a status is null, and complete with those of a result that is read alone."""
     meta = meta_of("SUCCESS", "x" * 2_000_000)
 
     assert status_of(meta).result is None
-    assert status_of(meta, inline_size=3_000_000).result == "x" * 2_000_000
+    assert status_of(meta, budget=Budget(RESULT)).result == "x" * 2_000_000
 
 
 def test_a_status_has_30_fields():

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.stored_values import ROWS, stored_bytes
 from task_status_service.status import Snapshot, TaskState, TaskStatus, Visibility, decode
-from task_status_service.status.stored.bounds import MAX_MSGPACK_BYTES, MAX_PICKLE_OPCODES, MAX_YAML_BYTES
+from task_status_service.status.stored.bounds import MAX_NODES, MAX_YAML_BYTES
 from task_status_worker.record.model import Fact, Record
 
 #: short values, which are quick to mutate; test_corpus.py decodes the others
@@ -209,9 +209,9 @@ BOMBS = {
     "pickle memo": memo_bomb(),
     "pickle texts": memo_text_bomb(),
     "pickle keys": key_bomb(),
-    "pickle opcodes": b"\x80\x04" + b"]" * (2 * MAX_PICKLE_OPCODES) + b".",
+    "pickle opcodes": b"\x80\x04" + b"]" * MAX_NODES + b".",
     "pickle integer": pickle.dumps({"status": "SUCCESS", "result": 1 << 20_000_000}),
-    "msgpack maps": b"\x82\xa6status\xa1S\xa6result\xdd\x00\x0f\xff\x00" + b"\x80" * (MAX_MSGPACK_BYTES - 256),
+    "msgpack maps": b"\x82\xa6status\xa1S\xa6result\xdd\x00\x0f\xff\x00" + b"\x80" * (MAX_NODES),
     "msgpack length": b"\x82\xa6status\xa1S\xa6result\xdd\xff\xff\xff\xff",
     "json integer": b'{"status": "SUCCESS", "result": ' + b"9" * 5_000_000 + b"}",
     "json nesting": b'{"status": "SUCCESS", "result": ' + b"[" * 5_000_000,

@@ -19,11 +19,12 @@ from task_status_service.status.failures.messages import (
 )
 from task_status_service.status.model import Failure, FailureKind
 from task_status_service.status.stored.bounds import (
-    MAX_INLINE_SIZE,
+    MAX_FAILURE_NODES,
     MAX_MESSAGE_CHARS,
     MAX_NAME_CHARS,
     MAX_TRACEBACK_CHARS,
 )
+from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.celery_states import EXCEPTION_STATES, RETRY, REVOKED
 from task_status_service.status.stored.meta import Meta
 from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut
@@ -76,10 +77,12 @@ def decode_failure(meta: Meta, codes: set[str], *, kind: FailureKind | None = No
     return _finish(draft, codes, kind)
 
 
-def failure_of_record(recorded: RecordedFailure, codes: set[str], *, kind: FailureKind | None = None) -> Failure:
+def failure_of_record(
+    recorded: RecordedFailure, codes: set[str], budget: Budget, *, kind: FailureKind | None = None
+) -> Failure:
     """Return the failure that a worker recorded; `kind` overrides the kind of the exception."""
     try:
-        details = PlainCopy(codes, budget=MAX_INLINE_SIZE).copy(recorded.details)
+        details = PlainCopy(codes, budget, nodes=MAX_FAILURE_NODES).copy(recorded.details)
     except TooLarge:
         codes.add("result_too_large")
         details = None

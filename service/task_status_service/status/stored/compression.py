@@ -1,4 +1,4 @@
-"""Inflate values compressed by `result_compression`, to at most `MAX_INFLATED_BYTES` and one block.
+"""Inflate values compressed by `result_compression`, block by block, up to the limit of a budget.
 
 Celery stores NUL, `celery-compressed`, NUL, content type, NUL, body.
 Source: celery/backends/base.py, kombu/compression.py.
@@ -8,75 +8,99 @@ import bz2
 import importlib
 import lzma
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from task_status_service.status.stored.bounds import MAX_INFLATED_BYTES, MAX_XZ_MEMORY_BYTES, MAX_ZSTD_WINDOW_BYTES
+from task_status_service.status.stored.bounds import MAX_XZ_MEMORY_BYTES, MAX_ZSTD_WINDOW_BYTES
+from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.diagnostics import Unreadable
 
 PREFIX: Final = b"\x00celery-compressed\x00"
 
-#: bytes of output requested from brotli at a time; it may return up to twice as many
-_BROTLI_BLOCK_BYTES: Final = 64 * 1024
+#: bytes of output between two checks of the limit
+_BLOCK_BYTES: Final = 64 * 1024
 #: bytes of input passed to zstd at a time: its output cannot be limited, and 4 bytes can make 128 KiB
-_ZSTD_INPUT_BYTES: Final = 16
+_ZSTD_INPUT_BYTES: Final = 256
 
-
-class Decompressor(Protocol):
-    """A decompressor of one stream, as `bz2.BZ2Decompressor`."""
-
-    @property
-    def eof(self) -> bool:
-        """Return whether the end of the stream was reached."""
-        ...
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Return at least `max_length` bytes, and at most one block more, unless the stream ends before."""
-        ...
+#: inflates a stream block by block
+Inflater = Callable[[bytes], Iterator[bytes]]
 
 
 class Compression(msgspec.Struct, frozen=True):
-    """A kind of stream: a function that opens one, and the errors of a damaged one."""
+    """A kind of stream: a function that inflates it, and the error of a damaged one."""
 
-    open: Callable[[], Decompressor]
-    errors: tuple[type[Exception], ...]
-
-
-class _Brotli:
-    def __init__(self, brotli: Any) -> None:
-        self._stream = brotli.Decompressor()
-
-    @property
-    def eof(self) -> bool:
-        return bool(self._stream.is_finished())
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        inflated = bytearray(self._stream.process(data, output_buffer_limit=_BROTLI_BLOCK_BYTES))
-        while len(inflated) < max_length and not self.eof:
-            block = self._stream.process(b"", output_buffer_limit=_BROTLI_BLOCK_BYTES)
-            if not block:
-                break
-            inflated += block
-        return bytes(inflated)
+    inflate: Inflater
+    error: type[Exception]
 
 
-class _Zstd:
-    def __init__(self, zstandard: Any) -> None:
-        self._stream = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES).decompressobj()
+class _Damaged(Exception):
+    """The stream ends early."""
 
-    @property
-    def eof(self) -> bool:
-        return bool(self._stream.eof)
 
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        inflated = bytearray()
+class Inflated(NamedTuple):
+    """The beginning of an inflated value."""
+
+    data: bytes
+    #: the value is longer
+    is_cut: bool
+
+
+def _zlib_blocks(data: bytes) -> Iterator[bytes]:
+    stream = zlib.decompressobj()
+    for start in range(0, len(data), _BLOCK_BYTES):
+        part = data[start : start + _BLOCK_BYTES]
+        while part and not stream.eof:
+            yield stream.decompress(part, _BLOCK_BYTES)
+            part = stream.unconsumed_tail
+    yield stream.decompress(b"", _BLOCK_BYTES)
+    if not stream.eof:
+        raise _Damaged
+
+
+def _blocks(stream: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes) -> Iterator[bytes]:
+    # In parts: each call moves the input that it has not read yet.
+    for start in range(0, len(data), _BLOCK_BYTES):
+        yield stream.decompress(data[start : start + _BLOCK_BYTES], _BLOCK_BYTES)
+        while not (stream.eof or stream.needs_input):
+            yield stream.decompress(b"", _BLOCK_BYTES)
+        if stream.eof:
+            return
+    raise _Damaged
+
+
+def _bz2_blocks(data: bytes) -> Iterator[bytes]:
+    return _blocks(bz2.BZ2Decompressor(), data)
+
+
+def _xz_blocks(data: bytes) -> Iterator[bytes]:
+    return _blocks(lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY_BYTES), data)
+
+
+def _brotli_blocks(brotli: Any) -> Inflater:
+    def blocks(data: bytes) -> Iterator[bytes]:
+        stream = brotli.Decompressor()
+        block = stream.process(data, output_buffer_limit=_BLOCK_BYTES)
+        while block:
+            yield block
+            block = b"" if stream.is_finished() else stream.process(b"", output_buffer_limit=_BLOCK_BYTES)
+        if not stream.is_finished():
+            raise _Damaged
+
+    return blocks
+
+
+def _zstd_blocks(zstandard: Any) -> Inflater:
+    def blocks(data: bytes) -> Iterator[bytes]:
+        stream = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES).decompressobj()
         for start in range(0, len(data), _ZSTD_INPUT_BYTES):
-            inflated += self._stream.decompress(data[start : start + _ZSTD_INPUT_BYTES])
-            if self.eof or len(inflated) >= max_length:
-                break
-        return bytes(inflated)
+            yield stream.decompress(data[start : start + _ZSTD_INPUT_BYTES])
+            if stream.eof:
+                return
+        raise _Damaged
+
+    return blocks
 
 
 def optional_module(name: str) -> Any | None:
@@ -89,24 +113,20 @@ def optional_module(name: str) -> Any | None:
 
 def _brotli() -> Compression | None:
     brotli = optional_module("brotli")
-    return brotli and Compression(lambda: _Brotli(brotli), (brotli.error,))
+    return brotli and Compression(_brotli_blocks(brotli), brotli.error)
 
 
 def _zstd() -> Compression | None:
     zstandard = optional_module("zstandard")
-    return zstandard and Compression(lambda: _Zstd(zstandard), (zstandard.ZstdError,))
-
-
-def _xz() -> Decompressor:
-    return lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY_BYTES)
+    return zstandard and Compression(_zstd_blocks(zstandard), zstandard.ZstdError)
 
 
 #: content type -> compression; None if the library is not installed
 COMPRESSIONS: Final[Mapping[bytes, Compression | None]] = {
     # kombu names the zlib format x-gzip
-    b"application/x-gzip": Compression(zlib.decompressobj, (zlib.error,)),
-    b"application/x-bz2": Compression(bz2.BZ2Decompressor, (OSError,)),
-    b"application/x-lzma": Compression(_xz, (lzma.LZMAError,)),
+    b"application/x-gzip": Compression(_zlib_blocks, zlib.error),
+    b"application/x-bz2": Compression(_bz2_blocks, OSError),
+    b"application/x-lzma": Compression(_xz_blocks, lzma.LZMAError),
     b"application/x-brotli": _brotli(),
     b"application/zstd": _zstd(),
 }
@@ -125,11 +145,13 @@ _ALIASES: Final[Mapping[bytes, bytes]] = {
 }
 
 
-def inflate(stored: bytes, compressions: Mapping[bytes, Compression | None] = COMPRESSIONS) -> bytes:
-    """Return the body of a value that starts with `PREFIX`. Bytes after the end of the stream are ignored.
+def inflate(stored: bytes, budget: Budget, compressions: Mapping[bytes, Compression | None] = COMPRESSIONS) -> Inflated:
+    """Return the body of a value that starts with `PREFIX`, cut at the limit of the budget.
+
+    Bytes after the end of the stream are ignored.
 
     Raises:
-        Unreadable: `compressed_unknown`, `compressed_unsupported`, `compressed_corrupt` or `too_large`.
+        Unreadable: `compressed_unknown`, `compressed_unsupported` or `compressed_corrupt`.
     """
     content_type, separator, body = stored[len(PREFIX) :].partition(b"\x00")
     if not separator:
@@ -140,13 +162,14 @@ def inflate(stored: bytes, compressions: Mapping[bytes, Compression | None] = CO
     compression = compressions[content_type]
     if compression is None:
         raise Unreadable("compressed_unsupported")
-    stream = compression.open()
+    inflated = bytearray()
+    limit = budget.limits.bytes
     try:
-        inflated = stream.decompress(body, MAX_INFLATED_BYTES + 1)
-    except compression.errors as error:
+        for block in compression.inflate(body):
+            inflated += block
+            budget.spend(inflated_bytes=len(block))
+            if len(inflated) > limit:
+                return Inflated(bytes(inflated[:limit]), is_cut=True)
+    except (_Damaged, compression.error) as error:
         raise Unreadable("compressed_corrupt") from error
-    if len(inflated) > MAX_INFLATED_BYTES:
-        raise Unreadable("too_large")
-    if not stream.eof:
-        raise Unreadable("compressed_corrupt")
-    return inflated
+    return Inflated(bytes(inflated), is_cut=False)

@@ -9,7 +9,14 @@ import msgspec
 
 from task_status_service.status.failures.messages import traceback_of
 from task_status_service.status.stored import pickle_reader
-from task_status_service.status.stored.bounds import MAX_INLINE_SIZE, MAX_NAME_CHARS, MAX_RETRIES, MAX_TRACEBACK_CHARS
+from task_status_service.status.stored.bounds import (
+    MAX_FAILURE_NODES,
+    MAX_INLINE_SIZE,
+    MAX_NAME_CHARS,
+    MAX_RETRIES,
+    MAX_TRACEBACK_CHARS,
+)
+from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.celery_states import FAILURE_STATES, STARTED
 from task_status_service.status.stored.children import decode_children
 from task_status_service.status.stored.diagnostics import Unreadable
@@ -51,24 +58,24 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
 UNREADABLE: Final = Meta()
 
 
-def decode_meta(stored: bytes, task_id: str, codes: set[str], *, inline_size: int = MAX_INLINE_SIZE) -> Meta:
+def decode_meta(stored: bytes, task_id: str, codes: set[str], budget: Budget) -> Meta:
     """Decode the bytes under the meta key of `task_id`; return `UNREADABLE` without a readable state. Never raises.
 
-    `codes` collects the diagnostics; a result of more than `inline_size` characters is omitted.
+    `codes` collects the diagnostics; a result over the limits of the budget is omitted.
     """
     try:
-        document = deserialize(stored, codes)
+        document = deserialize(stored, codes, budget)
         celery_state = _celery_state(document, codes)
     except Unreadable as error:
         codes.add(error.code)
         return UNREADABLE
-    result, readable = _result(document, celery_state, codes, inline_size)
+    result, readable = _result(document, celery_state, codes, budget)
     _check_task_id(document, task_id, codes)
     return Meta(
         celery_state=celery_state,
         result=result,
         result_readable=readable,
-        traceback=_traceback(document.get("traceback"), codes),
+        traceback=_traceback(document.get("traceback"), codes, budget),
         children=decode_children(document.get("children"), codes),
         date_done=_time(document.get("date_done"), codes),
         name=_name(document.get("name")),
@@ -91,7 +98,7 @@ def _celery_state(document: Any, codes: set[str]) -> str:
     return _CONTROL.sub("\ufffd", whole(cut(state, MAX_NAME_CHARS, codes), codes))
 
 
-def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], inline_size: int) -> tuple[Any, bool]:
+def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], budget: Budget) -> tuple[Any, bool]:
     """Return a copy of the result, and whether it is readable; a missing result is."""
     if "result" not in document:
         codes.add("no_result")
@@ -101,9 +108,9 @@ def _result(document: Mapping[str, Any], celery_state: str, codes: set[str], inl
         return None, False
     try:
         if celery_state in FAILURE_STATES:
-            failures = PlainCopy(codes, budget=inline_size, longest_text=MAX_TRACEBACK_CHARS)
+            failures = PlainCopy(codes, budget, nodes=MAX_FAILURE_NODES, longest_text=MAX_TRACEBACK_CHARS)
             return failures.copy(stored, _FAILURE_DEPTH), True
-        result = PlainCopy(codes, budget=inline_size).copy(stored)
+        result = PlainCopy(codes, budget).copy(stored)
     except TooLarge:
         codes.add("result_too_large")
         return None, False
@@ -119,11 +126,12 @@ def _check_task_id(document: Mapping[str, Any], task_id: str, codes: set[str]) -
         codes.add("task_id_mismatch")
 
 
-def _traceback(stored: Any, codes: set[str]) -> str | None:
+def _traceback(stored: Any, codes: set[str], budget: Budget) -> str | None:
     if stored is None or stored is pickle_reader.OPAQUE:
         return None
     try:
-        text = traceback_of(PlainCopy(codes, budget=MAX_INLINE_SIZE, longest_text=MAX_TRACEBACK_CHARS).copy(stored))
+        copier = PlainCopy(codes, budget, characters=MAX_INLINE_SIZE, longest_text=MAX_TRACEBACK_CHARS)
+        text = traceback_of(copier.copy(stored))
     except TooLarge:
         codes.add("truncated_text")
         return None

@@ -11,8 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from task_status_service.status.stored.bounds import MAX_PICKLE_OPCODES
 from task_status_service.status.stored.plain_json import number_text
+
+#: positions in four bytes, as in the opcode LONG_BINPUT; the text opcode PUT could have others
+_MAX_MEMO_POSITION: Final = 2**32 - 1
+#: opcodes whose argument is a decimal number, whose conversion takes quadratic time
+_DECIMAL: Final = frozenset({"INT", "LONG"})
+#: converting a number of 4,300 digits takes 100 microseconds
+_BITS_PER_OPCODE: Final = 64
 
 
 class _Sentinel(msgspec.Struct, frozen=True):
@@ -45,7 +51,7 @@ class _Machine:
 
     def finished_items(self) -> dict[Any, Any]:
         """Return the complete items of the unfinished dict at the bottom of the stack, also those after a mark."""
-        unfinished, *waiting = self.stack
+        unfinished, *waiting = self.stack or [None]
         if waiting and waiting[0] is _MARK:
             items = list(itertools.takewhile(lambda value: value is not _MARK, waiting[1:]))
             _set_items(unfinished, items[: (len(items) - 1) // 2 * 2])
@@ -131,6 +137,9 @@ def _duplicate(machine: _Machine, _: Any) -> None:
 
 
 def _put(machine: _Machine, position: int) -> None:
+    # Hashes of numbers are not randomized: positions with equal hashes would take quadratic time.
+    if not 0 <= position <= _MAX_MEMO_POSITION:
+        raise NotReadable
     machine.memo[position] = machine.stack[-1]
 
 
@@ -190,24 +199,28 @@ def _step_over(machine: _Machine, opcode: pickletools.OpcodeInfo) -> None:
 
 
 class TooManyOpcodes(Exception):
-    """A pickle has more than `MAX_PICKLE_OPCODES`; `beginning` contains the items read from its dict."""
+    """A pickle has more opcodes than the limit, or is cut; `beginning` contains the items read from its dict."""
 
     def __init__(self, beginning: dict[Any, Any]) -> None:
         super().__init__()
         self.beginning = beginning
 
 
-def read_plain(data: bytes) -> Any:
-    """Return the object of a pickle as plain data.
+def read_plain(data: bytes, *, limit: int, is_cut: bool = False) -> Any:
+    """Return the object of a pickle as plain data. A long decimal number counts as several opcodes.
 
     Raises:
         NotReadable: the bytes are not a pickle.
-        TooManyOpcodes: the pickle is too long.
+        TooManyOpcodes: the pickle has more opcodes than the limit, or ends early because it is cut.
     """
     machine = _Machine()
+    left = limit
     try:
-        for count, (opcode, argument, _position) in enumerate(pickletools.genops(data)):
-            if count >= MAX_PICKLE_OPCODES:
+        for opcode, argument, _position in pickletools.genops(data):
+            left -= 1
+            if opcode.name in _DECIMAL and isinstance(argument, int):
+                left -= argument.bit_length() // _BITS_PER_OPCODE
+            if left < 0:
                 raise TooManyOpcodes(machine.finished_items())
             act = _OPCODES.get(opcode.name)
             if act is None:
@@ -216,4 +229,6 @@ def read_plain(data: bytes) -> Any:
                 act(machine, argument)
         return machine.stack.pop()
     except (ValueError, LookupError, ArithmeticError) as error:
+        if is_cut:
+            raise TooManyOpcodes(machine.finished_items()) from error
         raise NotReadable from error

@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any, ClassVar, Final
 
 from task_status_service.status.stored.bounds import MAX_DEPTH, MAX_INTEGER_DIGITS, MAX_SAFE_INTEGER
+from task_status_service.status.stored.budget import Budget
 
 #: placeholder for containers deeper than `MAX_DEPTH`
 DEEPER: Final = "..."
@@ -17,6 +18,7 @@ DEEPER: Final = "..."
 OBJECT: Final = "<object>"
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_BITS_PER_DIGIT: Final = 3
 #: maximum bits of an integer of `MAX_INTEGER_DIGITS` decimal digits
 _MAX_INTEGER_BITS: Final = math.ceil(MAX_INTEGER_DIGITS * math.log2(10))
 #: kombu's typed values whose `__value__` is a complete text; source: kombu/utils/json.py
@@ -25,35 +27,59 @@ _TEXT_TYPES: Final = frozenset({"datetime", "date", "time", "decimal", "bytes", 
 
 #: size of a node in characters: about its length in JSON, with the separator
 _NODE_SIZE: Final = 4
+#: nodes between two checks of their number
+_NODES_PER_CHECK: Final = 1_000
 
 
 class TooLarge(Exception):
-    """The copy would be larger than its budget."""
+    """The copy would be larger than its limit."""
 
 
 class PlainCopy:
-    """A copier of values to plain JSON; all copies of one instance share one budget.
+    """A copier of values to plain JSON; all copies of one instance share its limits.
 
-    `codes` collects the diagnostics of changed values. `budget` is in characters; a value that a YAML alias or a pickle
-    repeats is counted each time. Texts of more than `longest_text` characters are cut.
+    `codes` collects the diagnostics of changed values. The limits are the characters and the nodes: a value that a YAML
+    alias or a pickle repeats is counted each time. Texts of more than `longest_text` characters are cut.
     """
 
-    def __init__(self, codes: set[str], *, budget: int, longest_text: int | None = None) -> None:
+    def __init__(
+        self,
+        codes: set[str],
+        budget: Budget,
+        *,
+        characters: int | None = None,
+        nodes: int | None = None,
+        longest_text: int | None = None,
+    ) -> None:
+        """Create a copier with the limits of the present value of a budget, unless others are given."""
         self._codes = codes
-        self._left = budget
+        self._budget = budget
+        self._left = budget.limits.characters if characters is None else characters
         self._longest_text = longest_text
+        self._nodes_left = budget.limits.nodes if nodes is None else min(nodes, budget.limits.nodes)
+        self._next_check = self._nodes_left - _NODES_PER_CHECK
 
     def copy(self, value: Any, depth: int = 0) -> Any:
         """Copy a value that is nested in `depth` containers.
 
         Raises:
-            TooLarge: the budget is used up.
+            TooLarge: a limit is reached.
         """
+        self._nodes_left -= 1
+        if self._nodes_left <= self._next_check:
+            self._check()
         copy_kind = self._COPIES.get(type(value))
         if copy_kind is None:
             self._spend(_NODE_SIZE)
             return OBJECT
         return copy_kind(self, value, depth)
+
+    def _check(self) -> None:
+        """Let other requests run, and compare the nodes with their limit."""
+        self._next_check -= _NODES_PER_CHECK
+        self._budget.spend(nodes=_NODES_PER_CHECK)
+        if self._nodes_left < 0:
+            raise TooLarge
 
     def _spend(self, size: int) -> None:
         self._left -= size
@@ -73,6 +99,7 @@ class PlainCopy:
             self._codes.add("number_too_long")
             return self._text(hex(value), 0)
         self._codes.add("integer_beyond_2_53")
+        self._spend(value.bit_length() // _BITS_PER_DIGIT)
         return value
 
     def _number(self, value: float, _depth: int) -> float | None:

@@ -5,44 +5,76 @@ The first bytes decide the format. Nothing is executed, imported or constructed 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 import yaml
 
-from task_status_service.status.stored import compression, pickle_reader
+from task_status_service.status.stored import compression, msgpack_reader, pickle_reader
+from task_status_service.status.stored.beginnings import json_fields, json_status, yaml_fields
 from task_status_service.status.stored.bounds import (
     MAX_DEPTH,
     MAX_INTEGER_DIGITS,
-    MAX_MSGPACK_BYTES,
-    MAX_MSGPACK_DEPTH,
-    MAX_STORED_BYTES,
+    MAX_JSON_DEPTH,
+    MAX_READ_DEPTH,
     MAX_YAML_BYTES,
+    NODES_PER_MSGPACK_VALUE,
+    NODES_PER_OPCODE,
+    NODES_PER_YAML_EVENT,
 )
+from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.diagnostics import Unreadable
-from task_status_service.status.stored.json_depth import cut_nesting
+from task_status_service.status.stored.json_shape import cut_nesting, shape_of
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+#: code of a field that is too large to be read
+_TOO_LARGE_CODES: Final[Mapping[str, str]] = {
+    "result": "result_too_large",
+    "children": "children_truncated",
+    "traceback": "truncated_text",
+}
+_INTEGER_TAG: Final = "tag:yaml.org,2002:int"
+_TEXT_TAG: Final = "tag:yaml.org,2002:str"
+#: integers of up to 18 digits are below the modulus of Python's hashes of numbers, 2**61 - 1: each has its own hash
+_MAX_KEY_DIGITS: Final = 18
 
 
-def deserialize(stored: bytes, codes: set[str]) -> Any:
-    """Return the stored object; `codes` collects the diagnostics.
+class _Stored(msgspec.Struct, frozen=True):
+    """The bytes of a value, without compression."""
+
+    data: bytes
+    #: the value is longer
+    is_cut: bool
+
+
+def deserialize(stored: bytes, codes: set[str], budget: Budget) -> Any:
+    """Return the stored object; `codes` collects the diagnostics. An object over the budget is incomplete.
 
     Raises:
         Unreadable: no state can be read.
     """
-    if len(stored) > MAX_STORED_BYTES:
-        raise Unreadable("too_large")
+    limit = budget.limits.bytes
     if stored.startswith(compression.PREFIX):
-        stored = compression.inflate(stored)
+        inflated, is_cut = compression.inflate(stored, budget)
         codes.add("was_compressed")
-        if stored.startswith(compression.PREFIX):
+        if inflated.startswith(compression.PREFIX):
             raise Unreadable("compressed_corrupt")
+        value = _Stored(inflated, is_cut)
+    else:
+        value = _Stored(stored[:limit], len(stored) > limit)
     for beginning, read in _SERIALIZERS:
-        if beginning.match(stored):
-            return read(stored, codes)
-    return _read_json(stored, codes)
+        if beginning.match(value.data):
+            return read(value, codes, budget)
+    return _read_json(value, codes, budget)
+
+
+def _incomplete(fields: Mapping[Any, Any], codes: set[str]) -> dict[Any, Any]:
+    """Return what was read of a value that is too large."""
+    if "status" not in fields:
+        raise Unreadable("too_large")
+    codes.add("result_too_large")
+    return {"result": pickle_reader.OPAQUE, "task_id": pickle_reader.OPAQUE, **fields}
 
 
 def _text(stored: bytes, codes: set[str]) -> str:
@@ -55,7 +87,42 @@ def _text(stored: bytes, codes: set[str]) -> str:
         raise Unreadable("not_utf8") from error
 
 
-def _read_json(stored: bytes, codes: set[str]) -> Any:
+def _read_json(stored: _Stored, codes: set[str], budget: Budget) -> Any:
+    limit = budget.limits.nodes
+    shape = shape_of(stored.data, limit=limit)
+    if shape.depth > MAX_JSON_DEPTH:
+        raise Unreadable("too_deep")
+    if not stored.is_cut and shape.nodes <= limit:
+        budget.spend(nodes=shape.nodes)
+        return _parse_json(stored.data, codes, depth=shape.depth)
+    data = stored.data.removeprefix(_BYTE_ORDER_MARK)
+    if data.lstrip()[:1] in {b"[", b'"'}:
+        raise Unreadable("not_an_object")
+    fields = None if stored.is_cut else json_fields(data)
+    if fields is not None:
+        return _parse_fields(fields, codes, budget)
+    status = json_status(data)
+    return _incomplete({} if status is None else {"status": _parse_json(status, codes)}, codes)
+
+
+def _parse_fields(fields: Mapping[str, bytes], codes: set[str], budget: Budget) -> dict[str, Any]:
+    """Parse those fields of an object that fit into the limit together."""
+    document: dict[str, Any] = {}
+    left = budget.limits.nodes
+    for name, stored in fields.items():
+        shape = shape_of(stored, limit=left)
+        if shape.nodes <= left:
+            document[name] = _parse_json(stored, codes, depth=shape.depth)
+            left -= shape.nodes
+        elif name in _TOO_LARGE_CODES:
+            codes.add(_TOO_LARGE_CODES[name])
+    if "result" in fields:
+        document.setdefault("result", pickle_reader.OPAQUE)
+    budget.spend(nodes=budget.limits.nodes - left)
+    return document
+
+
+def _parse_json(stored: bytes, codes: set[str], *, depth: int = 0) -> Any:
     def make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) < len(pairs):
@@ -68,67 +135,52 @@ def _read_json(stored: bytes, codes: set[str]) -> Any:
             return digits
         return int(digits)
 
+    text = _text(stored, codes)
+    if depth > MAX_READ_DEPTH:
+        text = cut_nesting(text)
     try:
-        return json.loads(cut_nesting(_text(stored, codes)), object_pairs_hook=make_object, parse_int=make_integer)
+        return json.loads(text, object_pairs_hook=make_object, parse_int=make_integer)
     except ValueError as error:
         raise Unreadable("invalid_json") from error
 
 
-def _read_pickle(stored: bytes, codes: set[str]) -> Any:
+def _read_pickle(stored: _Stored, codes: set[str], budget: Budget) -> Any:
     codes.add("pickle")
+    limit = budget.limits.nodes // NODES_PER_OPCODE
+    budget.spend(nodes=min(budget.limits.nodes, len(stored.data) * NODES_PER_OPCODE))
     try:
-        document = pickle_reader.read_plain(stored)
+        document = pickle_reader.read_plain(stored.data, limit=limit, is_cut=stored.is_cut)
     except pickle_reader.NotReadable as error:
         raise Unreadable("pickle") from error
     except pickle_reader.TooManyOpcodes as error:
-        codes.add("result_too_large")
-        return {"result": pickle_reader.OPAQUE, "task_id": pickle_reader.OPAQUE, **error.beginning}
+        return _incomplete(error.beginning, codes)
     if document is pickle_reader.OPAQUE:
         raise Unreadable("pickle")
     return document
 
 
-def _read_msgpack(stored: bytes, _codes: set[str]) -> Any:
-    if len(stored) > MAX_MSGPACK_BYTES:
-        raise Unreadable("too_large")
+def _read_msgpack(stored: _Stored, codes: set[str], budget: Budget) -> Any:
+    limit = budget.limits.nodes // NODES_PER_MSGPACK_VALUE
+    budget.spend(nodes=min(budget.limits.nodes, len(stored.data) * NODES_PER_MSGPACK_VALUE))
     try:
-        document = msgspec.msgpack.decode(stored, ext_hook=_name_extension)
-    except (msgspec.MsgspecError, ValueError, TypeError) as error:
-        # msgspec 0.20 raises TypeError for a map that is the key of a map.
+        return msgpack_reader.read_plain(stored.data, limit=limit, is_cut=stored.is_cut)
+    except msgpack_reader.NotReadable as error:
         raise Unreadable("unsupported_serializer") from error
-    except RecursionError as error:
-        raise Unreadable("too_deep") from error
-    # CPython's recursion limit depends on its version; with this limit all versions read a value the same way.
-    if _is_deeper_than(MAX_MSGPACK_DEPTH, document):
-        raise Unreadable("too_deep")
-    return document
-
-
-def _is_deeper_than(levels: int, document: Any) -> bool:
-    """Return whether more than `levels` containers are nested; linear, without recursion."""
-    layer = [document]
-    for _ in range(levels):
-        layer = [
-            child
-            for container in layer
-            if isinstance(container, dict | list | tuple)
-            for child in ([*container, *container.values()] if isinstance(container, dict) else container)
-            if isinstance(child, dict | list | tuple)
-        ]
-        if not layer:
-            return False
-    return True
-
-
-def _name_extension(code: int, _data: memoryview) -> str:
-    return f"<msgpack extension {code}>"
+    except msgpack_reader.TooManyValues as error:
+        return _incomplete(error.beginning, codes)
 
 
 class _YamlLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # chosen at run time
     """A loader of plain data, as `yaml.safe_load`, but without merge keys, which can repeat each other endlessly."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Keep `<<` in the node: it has no constructor, so it raises an error."""
+        """Keep `<<` in the node: it has no constructor, so it raises an error. Make long integers text.
+
+        Hashes of numbers are not randomized: keys with equal hashes would take quadratic time.
+        """
+        for key, _ in node.value:
+            if key.tag == _INTEGER_TAG and len(key.value) > _MAX_KEY_DIGITS:
+                key.tag = _TEXT_TAG
 
 
 def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
@@ -137,35 +189,44 @@ def _construct_integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
     return digits if len(digits) > MAX_INTEGER_DIGITS else loader.construct_yaml_int(node)
 
 
-_YamlLoader.add_constructor("tag:yaml.org,2002:int", _construct_integer)
+_YamlLoader.add_constructor(_INTEGER_TAG, _construct_integer)
 
 
-def _read_yaml(stored: bytes, codes: set[str]) -> Any:
-    if len(stored) > MAX_YAML_BYTES:
-        raise Unreadable("too_large")
-    text = _text(stored, codes)
+def _read_yaml(stored: _Stored, codes: set[str], budget: Budget) -> Any:
+    limit = budget.limits.nodes // NODES_PER_YAML_EVENT
+    budget.spend(nodes=min(budget.limits.nodes, len(stored.data)))
+    if stored.is_cut or len(stored.data) > MAX_YAML_BYTES:
+        return _incomplete(yaml_fields(stored.data), codes)
+    text = _text(stored.data, codes)
     try:
-        _check_yaml_depth(text)
+        if not _is_short_yaml(text, limit):
+            return _incomplete(yaml_fields(stored.data), codes)
         return yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         # PyYAML's constructors do not catch errors of invalid scalars such as `!!int ""` or `!!timestamp x`.
         raise Unreadable("unsupported_serializer") from error
 
 
-def _check_yaml_depth(text: str) -> None:
-    """Limit the depth by events: PyYAML composes recursively in C, and would overflow the stack of the process."""
+def _is_short_yaml(text: str, limit: int) -> bool:
+    """Return whether a text has at most `limit` events, and limit its depth.
+
+    PyYAML composes recursively in C, and would overflow the stack of the process.
+    """
     depth = 0
-    for event in yaml.parse(text, Loader=_YamlLoader):
+    for count, event in enumerate(yaml.parse(text, Loader=_YamlLoader)):
+        if count > limit:
+            return False
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
                 raise Unreadable("too_deep")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+    return True
 
 
 #: beginning of a value -> its reader; the first match is used, and JSON without a match
-_SERIALIZERS: Final[tuple[tuple[re.Pattern[bytes], Callable[[bytes, set[str]], Any]], ...]] = (
+_SERIALIZERS: Final[tuple[tuple[re.Pattern[bytes], Callable[[_Stored, set[str], Budget], Any]], ...]] = (
     (re.compile(rb'\s*[{\["]'), _read_json),
     # protocols 2 to 5 begin with their number; 0 and 1 begin with a dict, a list, or a global name
     (re.compile(rb"\x80[\x02-\x05]|[(][dl]p?\d*\n|}q.|\(}|c[\w.]+\n[\w.]+\n", re.DOTALL), _read_pickle),

@@ -6,6 +6,7 @@ from task_status_service.status import FailureKind
 from task_status_service.status.failures.failure import decode_failure, failure_of_record
 from task_status_service.status.failures.kinds import classify
 from task_status_service.status.failures.messages import last_line
+from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.meta import Meta
 from task_status_worker.record.model import RecordedFailure
 
@@ -350,7 +351,7 @@ def test_a_recorded_failure_is_classified_and_cut():
         type="WorkerLostError", module="billiard.exceptions", message="m" * 10_001, details={"a": [1]}, traceback="t"
     )
 
-    failure = failure_of_record(recorded, codes)
+    failure = failure_of_record(recorded, codes, Budget())
 
     assert failure.kind is FailureKind.WORKER_LOST
     assert failure.details == {"a": [1]}
@@ -373,7 +374,7 @@ def test_a_recorded_failure_is_classified_and_cut():
 def test_details_are_not_nested(stored, details):
     """The value under the key `details` is part of the details, in Celery's meta and in a record."""
     in_meta, _ = read(exception(["m"], **stored))
-    in_record = failure_of_record(RecordedFailure(details=stored), set())
+    in_record = failure_of_record(RecordedFailure(details=stored), set(), Budget())
     assert (in_meta.details, in_record.details) == (details, details)
 
 
@@ -381,7 +382,7 @@ def test_recorded_details_that_are_too_large_are_omitted():
     """The details are null, and a diagnostic reports it."""
     codes = set()
 
-    failure = failure_of_record(RecordedFailure(details="d" * 2_000_000), codes)
+    failure = failure_of_record(RecordedFailure(details="d" * 2_000_000), codes, Budget())
 
     assert failure.details is None
     assert codes == {"result_too_large"}

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from task_status_service.status import decode
 from task_status_service.status.model import Snapshot
-from task_status_service.status.stored.bounds import MAX_PICKLE_OPCODES
-from task_status_service.status.stored.pickle_reader import OPAQUE, NotReadable, TooManyOpcodes, read_plain
+from task_status_service.status.stored.pickle_reader import OPAQUE, NotReadable, TooManyOpcodes
+from task_status_service.status.stored.pickle_reader import read_plain as read_limited
 
+LIMIT = 10_000
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 PLAIN = {
     "text": "ż\U0001f389" * 200,
@@ -22,6 +23,11 @@ PLAIN = {
     "bytes": [b"short", b"long" * 100],
     "nested": {"nested": [[], {}, [[1]]]},
 }
+
+
+def read_plain(data, **how):
+    """Read a pickle with a limit of opcodes."""
+    return read_limited(data, limit=LIMIT, **how)
 
 
 class Built:
@@ -113,7 +119,7 @@ def test_invalid_pickles_raise_one_exception(garbage):
 
 def test_the_beginning_of_a_long_pickle_is_read():
     """The exception contains the complete items of the dict, without the incomplete one."""
-    document = {"status": "SUCCESS", "task_id": "x", "result": list(range(MAX_PICKLE_OPCODES)), "after": 1}
+    document = {"status": "SUCCESS", "task_id": "x", "result": list(range(LIMIT)), "after": 1}
 
     for protocol in PROTOCOLS:
         with pytest.raises(TooManyOpcodes) as raised:
@@ -124,7 +130,7 @@ def test_the_beginning_of_a_long_pickle_is_read():
 def test_a_long_pickle_of_a_list_has_no_items():
     """The exception contains an empty dict if the pickle is a list."""
     with pytest.raises(TooManyOpcodes) as raised:
-        read_plain(pickle.dumps(list(range(MAX_PICKLE_OPCODES))))
+        read_plain(pickle.dumps(list(range(LIMIT))))
 
     assert raised.value.beginning == {}
 

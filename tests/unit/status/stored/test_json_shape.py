@@ -9,7 +9,7 @@ from support.stored_values import ROWS_BY_ID, snapshot_of
 from task_status_service.status import decode
 from task_status_service.status.stored.bounds import MAX_JSON_DEPTH, MAX_READ_DEPTH
 from task_status_service.status.stored.diagnostics import Unreadable
-from task_status_service.status.stored.json_depth import cut_nesting
+from task_status_service.status.stored.json_shape import cut_nesting
 
 
 def nested(depth, inside="1"):
