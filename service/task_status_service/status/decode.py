@@ -33,7 +33,7 @@ from task_status_service.status.stored import celery_states as celery
 from task_status_service.status.stored.budget import UNSEEN, Budget
 from task_status_service.status.stored.diagnostics import FROZEN, diagnose
 from task_status_service.status.stored.meta import UNREADABLE, Meta, decode_meta
-from task_status_service.status.stored.plain_json import PlainCopy, TooLarge
+from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, not_empty
 from task_status_service.status.visibility import Visibility, redact_for
 
 #: final state -> `successful`; null for custom Celery states, whose meaning is unknown
@@ -117,6 +117,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, budget: Budget) -> Ta
     if progress is not None and state is TaskState.RUNNING and not is_complete:
         progress = msgspec.structs.replace(progress, eta_at=_eta_at(record))
     _add_record_codes(state, record, codes, has_meta=stored_meta is not None)
+    common = _common_fields(snapshot, record, meta, codes)
 
     return TaskStatus(
         state=state,
@@ -134,7 +135,7 @@ def _decode(snapshot: Snapshot, final_states: FinalStates, budget: Budget) -> Ta
         # The time of the record is preferred: all its times come from one clock, so no task ends before it starts.
         finished_at=(record.finished_at or (meta.date_done if agrees else None)) if done else None,
         diagnostics=diagnose(codes),
-        **_common_fields(snapshot, record, meta),
+        **common,
     )
 
 
@@ -165,7 +166,7 @@ def _celery_state(meta: Meta, record: Record, *, agrees: bool) -> str | None:
     if meta.celery_state is not None and (agrees or record.fact not in FINAL_FACTS):
         return meta.celery_state
     if record.fact is Fact.FINISHED:
-        return record.outcome
+        return record.outcome or None
     if record.fact is Fact.IGNORED:
         states = (record.outcome, meta.celery_state)
         return next((state for state in states if state and state not in celery.UNFINISHED_STATES), celery.IGNORED)
@@ -233,7 +234,7 @@ def _eta_at(record: Record) -> datetime | None:
 def _add_record_codes(state: TaskState, record: Record, codes: set[str], *, has_meta: bool) -> None:
     if state is TaskState.SUCCEEDED and record.result_stored and not has_meta:
         codes.add("result_expired")
-    if state is TaskState.FINISHED and record.fact is Fact.FINISHED and record.outcome is None:
+    if state is TaskState.FINISHED and record.fact is Fact.FINISHED and not record.outcome:
         codes.add("outcome_unknown")
     if record.fact is Fact.SUBMITTED and record.send_unconfirmed:
         codes.add("send_unconfirmed")
@@ -245,27 +246,32 @@ def _unknown(snapshot: Snapshot, record: Record, codes: set[str], *, has_meta: b
         codes.add("no_fact")
     done = not codes.isdisjoint(FROZEN)
     canceling = record.cancel_requested and not done
+    common = _common_fields(snapshot, record, UNREADABLE, codes)
     return TaskStatus(
         state=TaskState.CANCELING if canceling else TaskState.UNKNOWN,
         done=done,
         diagnostics=diagnose(codes),
-        **_common_fields(snapshot, record, UNREADABLE),
+        **common,
     )
 
 
-def _common_fields(snapshot: Snapshot, record: Record, meta: Meta) -> dict[str, Any]:
+def _common_fields(snapshot: Snapshot, record: Record, meta: Meta, codes: set[str]) -> dict[str, Any]:
     """Return the fields that do not depend on the state; the record takes precedence over the meta."""
+
+    def text(recorded: str | None, stored: str | None = None) -> str | None:
+        return not_empty(recorded, codes) or stored
+
     return {
         "id": snapshot.task_id,
-        "name": record.name or meta.name,
+        "name": text(record.name, meta.name),
         "retries": max(record.attempt, meta.retries),
         "cancel_requested": record.cancel_requested,
         "executions": record.executions,
-        "worker": record.worker or meta.worker,
-        "queue": record.queue or meta.queue,
-        "parent_id": record.parent_id or meta.parent_id,
-        "root_id": record.root_id or (snapshot.task_id if record.is_root else None),
-        "group_id": record.group_id or meta.group_id,
+        "worker": text(record.worker, meta.worker),
+        "queue": text(record.queue, meta.queue),
+        "parent_id": text(record.parent_id, meta.parent_id),
+        "root_id": text(record.root_id, snapshot.task_id if record.is_root else None),
+        "group_id": text(record.group_id, meta.group_id),
         "labels": record.labels,
         "submitted_at": record.submitted_at,
         "scheduled_for": record.scheduled_for,

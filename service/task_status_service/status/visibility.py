@@ -33,12 +33,18 @@ def redact_for(status: TaskStatus, view: Visibility) -> TaskStatus:
 
 
 def _redacted_failure(failure: Failure, *, is_operator: bool) -> Failure:
+    def shown(text: str | None) -> str | None:
+        if text is None:
+            return None
+        return redact(text) if is_operator else hide_paths(redact(text))
+
     message = redact(failure.message)
     details = redact_value(failure.details)
     return msgspec.structs.replace(
         failure,
-        # An identifier is kept as a class name; any other type may contain a secret.
-        type=failure.type if failure.type is None or failure.type.isidentifier() else redact(failure.type),
+        # A stored name is any text: it may contain a secret, or be one.
+        type=shown(failure.type),
+        module=shown(failure.module),
         message=message if is_operator else hide_paths(message),
         details=details if is_operator else hide_paths_in(details),
         traceback=redact(failure.traceback) if is_operator and failure.traceback is not None else None,

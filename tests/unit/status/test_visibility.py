@@ -26,6 +26,28 @@ def test_no_reader_sees_credentials(view, state):
     assert status.failure.details["dsn"] == ["postgres://[redacted]@db/prod"]
 
 
+@pytest.mark.parametrize("view", Visibility)
+@pytest.mark.parametrize("field", ["exc_type", "exc_module"])
+@pytest.mark.parametrize(
+    "secret",
+    ["ghp_0123456789abcdefABCDEF", "sk_live_0123456789abcdefABCD", "AKIAIOSFODNN7EXAMPLE", "0123456789abcdef" * 2],
+)
+def test_a_key_shaped_name_is_redacted(view, field, secret):
+    """A type or module that has the form of a credential is redacted, also if it is an identifier."""
+    status = status_of(view, **{field: secret})
+
+    assert secret not in repr(status)
+    assert "[redacted]" in getattr(status.failure, field.removeprefix("exc_"))
+
+
+@pytest.mark.parametrize("name", ["PasswordError", "TokenExpired", "shop.tokens.SecretKeyMissing"])
+def test_the_name_of_a_class_is_not_redacted(name):
+    """A class or module whose name contains the name of a credential is shown."""
+    status = status_of(Visibility.PUBLIC, exc_type=name.rpartition(".")[2], exc_module=name)
+
+    assert (status.failure.type, status.failure.module) == (name.rpartition(".")[2], name)
+
+
 def test_the_public_sees_no_internals():
     """The public status contains no traceback, no worker and no path."""
     status = status_of(Visibility.PUBLIC, file="/srv/shop/in.csv")

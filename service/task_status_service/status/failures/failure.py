@@ -27,7 +27,7 @@ from task_status_service.status.stored.bounds import (
 from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.celery_states import EXCEPTION_STATES, RETRY, REVOKED
 from task_status_service.status.stored.meta import Meta
-from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut
+from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut, not_empty
 
 #: `OSError` and its subclasses: their arguments are a number and a text
 _OS_ERRORS: Final = frozenset(
@@ -98,13 +98,14 @@ def failure_of_record(
 
 def _finish(draft: _Draft, codes: set[str], kind: FailureKind | None) -> Failure:
     def bounded(text: str | None, longest: int) -> str | None:
-        return None if text is None else cut(text, longest, codes)
+        given = not_empty(text, codes)
+        return None if given is None else cut(given, longest, codes)
 
     return Failure(
         kind=kind or classify(draft.module, draft.type),
         type=bounded(draft.type, MAX_NAME_CHARS),
         module=bounded(draft.module, MAX_NAME_CHARS),
-        message=bounded(draft.message, MAX_MESSAGE_CHARS) or "",
+        message=cut(draft.message or "", MAX_MESSAGE_CHARS, codes),
         details=_without_nesting(draft.details),
         traceback=bounded(draft.traceback, MAX_TRACEBACK_CHARS),
     )
@@ -179,11 +180,11 @@ def _fill_from_traceback(draft: _Draft, traceback: str) -> None:
 def _fill_from_fields(draft: _Draft, fields: Mapping[str, Any], codes: set[str]) -> None:
     details = dict(fields)
     if isinstance(fields.get("exc_type"), str):
-        draft.type = details.pop("exc_type")
+        draft.type = not_empty(details.pop("exc_type"), codes)
     elif "exc_type" in fields:
         codes.add("exc_type_not_text")
     if isinstance(fields.get("exc_module"), str):
-        draft.module = details.pop("exc_module")
+        draft.module = not_empty(details.pop("exc_module"), codes)
     if draft.traceback is None:
         draft.traceback = traceback_of(fields.get("traceback"))
         if draft.traceback is not None:

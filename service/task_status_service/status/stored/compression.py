@@ -22,7 +22,7 @@ PREFIX: Final = b"\x00celery-compressed\x00"
 #: bytes of output between two checks of the limit
 _BLOCK_BYTES: Final = 64 * 1024
 #: bytes of input passed to zstd at a time: its output cannot be limited, and 4 bytes can make 128 KiB
-_ZSTD_INPUT_BYTES: Final = 256
+_ZSTD_INPUT_BYTES: Final = 64
 
 #: inflates a stream block by block
 Inflater = Callable[[bytes], Iterator[bytes]]
@@ -169,7 +169,7 @@ def inflate(stored: bytes, budget: Budget, compressions: Mapping[bytes, Compress
             inflated += block
             budget.spend(inflated_bytes=len(block))
             if len(inflated) > limit:
-                return Inflated(bytes(inflated[:limit]), is_cut=True)
+                return Inflated(bytes(memoryview(inflated)[:limit]), is_cut=True)
     except (_Damaged, compression.error) as error:
         raise Unreadable("compressed_corrupt") from error
     return Inflated(bytes(inflated), is_cut=False)

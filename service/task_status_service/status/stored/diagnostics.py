@@ -42,6 +42,7 @@ DETAILS: Final = {
     "children_truncated": "The task started more tasks than `children` lists.",
     "nonstandard_failure": "The failure is not in Celery's format: Celery raises when it reads it.",
     "exc_type_not_text": "The `exc_type` of the failure is not a text.",
+    "empty_text": "A text that names something, such as `exc_type` or an id, is empty; it is shown as null.",
     "traceback_not_text": "The `traceback` of the failure is not a text.",
     "unwrapped_exception": "Celery stored a wrapper, because the exception could not be pickled; it is unwrapped.",
     "cancelled_by_worker": "The worker was stopped while the task ran; possibly no worker retries the task.",

@@ -20,7 +20,7 @@ from task_status_service.status.stored.budget import Budget
 from task_status_service.status.stored.celery_states import FAILURE_STATES, STARTED
 from task_status_service.status.stored.children import decode_children
 from task_status_service.status.stored.diagnostics import Unreadable
-from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut, typed_text, whole
+from task_status_service.status.stored.plain_json import PlainCopy, TooLarge, cut, not_empty, typed_text, whole
 from task_status_service.status.stored.serializers import deserialize
 
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -78,11 +78,12 @@ def decode_meta(stored: bytes, task_id: str, codes: set[str], budget: Budget) ->
         traceback=_traceback(document.get("traceback"), codes, budget),
         children=decode_children(document.get("children"), codes),
         date_done=_time(document.get("date_done"), codes),
-        name=_name(document.get("name")),
-        worker=_name(document.get("worker")),
-        queue=_name(document.get("queue")),
-        parent_id=_name(document.get("parent_id")),
-        group_id=_name(document.get("group_id")),
+        name=_name(document.get("name"), codes),
+        worker=_name(document.get("worker"), codes),
+        # The routing key, which is empty for some exchanges: not worth a diagnostic.
+        queue=_name(document.get("queue"), set()),
+        parent_id=_name(document.get("parent_id"), codes),
+        group_id=_name(document.get("group_id"), codes),
         retries=_count(document.get("retries")),
     )
 
@@ -129,6 +130,8 @@ def _check_task_id(document: Mapping[str, Any], task_id: str, codes: set[str]) -
 def _traceback(stored: Any, codes: set[str], budget: Budget) -> str | None:
     if stored is None or stored is pickle_reader.OPAQUE:
         return None
+    if isinstance(stored, str) and not_empty(stored, codes) is None:
+        return None
     try:
         copier = PlainCopy(codes, budget, characters=MAX_INLINE_SIZE, longest_text=MAX_TRACEBACK_CHARS)
         text = traceback_of(copier.copy(stored))
@@ -164,10 +167,9 @@ def _time_of_text(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _name(stored: Any) -> str | None:
-    if not isinstance(stored, str) or not stored:
-        return None
-    return whole(stored[:MAX_NAME_CHARS], set())
+def _name(stored: Any, codes: set[str]) -> str | None:
+    name = not_empty(stored, codes) if isinstance(stored, str) else None
+    return name and whole(name[:MAX_NAME_CHARS], set())
 
 
 def _count(stored: Any) -> int:

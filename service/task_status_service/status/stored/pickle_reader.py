@@ -1,7 +1,8 @@
 """Read the plain data of a pickle, opcode by opcode. Nothing is unpickled, imported, looked up or called.
 
 Plain data is dict, list, tuple, set, text, bytes, numbers, booleans and None. The result of any other opcode is
-`OPAQUE`: the opcode only moves the stack as documented by `pickletools`.
+`OPAQUE`: the opcode only moves the stack as documented by `pickletools`. Celery's wrapper of an exception that could
+not be pickled is read as the fields under which its JSON stores an exception.
 """
 
 import itertools
@@ -27,6 +28,10 @@ class _Sentinel(msgspec.Struct, frozen=True):
 
 #: placeholder for an object that is not constructed
 OPAQUE: Final = _Sentinel("opaque")
+#: Celery's wrapper of an exception that could not be pickled: its arguments are plain data
+_WRAPPER_MODULE: Final = "celery.utils.serialization"
+_WRAPPER_TYPE: Final = "UnpickleableExceptionWrapper"
+_WRAPPER: Final = _Sentinel("wrapper")
 _MARK: Final = _Sentinel("mark")
 
 
@@ -151,6 +156,30 @@ def _get(machine: _Machine, position: int) -> None:
     machine.stack.append(machine.memo[position])
 
 
+def _push_global(machine: _Machine, argument: str) -> None:
+    # pickletools joins the module and the name with a space.
+    machine.stack.append(_WRAPPER if argument == f"{_WRAPPER_MODULE} {_WRAPPER_TYPE}" else OPAQUE)
+
+
+def _push_stack_global(machine: _Machine, _: Any) -> None:
+    name, module = machine.stack.pop(), machine.stack.pop()
+    machine.stack.append(_WRAPPER if (module, name) == (_WRAPPER_MODULE, _WRAPPER_TYPE) else OPAQUE)
+
+
+def _reduce(machine: _Machine, _: Any) -> None:
+    """Push the fields under which Celery's JSON stores the wrapper; any other call is not made."""
+    arguments, called = machine.stack.pop(), machine.stack.pop()
+    wrapped = {"exc_type": _WRAPPER_TYPE, "exc_module": _WRAPPER_MODULE, "exc_message": arguments}
+    machine.stack.append(wrapped if called is _WRAPPER else OPAQUE)
+
+
+def _build(machine: _Machine, _: Any) -> None:
+    """Ignore the state of an object."""
+    machine.stack.pop()
+    if not isinstance(machine.stack[-1], dict):
+        machine.stack[-1] = OPAQUE
+
+
 def _no_effect(_machine: _Machine, _: Any) -> None:
     pass
 
@@ -178,6 +207,10 @@ _OPCODES: Final[dict[str, Callable[[_Machine, Any], None]]] = {
     **dict.fromkeys(("APPENDS", "ADDITEMS"), _append_marked),
     "SETITEM": _set_item,
     "SETITEMS": _set_marked,
+    "GLOBAL": _push_global,
+    "STACK_GLOBAL": _push_stack_global,
+    "REDUCE": _reduce,
+    "BUILD": _build,
     "POP": _pop,
     "POP_MARK": _pop_marked,
     "DUP": _duplicate,

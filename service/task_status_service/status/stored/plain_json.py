@@ -197,6 +197,14 @@ def cut(text: str, longest: int, codes: set[str]) -> str:
     return text[:longest] + "…"
 
 
+def not_empty(text: str | None, codes: set[str]) -> str | None:
+    """Return a text that names something; None if it is empty or has only spaces."""
+    if text is None or text.strip():
+        return text
+    codes.add("empty_text")
+    return None
+
+
 def whole(text: str, codes: set[str]) -> str:
     """Return a text without halves of surrogate pairs, which UTF-8 cannot encode."""
     if text.isascii():

@@ -46,6 +46,8 @@ class _Stored(msgspec.Struct, frozen=True):
     data: bytes
     #: the value is longer
     is_cut: bool
+    #: all that is known of it, to search for a field
+    known: bytes
 
 
 def deserialize(stored: bytes, codes: set[str], budget: Budget) -> Any:
@@ -60,9 +62,9 @@ def deserialize(stored: bytes, codes: set[str], budget: Budget) -> Any:
         codes.add("was_compressed")
         if inflated.startswith(compression.PREFIX):
             raise Unreadable("compressed_corrupt")
-        value = _Stored(inflated, is_cut)
+        value = _Stored(inflated, is_cut, inflated)
     else:
-        value = _Stored(stored[:limit], len(stored) > limit)
+        value = _Stored(stored[:limit], len(stored) > limit, stored)
     for beginning, read in _SERIALIZERS:
         if beginning.match(value.data):
             return read(value, codes, budget)
@@ -196,11 +198,11 @@ def _read_yaml(stored: _Stored, codes: set[str], budget: Budget) -> Any:
     limit = budget.limits.nodes // NODES_PER_YAML_EVENT
     budget.spend(nodes=min(budget.limits.nodes, len(stored.data)))
     if stored.is_cut or len(stored.data) > MAX_YAML_BYTES:
-        return _incomplete(yaml_fields(stored.data), codes)
+        return _incomplete(yaml_fields(stored.known), codes)
     text = _text(stored.data, codes)
     try:
         if not _is_short_yaml(text, limit):
-            return _incomplete(yaml_fields(stored.data), codes)
+            return _incomplete(yaml_fields(stored.known), codes)
         return yaml.load(text, Loader=_YamlLoader)  # noqa: S506 - a subclass of the safe loader
     except (yaml.YAMLError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
         # PyYAML's constructors do not catch errors of invalid scalars such as `!!int ""` or `!!timestamp x`.

@@ -1,8 +1,12 @@
 """The rules by which stored failures are decoded."""
 
+import json
+import pickle
+
 import msgspec
 import pytest
-from task_status_service.status import FailureKind
+from celery.utils.serialization import UnpickleableExceptionWrapper, get_pickleable_exception
+from task_status_service.status import FailureKind, Snapshot, Visibility, decode
 from task_status_service.status.failures.failure import decode_failure, failure_of_record
 from task_status_service.status.failures.kinds import classify
 from task_status_service.status.failures.messages import last_line
@@ -114,7 +118,8 @@ def test_an_os_error_with_its_traceback_names_the_file():
         ({"exc_type": "<class 'a.b.C'>"}, "C", "a.b"),
         ({"exc_type": "C."}, "C.", None),
         ({"exc_type": ".C"}, ".C", None),
-        ({"exc_type": ""}, "", None),
+        ({"exc_type": ""}, None, None),
+        ({"exc_type": "E", "exc_module": " "}, "E", None),
     ],
 )
 def test_type_and_module_are_separated(result, type_, module):
@@ -356,6 +361,44 @@ def test_a_recorded_failure_is_classified_and_cut():
     assert failure.kind is FailureKind.WORKER_LOST
     assert failure.details == {"a": [1]}
     assert codes == {"truncated_text"}
+
+
+@pytest.mark.parametrize("name", ["exc_type", "exc_module", "traceback"])
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_text_is_null(name, empty):
+    """An empty type, module or traceback is null with a diagnostic, in Celery's meta and in a record."""
+    meta = {"status": "FAILURE", "result": {"exc_type": "E", "exc_module": "m", "exc_message": ["m"]}, "traceback": "t"}
+    (meta if name == "traceback" else meta["result"])[name] = empty
+    field = name.removeprefix("exc_")
+    recorded = RecordedFailure(**{"type": "E", "module": "m", "message": "m", "traceback": "t", field: empty})
+    codes = set()
+
+    stored = decode(Snapshot(task_id="x", meta=json.dumps(meta).encode()), view=Visibility.OPERATOR)
+    in_record = failure_of_record(recorded, codes, Budget())
+
+    for failure in (stored.failure, in_record):
+        assert getattr(failure, field) is None
+        assert failure.message == "m"
+    assert "empty_text" in {diagnostic.code for diagnostic in stored.diagnostics}
+    assert codes == {"empty_text"}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickled_wrapper_is_unwrapped(protocol):
+    """The type, module and message of an exception that Celery could not pickle are read from its wrapper."""
+
+    class Local(Exception):
+        pass
+
+    wrapper = get_pickleable_exception(Local("bad", 7))
+    assert isinstance(wrapper, UnpickleableExceptionWrapper)
+    meta = {"status": "FAILURE", "result": wrapper, "traceback": None, "task_id": "x"}
+
+    status = decode(Snapshot(task_id="x", meta=pickle.dumps(meta, protocol)))
+
+    assert (status.failure.type, status.failure.module) == ("Local", __name__)
+    assert status.failure.message == repr(Local("bad", 7))
+    assert {diagnostic.code for diagnostic in status.diagnostics} == {"pickle", "unwrapped_exception"}
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,7 @@ def test_a_yaml_timestamp_is_a_valid_date_done():
         (["a", 1], None, "traceback_not_text"),
         (5, None, "traceback_not_text"),
         ("\ud800", "\ufffd", "invalid_unicode"),
+        ("", None, "empty_text"),
         (["x" * 99_999] * 11, None, "truncated_text"),
     ],
 )
@@ -310,7 +311,16 @@ def test_the_fields_of_result_extended_are_read():
     assert codes == set()
 
 
-@pytest.mark.parametrize("bad", [None, "", 5, ["x"], {"a": 1}])
+@pytest.mark.parametrize("name", ["name", "worker", "parent_id", "group_id", "queue"])
+def test_an_empty_name_has_a_diagnostic(name):
+    """An empty name or id is null; the routing key may be empty, so an empty queue has no diagnostic."""
+    meta, codes = read({**DOCUMENT, name: ""})
+
+    assert getattr(meta, name) is None
+    assert codes == (set() if name == "queue" else {"empty_text"})
+
+
+@pytest.mark.parametrize("bad", [None, 5, ["x"], {"a": 1}])
 def test_invalid_names_and_retries_are_ignored(bad):
     """An invalid name is None and an invalid number of retries is 0, without a diagnostic."""
     meta, codes = read({**DOCUMENT, "name": bad, "retries": bad if bad != 5 else -5})

@@ -176,3 +176,52 @@ def test_numbers_as_keys_become_text():
         hex(1 << 20_000): "e",
     }
     assert read_plain(pickle.dumps({int(key): None for key in collisions})) == collisions
+
+
+@pytest.mark.parametrize("position", [2**32, sys.hash_info.modulus, -1])
+def test_a_memo_has_only_positions_of_four_bytes(position):
+    """A larger position is invalid: positions whose hashes collide could make the memo quadratic."""
+    assert read_plain(b"I1\np%d\n." % (2**32 - 1)) == 1
+    with pytest.raises(NotReadable):
+        read_plain(b"I1\np%d\n." % position)
+
+
+def test_long_decimal_numbers_count_as_several_opcodes():
+    """The conversion of a decimal number takes quadratic time."""
+    pickled = b"(" + b"".join(b"I%s\n" % (b"9" * 4_000) for _ in range(100)) + b"l."
+
+    with pytest.raises(TooManyOpcodes):
+        read_plain(pickled)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 3, 40])
+def test_a_cut_pickle_has_its_beginning(cut):
+    """The complete items of a pickle that is cut are read."""
+    pickled = pickle.dumps({"status": "SUCCESS", "result": "x" * 100})
+
+    with pytest.raises(TooManyOpcodes) as raised:
+        read_plain(pickled[: -50 - cut], is_cut=True)
+    assert raised.value.beginning == {"status": "SUCCESS"}
+    with pytest.raises(TooManyOpcodes) as raised:
+        read_plain(b"", is_cut=True)
+    assert raised.value.beginning == {}
+
+
+@pytest.mark.parametrize(
+    "opcodes",
+    [
+        b"ccelery.utils.serialization\nUnpickleableExceptionWrapper\n.",
+        b"\x80\x04\x8c\x1acelery.utils.serialization\x8c\x1cUnpickleableExceptionWrapper\x93.",
+    ],
+)
+def test_the_class_of_the_wrapper_is_no_value(opcodes):
+    """The class that wraps exceptions is not plain data without its arguments."""
+    assert read_plain(opcodes[:-1] + b"0I1\n.") == 1
+    assert not isinstance(read_plain(opcodes), dict)
+
+
+def test_the_state_of_an_object_is_ignored():
+    """An object with a state is opaque, and a dict with one stays a dict."""
+    assert read_plain(b"cos\nsystem\n}b.") is OPAQUE
+    assert read_plain(b"}}b.") == {}
+    assert read_plain(b"I1\n}b.") is OPAQUE
