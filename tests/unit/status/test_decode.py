@@ -516,24 +516,6 @@ def test_an_unconfirmed_send_is_reported_until_a_worker_has_the_message():
     assert codes_of(status_of(record=record_of("RECEIVED", send_unconfirmed=1))) == set()
 
 
-@pytest.mark.parametrize("name", ["name", "worker", "queue", "parent_id", "root_id", "group_id"])
-def test_an_empty_recorded_text_is_null(name):
-    """An empty text of the record is null, with a diagnostic, whether the state is known or not."""
-    for record in (record_of("STARTED"), {b"cancel_requested": b"1"}):
-        status = status_of(None, {**record, name.encode(): b""})
-
-        assert getattr(status, name) is None
-        assert "empty_text" in {diagnostic.code for diagnostic in status.diagnostics}
-
-
-def test_an_empty_outcome_is_unknown():
-    """A task that ended with an empty outcome has no Celery state."""
-    status = status_of(None, {**record_of("FINISHED"), b"outcome": b""})
-
-    assert (status.state, status.celery_state) == ("finished", None)
-    assert "outcome_unknown" in {diagnostic.code for diagnostic in status.diagnostics}
-
-
 def test_descriptive_fields_come_from_the_record():
     """Each field of the record is in the field of the same name, in preference to the meta."""
     text = ("name", "queue", "worker", "parent_id", "root_id", "group_id")

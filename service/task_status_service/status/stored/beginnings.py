@@ -1,7 +1,7 @@
 """Read the fields of a value that is too large to be read as a whole.
 
-msgspec skips the result without building it, at about 400 MB/s. Of a value that it rejects, or that is cut, only the
-state at the beginning is read, where Celery's JSON and this service expect it.
+msgspec skips the result without building it, at about 400 MB/s. If it rejects the value, or if the value is cut, only a
+state at the beginning is read: Celery's JSON starts with it.
 """
 
 import re
@@ -61,7 +61,7 @@ def json_status(stored: bytes) -> bytes | None:
 
 
 def yaml_fields(stored: bytes) -> dict[str, str]:
-    """Return the fields of a YAML mapping that are short and on lines of their own, as Celery stores them."""
+    """Return the short fields of a YAML mapping, each on its own line, as Celery stores them."""
     found: dict[str, str] = {}
     for name in ("status", "task_id", "date_done"):
         line = f"{name}:".encode()

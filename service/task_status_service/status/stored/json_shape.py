@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from task_status_service.status.stored.bounds import MAX_JSON_DEPTH, MAX_READ_DEPTH
 from task_status_service.status.stored.diagnostics import Unreadable
 
-#: an empty container takes as long as four numbers: it counts one for its comma, and this for its bracket; a key counts
-#: one for its colon
+#: a value counts one, by its comma, a key one more, by its colon, and a container this more: an empty one takes as long
+#: as four numbers
 _WEIGHT_OF_BRACKET: Final = 3
 #: quotes of the most texts per node: a key and a value
 _QUOTES_PER_NODE: Final = 4

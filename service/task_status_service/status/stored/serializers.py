@@ -46,7 +46,7 @@ class _Stored(msgspec.Struct, frozen=True):
     data: bytes
     #: the value is longer
     is_cut: bool
-    #: all that is known of it, to search for a field
+    #: the longest known part of the value, to search it for a field
     known: bytes
 
 

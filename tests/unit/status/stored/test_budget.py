@@ -92,7 +92,7 @@ def test_a_small_value_is_read_within_all_limits(serializer, limits):
 
 
 def test_a_budget_without_a_clock_is_of_one_value():
-    """The limits of a task that is read alone do not depend on what was read before."""
+    """The limits of a task that is read alone do not depend on earlier values."""
     budget = Budget(INLINE)
     budget.spend(nodes=MAX_PAGE_NODES, inflated_bytes=MAX_PAGE_BYTES)
 

@@ -1,6 +1,6 @@
 """No serializer can make a dict quadratic: keys whose hashes collide are read in linear time.
 
-Python randomizes the hashes of texts and bytes. Hashes of numbers, and of tuples of them, are known to everybody.
+Python randomizes the hashes of texts and bytes. Hashes of numbers and of tuples are the same in every process.
 """
 
 import itertools
