@@ -36,6 +36,8 @@ P99_SECONDS: Final = 0.25
 #: the ids of one batch or stream
 BATCH: Final = 100
 KEYS: Final = Keys.under("")
+#: counted as the status of a request without an answer
+_NO_ANSWER: Final = 599
 
 
 def test_hostile_values_delay_no_other_client(tmp_path: Path, count: Counter) -> None:
@@ -166,13 +168,19 @@ def _read_one_way(url: str, key: str, paths: list[str], stop: Any, tally: Tally[
             return
         path, wait = way.removesuffix("?wait"), way.endswith("?wait")
         asked = f"{path}&cursor={cursor}" if cursor else path
-        with contextlib.closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
-            connection.request("GET", asked, headers={**headers, "Prefer": "wait=1"} if wait else headers)
-            response = connection.getresponse()
-            tally[response.status] += 1
-            if "events" in path:
-                # The stream of a task that is not done lasts for minutes: its beginning contains the statuses.
-                response.read(1_000)
-            else:
-                body = response.read()
-                cursor = json.loads(body)["next_cursor"] if "limit" in path else None
+        try:
+            status, body = _get(url, asked, {**headers, "Prefer": "wait=1"} if wait else headers)
+        except (OSError, http.client.HTTPException):
+            status, body = _NO_ANSWER, b"{}"
+        tally[status] += 1
+        cursor = json.loads(body).get("next_cursor") if "limit" in path else None
+
+
+def _get(url: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
+    """Return the status and the body; of a stream, which lasts for minutes, its first event."""
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)) as connection:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        if "events" not in path:
+            return response.status, response.read()
+        return response.status, next((line for line in response if line.startswith(b"data:")), b"")
