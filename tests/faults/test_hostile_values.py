@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import multiprocessing
+import re
 import statistics
 import threading
 import time
@@ -31,11 +32,13 @@ SEED: Final = 20_261_127
 ATTACK_SECONDS: Final = 30.0
 #: pause between two reads of the other client
 PAUSE_SECONDS: Final = 0.01
-#: 99 of 100 reads of another owner's plain task are faster
+#: limit of 99 of 100 reads of another owner's plain task, in addition to what they take without the hostile values
 P99_SECONDS: Final = 0.25
 #: the ids of one batch or stream
 BATCH: Final = 100
 KEYS: Final = Keys.under("")
+#: the cursor of the next page; parsing pages of megabytes would take the processor from the server
+_CURSOR: Final = re.compile(rb'"next_cursor":"([^"]++)"')
 #: counted as the status of a request without an answer
 _NO_ANSWER: Final = 599
 
@@ -67,7 +70,7 @@ def test_hostile_values_delay_no_other_client(tmp_path: Path, count: Counter) ->
     assert min(attack) >= 200
     assert not [code for code in attack if code >= 500]
     assert set(attack) & {200}
-    assert _p99(beside) < P99_SECONDS
+    assert _p99(beside) < P99_SECONDS + _p99(alone)
 
 
 def _p99(seconds: list[float]) -> float:
@@ -171,9 +174,10 @@ def _read_one_way(url: str, key: str, paths: list[str], stop: Any, tally: Tally[
         try:
             status, body = _get(url, asked, {**headers, "Prefer": "wait=1"} if wait else headers)
         except (OSError, http.client.HTTPException):
-            status, body = _NO_ANSWER, b"{}"
+            status, body = _NO_ANSWER, b""
         tally[status] += 1
-        cursor = json.loads(body).get("next_cursor") if "limit" in path else None
+        found = _CURSOR.search(body) if "limit" in path else None
+        cursor = found and found[1].decode()
 
 
 def _get(url: str, path: str, headers: dict[str, str]) -> tuple[int, bytes]:
