@@ -178,6 +178,25 @@ def test_a_task_with_a_result_is_not_marked(final_client, store):
     assert store.records["t-1"][b"seq"] == b"1"
 
 
+@pytest.mark.parametrize(
+    "meta",
+    [
+        json.dumps({"result": list(range(50_000)), "status": "SUCCESS"}),
+        json.dumps({"status": "SUCCESS", "result": list(range(50_000))}),
+    ],
+    ids=["state after the result", "state before the result"],
+)
+def test_a_large_result_of_a_lost_worker_is_an_end(final_client, store, meta):
+    """A task with a large result has ended, although its worker is lost, wherever the stored value has its state."""
+    store.note(STARTED)
+    store.metas["t-1"] = meta.encode()
+    store.seconds_since_heartbeat = OVER_LIMIT
+
+    task = final_client.get("/tasks/t-1").get_json()
+
+    assert (task["state"], task["failure"]) == ("succeeded", None)
+
+
 def test_a_full_store_leaves_tasks_lost(final_client, store):
     """A task that cannot be marked is returned as lost. After one failed write, a request tries no other task."""
     for number in range(3):

@@ -8,7 +8,7 @@ from task_status_worker.record.codec import unpack
 from task_status_worker.record.model import Fact, Note, Record, RecordedFailure
 
 from task_status_service.errors import Unavailable
-from task_status_service.status import UNSEEN, Budget, FinalStates, Snapshot, decode
+from task_status_service.status import INLINE, UNSEEN, Budget, FinalStates, Snapshot, decode
 
 #: `failure.type` of a task that is marked as failed; no exception was raised
 FAILURE_TYPE: Final = "WorkerLost"
@@ -58,10 +58,8 @@ class LostTasks:
         # On first detection the value is at most `LOST_SECONDS`, the minimum of the setting, so nothing is marked.
         if self._after_seconds is None or (found.seconds_since_heartbeat or 0.0) <= self._after_seconds:
             return found
-        # Only the state matters, so a large value is not read.
-        status = decode(found, final_states=self._final_states, budget=Budget(UNSEEN))
         record = unpack(found.record)
-        if status is None or status.done or record is None or self._clock() < self._resumes_at:
+        if record is None or self._clock() < self._resumes_at or self._is_done(found):
             return found
         try:
             self._store.mark_failed(self._failed(found, record), found, lost_after_seconds=self._after_seconds)
@@ -69,6 +67,11 @@ class LostTasks:
         except Unavailable:
             self._resumes_at = self._clock() + _PAUSE_SECONDS
             return found
+
+    def _is_done(self, found: Snapshot) -> bool:
+        """Return whether the task is done; a large value is read as a whole only if its beginning does not tell."""
+        statuses = (decode(found, final_states=self._final_states, budget=Budget(each)) for each in (UNSEEN, INLINE))
+        return any(status is None or status.done for status in statuses)
 
     def _failed(self, found: Snapshot, record: Record) -> Note:
         message = f"The worker has sent no heartbeat for {self._after_seconds:.0f} seconds."
