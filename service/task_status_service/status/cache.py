@@ -131,14 +131,15 @@ class StatusCache:
         if decoded.memory_bytes > MAX_STATUS_BYTES:
             return
         cached = self._cached
-        self._memory_bytes += decoded.memory_bytes
-        if (replaced := cached.pop(key, None)) is not None:
-            self._memory_bytes -= replaced.memory_bytes
+        self._memory_bytes += decoded.memory_bytes - _memory_of(cached.pop(key, None))
         cached[key] = decoded
-        while self._memory_bytes > MAX_CACHED_BYTES and (oldest := next(iter(cached))):
-            # None if another thread has just removed it.
-            if (removed := cached.pop(oldest, None)) is not None:
-                self._memory_bytes -= removed.memory_bytes
+        while cached and self._memory_bytes > MAX_CACHED_BYTES:
+            self._memory_bytes -= _memory_of(cached.pop(next(iter(cached)), None))
+
+
+def _memory_of(removed: CachedStatus | None) -> int:
+    """Return the memory of a removed status; none if another thread has just removed it."""
+    return 0 if removed is None else removed.memory_bytes
 
 
 def _compact(status: TaskStatus) -> TaskStatus:

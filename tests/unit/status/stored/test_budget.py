@@ -171,6 +171,7 @@ def test_a_long_decoding_pauses(compression):
         ("children", [[[str(number), None], None] for number in range(100_000)], "children_truncated"),
         ("traceback", ["line"] * 300_000, "truncated_text"),
         ("args", [0] * 300_000, None),
+        ("name", [0] * 300_000, None),
     ],
 )
 def test_a_large_field_does_not_hide_the_others(field, value, code):
