@@ -32,7 +32,7 @@ SEED: Final = 20_261_127
 ATTACK_SECONDS: Final = 30.0
 #: pause between two reads of the other client
 PAUSE_SECONDS: Final = 0.01
-#: limit of 99 of 100 reads of another owner's plain task, in addition to what they take without the hostile values
+#: limit of 99 of 100 reads of another owner's plain task, beyond the time of such reads without hostile values
 P99_SECONDS: Final = 0.25
 #: the ids of one batch or stream
 BATCH: Final = 100

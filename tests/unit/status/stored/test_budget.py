@@ -13,7 +13,7 @@ import pytest
 import yaml
 import zstandard
 from support.clock import Clock
-from task_status_service.status import INLINE, LISTED, UNSEEN, Budget, Snapshot, decode
+from task_status_service.status import INLINE, LISTED, RESULT, UNSEEN, Budget, Snapshot, decode
 from task_status_service.status.stored.bounds import (
     MAX_PAGE_BYTES,
     MAX_PAGE_NODES,
@@ -200,6 +200,11 @@ def test_a_large_field_does_not_hide_the_others(field, value, code):
         (b"0" + b",0" * 300_000 + b"]", "unknown", {"too_large"}),
         (b'{"status": "SUCCESS", "result": ' + b"[" * 951 + b",0" * 300_000, "unknown", {"too_deep"}),
         (b'{"status": "S", "result": [0' + b",0" * 300_000 + b"," + b"[" * 2_000, "unknown", {"too_deep"}),
+        (
+            b'{"status": "S", "result": [' + b"[]," * 130_000 + b"[" * 100_000 + b"]" * 100_000 + b"]}",
+            "unknown",
+            {"too_deep"},
+        ),
         (b'{"status": "SUCCESS", "result": ["a"' + b',"a"' * 600_000 + b"]}", "succeeded", {"result_too_large"}),
         (b"status: SUCCESS\r\nresult: [0" + b",0" * 300_000 + b"]", "succeeded", {"result_too_large"}),
         (b"a: 1\nstatus: 'SUCCESS'\nresult: [0" + b",0" * 30_000 + b"]", "succeeded", {"result_too_large"}),
@@ -218,6 +223,16 @@ def test_the_state_at_the_beginning_of_a_large_value(meta, state, codes):
     status, found = read(meta, Budget())
 
     assert (status.state, found - {"no_task_id"}) == (state, codes)
+
+
+def test_repeated_values_are_counted_each_time():
+    """A list that a pickle repeats is a part of the result each time: a million numbers are too many."""
+    numbers = [0] * 1_000
+
+    status, codes = read(stored([numbers] * 1_000, "pickle"), Budget(RESULT))
+
+    assert (status.state, status.result) == ("succeeded", None)
+    assert codes == {"pickle", "result_too_large"}
 
 
 @pytest.mark.parametrize("serializer", ["json", "msgpack", "pickle"])
