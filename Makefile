@@ -187,7 +187,7 @@ $(CLIENTS)/.go: $(CLIENTS)/.ready requirements/clients-nightly.txt
 	@UV_CACHE_DIR=$(CLIENTS)/uv $(BIN)/uv pip install --quiet --python $(CLIENTS)/bin/python --require-hashes -r requirements/clients-nightly.txt
 	@touch $@
 
-bench: $(BENCH)/.ready ## compare the speed with alternatives, in six minutes; needs wrk
+bench: $(BENCH)/.ready ## compare speed and memory with alternatives, in eight minutes; needs wrk
 	@$(BENCH)/bin/python -m bench.run
 
 $(BENCH)/.ready: $(STAMP) requirements/bench.txt

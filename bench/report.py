@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from bench.contenders import CONTENDERS
 from bench.load import CONNECTIONS, Measured
+from bench.memory import RELEASE, TASKS, Compared
 from bench.pages import FEW, LIMIT, MANY
 from bench.streams import STREAMS, StreamsMeasured
 from tests.support.measured import machine, put_between_markers
@@ -31,6 +32,8 @@ MAX_GROWTH: Final = 2.0
 #: maximum memory of one stream, and maximum p99 of a plain read while all streams are open
 MAX_KILOBYTES: Final = 50.0
 MAX_READ_MS: Final = 100.0
+#: maximum ratio of the memory per task to that of the release
+MAX_MEMORY: Final = 0.60
 
 _PACKAGES: Final = ("flask", "gunicorn", "gevent", "redis", "hiredis", "celery", "fastapi", "uvicorn", "flower")
 Rounds = Mapping[str, Sequence[Measured]]
@@ -43,11 +46,14 @@ class Findings(NamedTuple):
     #: by the number of recorded tasks
     pages: Mapping[int, Sequence[Measured]]
     streams: StreamsMeasured
+    #: None if the release is not available
+    memory: Compared | None
 
 
 def tables(found: Findings) -> str:
     """Return all tables as Markdown. A ratio is the median of the ratios of each round."""
-    return "\n".join([*_rates(found.rounds), *_ratios(found.rounds), *_pages(found.pages), *_streams(found.streams)])
+    lines = [*_rates(found.rounds), *_ratios(found.rounds), *_pages(found.pages), *_streams(found.streams)]
+    return "\n".join([*lines, *(memory_table(found.memory) if found.memory else ())])
 
 
 def _rates(rounds: Rounds) -> list[str]:
@@ -93,6 +99,19 @@ def _streams(streams: StreamsMeasured) -> list[str]:
         f"| memory of each, KB | {streams.kilobytes_each:.1f} | < {MAX_KILOBYTES:g} |",
         f"| a plain read while they are open, p99 ms | {streams.read_p99_ms:.1f} | < {MAX_READ_MS:g} |",
     ]
+
+
+def memory_table(memory: Compared) -> list[str]:
+    """Return the lines of the table of memory per task."""
+    lines = [
+        "",
+        f"| bytes of Redis per task, {TASKS:,} tasks | this version | {RELEASE} | ratio; target: ≤ {MAX_MEMORY:g} |",
+        "|---|--:|--:|--:|",
+    ]
+    for case, (ours, theirs) in memory.items():
+        for state, our_bytes, their_bytes in zip(ours._fields, ours, theirs, strict=True):
+            lines.append(f"| {state}, {case} | {our_bytes:,.0f} | {their_bytes:,.0f} | {our_bytes / their_bytes:.2f} |")
+    return lines
 
 
 def _ratio_line(title: str, ratios: Sequence[float], wanted: str) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 import redis
 
-from bench import pages
+from bench import memory, pages
 from bench.load import Measured, measure
 from bench.processes import running_redis, running_server
 
@@ -26,7 +26,7 @@ _INSTALL: Final = {
 
 
 def main() -> None:
-    """Run the benchmark. The defaults take six minutes."""
+    """Run the benchmark. The defaults take eight minutes."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=int, default=1, help="seconds per server and round")
@@ -58,7 +58,7 @@ def _measure(url: str, folder: Path, *, only: list[str] | None, count: int, seco
     listed = pages.measure_pages(url, folder, rounds=count, seconds=seconds)
     with redis.Redis.from_url(url) as client:
         version = client.info("server")["redis_version"]
-    found = report.Findings(rounds, listed, watched)
+    found = report.Findings(rounds, listed, watched, memory.measure_memory())
     report.write(PAGE, found, seconds=seconds, redis_version=version)
     print(report.tables(found))
 

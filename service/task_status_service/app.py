@@ -36,7 +36,7 @@ from task_status_service.store.expiry import RedisExpiry
 from task_status_service.store.feed import Feed
 from task_status_service.store.heartbeats import Heartbeats
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_service.store.submissions import RedisSubmissionStore
+from task_status_service.store.submissions import OwnerLimits, RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog
 from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.readiness import Readiness
@@ -103,7 +103,12 @@ def create_service(
     )
     broker = CeleryBroker(settings.broker_url, default_queue=settings.default_queue, sentinel_master=master)
     submissions = RedisSubmissionStore(
-        records, keys=keys, retention=settings.retention, queued_per_owner=settings.queued_per_owner
+        records,
+        keys=keys,
+        retention=settings.retention,
+        limits=OwnerLimits(queued_tasks=settings.queued_per_owner, stored_bytes=settings.stored_bytes_per_owner),
+        arguments_seconds=settings.arguments_seconds,
+        holds_messages=settings.broker_holds_records,
     )
     catalog = Catalog(
         RedisAnnouncements(records, keys=keys, on_unavailable=heartbeats.mark_unreachable),

@@ -11,7 +11,7 @@ from kombu.exceptions import KombuError
 from task_status_worker.record.connection import sentinel_of
 from task_status_worker.record.sentinel import Address, MasterUnknown
 
-from task_status_service.errors import BrokerUnavailable
+from task_status_service.errors import BrokerUnavailable, StoreFull, Unavailable
 from task_status_service.use_cases.submission import Submission
 
 #: With the settings below, no call waits longer than this for the broker.
@@ -50,6 +50,9 @@ _SETTINGS: Final[dict[str, Any]] = {
     "broker_pool_acquire_timeout": SOCKET_SECONDS,
     "task_publish_retry_policy": _PUBLISH_POLICY,
 }
+
+#: part of the error of Redis and Valkey; redis-py removes its code OOM, and kombu keeps the text only
+_OUT_OF_MEMORY: Final = "command not allowed when used memory"
 
 #: limit of the queue names in memory, because clients may invent names
 _MAX_DECLARED: Final = 1_000
@@ -114,6 +117,7 @@ class CeleryBroker:
         """Send one message, once; `retries` is the number of earlier attempts.
 
         Raises:
+            StoreFull: Redis is out of memory; the message was not sent.
             BrokerUnavailable: the message was not confirmed; it may or may not have been sent.
         """
         call = submission.call
@@ -134,8 +138,7 @@ class CeleryBroker:
         except (KombuError, OSError) as error:
             # The broker may have lost its queues.
             self._declared.clear()
-            # kombu converts errors of its transports to its OperationalError.
-            raise BrokerUnavailable from error
+            raise _named(error) from error
 
     def _remember_declared(self, queue: str) -> None:
         if len(self._declared) >= _MAX_DECLARED:
@@ -233,6 +236,11 @@ def _ask(connection: Any) -> None:
         client.ping()
     else:
         connection.channel().close()
+
+
+def _named(error: Exception) -> Unavailable:
+    """Return the error of this service for an error of kombu, which converts those of its transports to its own."""
+    return StoreFull() if _OUT_OF_MEMORY in str(error) else BrokerUnavailable()
 
 
 def _kombu_url(url: str) -> str:

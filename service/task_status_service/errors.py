@@ -10,6 +10,7 @@ TaskStatusError
 +- TooManyWatches
 +- RateLimited
 +- TooManyQueued
++- QuotaExceeded
 +- UnknownTaskType
 +- UnknownQueue
 +- TaskTypeNotFound
@@ -87,7 +88,10 @@ class TaskDone(TaskStatusError):
 
 
 class TaskNotRepeatable(TaskStatusError):
-    """The arguments of the task are not stored, because another client sent it or they expired: submit a new task."""
+    """The arguments of the task are not stored: submit a new task.
+
+    Another client sent it, or TASK_STATUS_ARGUMENTS_SECONDS have passed since it was done.
+    """
 
 
 class NoResult(TaskStatusError):
@@ -110,6 +114,18 @@ class TooManyQueued(TaskStatusError):
     """Queue limit reached for this owner: wait for tasks to finish, or raise TASK_STATUS_QUEUED_PER_OWNER."""
 
     retry_after_seconds = 5
+
+
+class QuotaExceeded(TaskStatusError):
+    """Storage limit reached for this owner: wait until tasks are done or expire, or delete done tasks."""
+
+    retry_after_seconds = 60
+
+    def __init__(self, *, stored: int, limit: int) -> None:
+        super().__init__(
+            f"Storage limit reached for this owner: {stored:,} of {limit:,} bytes are used. Wait until tasks are done "
+            "or expire, delete done tasks, or raise TASK_STATUS_STORED_BYTES_PER_OWNER."
+        )
 
 
 class UnknownTaskType(TaskStatusError):

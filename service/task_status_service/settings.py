@@ -66,9 +66,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: limits of concurrent waits and event streams: of one process, and of one caller in all processes
     watches: int = 10_000
     watches_per_caller: int = 500
-    #: limits per owner: the sustained rate of its requests, and the number of queued tasks; 0 means unlimited
+    #: limits per owner: the sustained rate of its requests, the number of queued tasks, and the bytes of Redis for
+    #: records, arguments and messages; 0 means unlimited
     requests_per_second: int = 200
     queued_per_owner: int = 10_000
+    stored_bytes_per_owner: int = 256 << 20
+    #: seconds after the end of a task for which its arguments are stored for a retry, at most as long as its record
+    arguments_seconds: int = 86_400
     #: seconds since the last heartbeat of its worker after which a task is marked as failed; None disables it
     lost_final_seconds: int | None = None
     #: seconds after which a task that no worker has received is sent again if its queue is empty; 0 disables it
@@ -89,6 +93,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fast_read: bool = True
     #: whether each request is logged: method, path, status and milliseconds
     access_log: bool = False
+
+    @property
+    def broker_holds_records(self) -> bool:
+        """Return whether the broker and the records are in one server, in any of its databases."""
+        return _server_of(self.broker_url) == _server_of(self.record_url)
+
+
+def _server_of(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.netloc.rpartition("@")[2] or parts.path
 
 
 def from_env(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -249,6 +263,8 @@ VARIABLES: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "WATCHES_PER_CALLER": ("watches_per_caller", _number(0, 1_000_000)),
     "REQUESTS_PER_SECOND": ("requests_per_second", _number(0, 1_000_000)),
     "QUEUED_PER_OWNER": ("queued_per_owner", _number(0, 1_000_000_000)),
+    "STORED_BYTES_PER_OWNER": ("stored_bytes_per_owner", _number(0, 1 << 50)),
+    "ARGUMENTS_SECONDS": ("arguments_seconds", _number(0, 10 * 366 * 86_400)),
     "TRACEBACKS": ("tracebacks", _yes_or_no),
     "CORS_ORIGINS": ("cors_origins", _origins),
     "FAST_READ": ("fast_read", _yes_or_no),

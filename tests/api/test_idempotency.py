@@ -42,6 +42,33 @@ def test_a_repeated_request_returns_the_first_answer(send, client, store, broker
     assert len(store.records) == 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"countdown": 600.5, "expires": 3600},
+        {"eta": "2030-01-02T03:04:05.678901+02:00"},
+        {"queue": "slow", "priority": 3},
+        {"labels": {"z": "é" * 200, "a": "", "m": "\U0001f600"}},
+    ],
+)
+def test_the_first_answer_is_rebuilt_with_all_options(send, store, options):
+    """The first answer is repeated byte for byte with any options, even if the task was forgotten meanwhile."""
+    first = send(name="demo.add", args=[2, 3], **options)
+    store.records.clear()
+
+    assert send(name="demo.add", args=[2, 3], **options).data == first.data
+    assert store.claims["", "order-1"].answer[:1] != b"{"
+
+
+def test_an_unreadable_answer_is_replaced_by_the_status(send, store):
+    """If the stored answer is unreadable, the present status is returned."""
+    first = send()
+    store.claims["", "order-1"].answer = b"\xc1garbage"
+
+    assert send().data == first.data
+
+
 def test_another_body_is_a_conflict(send, broker):
     """A key with another body is rejected."""
     send()
@@ -65,6 +92,14 @@ def test_the_form_of_the_body_is_ignored(send, client, body):
     again = client.post("/tasks", data=body, content_type="application/json", headers={"Idempotency-Key": "order-1"})
 
     assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_the_order_of_labels_is_ignored(send):
+    """The answer is the same for labels in any order."""
+    first = send(name="demo.add", args=[2, 3], labels={"z": "1", "a": "2"})
+
+    assert send(name="demo.add", args=[2, 3], labels={"a": "2", "z": "1"}).data == first.data
+    assert list(first.get_json()["labels"]) == ["a", "z"]
 
 
 def test_other_keys_create_other_tasks(send, submit, broker):
@@ -136,6 +171,17 @@ def test_a_request_can_be_repeated_after_a_failed_send(send, client, store, brok
     assert client.get(f"/tasks/{task_id}").get_json() == answer.get_json()
     assert send().data == answer.data
     assert len(store.records) == 1
+
+
+def test_a_request_can_be_repeated_after_a_full_broker(send, store, broker):
+    """A full broker is a full store; once it has room, the same request sends the same task id."""
+    broker.full = True
+    problem_of(send(), 503, "store-full")
+    [task_id] = store.records
+    broker.full = False
+
+    assert send().get_json()["id"] == task_id
+    assert [sent for sent, *_ in broker.sent] == [task_id]
 
 
 class Killed(BaseException):

@@ -18,7 +18,7 @@ from celery import Celery
 from support.fakes import MemoryBroker
 from support.servers import RedisServer, free_port, running_redis, wait_until
 from task_status_service.broker import CeleryBroker
-from task_status_service.errors import BrokerUnavailable
+from task_status_service.errors import BrokerUnavailable, StoreFull
 from task_status_service.use_cases.submission import Call, Submission
 
 SUBMISSION = Submission(call=Call(name="demo.add", args=[2, 3], kwargs={"z": {"deep": [None]}}))
@@ -223,13 +223,14 @@ def test_sends_after_the_broker_lost_its_queues(broker: CeleryBroker, redis_url:
 
 
 def test_a_full_broker_raises(redis_server: RedisServer, broker: CeleryBroker) -> None:
-    """A send to a broker that rejects writes raises `BrokerUnavailable`."""
+    """A send to a broker that is out of memory raises `StoreFull`, and puts nothing into the queue."""
     broker.send("t-1", SUBMISSION, queue="celery")
     with redis_server.client() as client:
         client.config_set("maxmemory", 1)
         try:
-            with pytest.raises(BrokerUnavailable):
+            with pytest.raises(StoreFull):
                 broker.send("t-1", SUBMISSION, queue="celery")
+            assert client.llen("celery") == 1
             # A broadcast is not stored, so that a full Redis accepts it.
             broker.cancel("t-1", terminate=False, worker=None)
         finally:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 from task_status_service.access.watch_limits import Places, WatchLimit
-from task_status_service.errors import BrokerUnavailable, StoreFull, StoreUnavailable, TooManyQueued
+from task_status_service.errors import BrokerUnavailable, QuotaExceeded, StoreFull, StoreUnavailable, TooManyQueued
 from task_status_service.status import MAX_STORED_BYTES, Snapshot, TaskState
+from task_status_service.store.packed_calls import pack_call
+from task_status_service.store.stored_bytes import charge_of
 from task_status_service.task_types.catalog import Announcements
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 from task_status_service.use_cases.readiness import StoreReport
@@ -32,7 +34,7 @@ class StoredClaim(msgspec.Struct):
     """A claim as the store keeps it."""
 
     task_id: str
-    fingerprint: str
+    fingerprint: bytes
     holder: str
     leased_until: datetime
     until: datetime
@@ -61,6 +63,8 @@ class MemoryStore:
         self.is_complete = True
         self.worker_seen: float | None = None
         self.queued_per_owner = 0
+        self.stored_bytes_per_owner = 0
+        self.arguments_seconds = 86_400
         self.epoch: str | None = "2026-01-02T03:04:05Z/9f2c61ab"
         self.durability_warnings: list[str] = []
         self.warnings: list[str] = []
@@ -167,10 +171,11 @@ class MemoryStore:
             if kept:
                 is_same = kept.fingerprint == claim.fingerprint
                 if not is_same or kept.answer or kept.leased_until > self.time:
-                    return Claimed(is_same, kept.answer)
+                    return Claimed(is_same, kept.task_id, kept.answer)
                 kept.holder, kept.leased_until = submitted.task_id, leased_until
                 return Interrupted(kept.task_id)
         self._raise_if_full(submitted)
+        self._raise_if_over_quota(submitted, call)
         if claim:
             until = self.time + timedelta(seconds=CLAIM_SECONDS)
             self.claims[claim.owner, claim.key] = StoredClaim(
@@ -187,6 +192,16 @@ class MemoryStore:
         if len(waiting) >= self.queued_per_owner:
             raise TooManyQueued
 
+    def _raise_if_over_quota(self, submitted: Note, call: Call) -> None:
+        """Count each task as the submitted one, and give nothing back when a task is done."""
+        if not self.stored_bytes_per_owner or submitted.owner is None or submitted.task_id in self.records:
+            return
+        owners = [record.get(b"owner") for record in self.records.values()]
+        charged = charge_of(submitted, pack_call(call), holds_message=False).total
+        stored = charged * owners.count(submitted.owner.encode())
+        if stored + charged > self.stored_bytes_per_owner:
+            raise QuotaExceeded(stored=stored, limit=self.stored_bytes_per_owner)
+
     def _kept(self, claim: Claim) -> StoredClaim | None:
         kept = self.claims.get((claim.owner, claim.key))
         return kept if kept and kept.until > self.time else None
@@ -194,16 +209,20 @@ class MemoryStore:
     def claimed(self, claim: Claim) -> Claimed | None:
         self._trip()
         kept = self._kept(claim)
-        return Claimed(kept.fingerprint == claim.fingerprint, kept.answer) if kept else None
+        return Claimed(kept.fingerprint == claim.fingerprint, kept.task_id, kept.answer) if kept else None
 
     def end_lease(self, claim: Claim, holder: str, answer: bytes | None) -> None:
         self._trip()
         kept = self._kept(claim)
-        if kept and kept.holder == holder:
-            kept.leased_until, kept.answer = self.time, answer or kept.answer
+        if kept and kept.holder == holder and not kept.answer:
+            kept.leased_until, kept.holder, kept.answer = self.time, kept.task_id, answer
 
     def call(self, task_id: str) -> Call | None:
         self._trip()
+        record = unpack(self.records.get(task_id, {}))
+        if record and record.final and record.finished_at:
+            until = record.finished_at + timedelta(seconds=self.arguments_seconds)
+            return self.calls.get(task_id) if until > self.time else None
         return self.calls.get(task_id)
 
     def unreceived(self, state: TaskState, *, start: int, after_seconds: float) -> tuple[int, list[Unreceived]]:
@@ -307,9 +326,12 @@ class MemoryBroker:
         self.queued: dict[str, int] = {}
         self.canceled: list[tuple[str, bool, str | None]] = []
         self.down = False
+        self.full = False
 
     def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
         self.check()
+        if self.full:
+            raise StoreFull
         self.sent.append((task_id, submission, queue))
         self.retries.append(retries)
 

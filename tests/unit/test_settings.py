@@ -163,3 +163,26 @@ def test_documented():
     documented = re.findall(rf"^\| `{PREFIX}([A-Z_]+)`", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
     assert sorted(documented) == sorted(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("broker", "records", "is_one"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://user:password@127.0.0.1:6379/3", True),
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6380/0", False),
+        ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock", True),
+        ("unix:///run/redis.sock", "unix:///run/other.sock", False),
+        ("amqp://rabbit", "redis://redis:6379/0", False),
+    ],
+)
+def test_broker_and_records_in_one_server(broker, records, is_one):
+    """One server is recognized by its address, with any user and database."""
+    assert Settings(broker_url=broker, record_url=records).broker_holds_records is is_one
+
+
+def test_limits_of_stored_data():
+    """The limit of stored bytes and the time for arguments may be 0."""
+    settings = from_env({"TASK_STATUS_STORED_BYTES_PER_OWNER": "0", "TASK_STATUS_ARGUMENTS_SECONDS": "0"})
+
+    assert (settings.stored_bytes_per_owner, settings.arguments_seconds) == (0, 0)
+    assert (Settings().stored_bytes_per_owner, Settings().arguments_seconds) == (256 << 20, 86_400)

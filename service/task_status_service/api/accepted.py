@@ -19,6 +19,7 @@ from task_status_service.errors import (
     IdempotencyConflict,
     IdempotencyInFlight,
     InvalidArguments,
+    QuotaExceeded,
     TooManyQueued,
     UnknownQueue,
     UnknownTaskType,
@@ -49,6 +50,7 @@ OF_SUBMITTING: Final = (
     IdempotencyConflict,
     IdempotencyInFlight,
     TooManyQueued,
+    QuotaExceeded,
     *OF_WRITING,
     BrokerUnavailable,
 )
@@ -57,7 +59,8 @@ OF_SUBMITTING: Final = (
 def claim_of_request(body: bytes = b"") -> Claim | None:
     """Read the `Idempotency-Key` of the request, and compute its fingerprint.
 
-    The fingerprint covers the method, the path and the body in any order of its keys, but not the wait.
+    The fingerprint covers the method, the path and the body in any order of its keys, but not the wait. Its 128 bits
+    distinguish the requests of one key; two requests of one client can only collide with each other.
 
     Raises:
         InvalidArguments: the key is empty, too long, or not visible ASCII.
@@ -69,7 +72,7 @@ def claim_of_request(body: bytes = b"") -> Claim | None:
         fault = Fault("must be 1 to 255 visible ASCII characters", parameter=_KEY_HEADER)
         raise InvalidArguments("The request is invalid: correct the listed errors.", [fault])
     fingerprinted = f"{request.method}\0{request.path}\0".encode() + _canonical(body)
-    return Claim(key=key, fingerprint=hashlib.sha256(fingerprinted).hexdigest(), owner=caller().owner or "")
+    return Claim(key=key, fingerprint=hashlib.sha256(fingerprinted).digest()[:16], owner=caller().owner or "")
 
 
 def _canonical(body: bytes) -> bytes:

@@ -306,3 +306,8 @@ class NamedErrors:
     def _close_idle_connections(self) -> None:
         pool: Any = self._client.connection_pool
         pool.disconnect(inuse_connections=False)
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Return whether a command failed because its key holds another Redis type."""
+    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")

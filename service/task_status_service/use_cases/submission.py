@@ -38,8 +38,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """The claim of an idempotency key: all requests with this key create one task."""
 
     key: str
-    #: hash of the request; the same key with another fingerprint is a conflict
-    fingerprint: str
+    #: digest of the request, of 16 bytes; the same key with another fingerprint is a conflict
+    fingerprint: bytes
     #: owner of the key: two owners may use the same key
     owner: str = ""
 
@@ -63,7 +63,9 @@ class Claimed(msgspec.Struct, frozen=True):
 
     #: whether the earlier request had the same fingerprint
     is_same: bool
-    #: the answer to the earlier request; None while that request is in progress
+    #: the task of the earlier request
+    task_id: str
+    #: the packed answer to the earlier request (answers.py); None while that request is in progress
     answer: bytes | None
 
 
@@ -76,7 +78,7 @@ class CallStore(Protocol):
 
 
 class MessageBroker(Protocol):
-    """A broker that sends messages to the workers. Raises `BrokerUnavailable`."""
+    """A broker that sends messages to the workers. Raises `BrokerUnavailable`; `StoreFull` if it rejects writes."""
 
     def send(self, task_id: str, submission: Submission, *, queue: str, retries: int = 0) -> None:
         """Send one message, once; after an error it may or may not have been sent.

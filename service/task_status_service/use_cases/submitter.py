@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, Protocol
 from uuid import uuid4
 
@@ -16,6 +15,7 @@ from task_status_service.errors import (
     IdempotencyConflict,
     IdempotencyInFlight,
     InvalidArguments,
+    StoreFull,
     TaskNotDone,
     TaskNotFound,
     TaskNotRepeatable,
@@ -23,9 +23,10 @@ from task_status_service.errors import (
     UnknownQueue,
     UnknownTaskType,
 )
-from task_status_service.status import TaskState, TaskStatus
+from task_status_service.status import TaskStatus
 from task_status_service.task_types.arguments import check_arguments
 from task_status_service.task_types.catalog import Catalog
+from task_status_service.use_cases import answers
 from task_status_service.use_cases.submission import (
     Call,
     CallStore,
@@ -44,8 +45,6 @@ RETRY_OF: Final = "retry_of"
 #: if a failed send took longer than this, its failure is not recorded: the response is due within 2 s
 RECORD_FAILURE_WITHIN_SECONDS: Final = 1.1
 
-#: Celery's state of a task that no worker has received
-_PENDING: Final = "PENDING"
 #: reasons for which a submission or a retry is denied
 _DENIALS: Final = (UnknownTaskType, UnknownQueue, InvalidArguments, TaskNotFound, TaskNotDone, TaskNotRepeatable)
 
@@ -59,7 +58,10 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class SubmissionStore(CallStore, Protocol):
-    """A store of submissions. Raises `StoreUnavailable`; for writes `StoreFull`; for new tasks `TooManyQueued`."""
+    """A store of submissions.
+
+    Raises `StoreUnavailable`; for writes `StoreFull`; for new tasks `TooManyQueued` and `QuotaExceeded`.
+    """
 
     def submit(self, submitted: Note, call: Call, claim: Claim | None) -> Recorded | Interrupted | Claimed:
         """Claim the key, record the task and store its call: all or nothing, in one round trip.
@@ -116,10 +118,12 @@ class Submitter:
             IdempotencyConflict: the key is claimed by a different request.
             IdempotencyInFlight: another request with this key is in progress.
             TooManyQueued: the queue limit of the owner is reached.
+            QuotaExceeded: the limit of stored bytes of the owner is reached.
             StoreUnavailable: the task is not recorded and not sent.
+            StoreFull: the task is not sent, and may be recorded.
             BrokerUnavailable: the task is recorded; it may or may not have been sent.
         """
-        return self._once(claim, caller, lambda: submission)
+        return self._once(claim, caller, lambda: submission, submission)
 
     def retry(self, task_id: str, caller: Caller, claim: Claim | None = None) -> Accepted:
         """Submit the call of a task that is done as a new task, labelled with the id of the old one.
@@ -141,8 +145,17 @@ class Submitter:
             raise TaskNotRepeatable
         return Submission(call=call, labels={**status.labels, RETRY_OF: task_id})
 
-    def _once(self, claim: Claim | None, caller: Caller, create: Callable[[], Submission]) -> Accepted:
-        """Accept a submission, unless its claim was accepted before."""
+    def _once(
+        self,
+        claim: Claim | None,
+        caller: Caller,
+        create: Callable[[], Submission],
+        request: Submission | None = None,
+    ) -> Accepted:
+        """Accept a submission, unless its claim was accepted before.
+
+        `request` is None if a repeated request does not contain the submission.
+        """
         began = self._clock()
         try:
             submission = create()
@@ -152,14 +165,22 @@ class Submitter:
             claimed = self._store.claimed(claim) if claim else None
             if claimed is None or claimed.answer is None:
                 raise
-            return _replayed(claimed)
+            return self._replayed(claimed, request, caller)
         found = self._store.submit(submitted, submission.call, claim)
         if isinstance(found, Claimed):
-            return _replayed(found)
-        lease = _Lease(claim, submitted.task_id, began)
+            return self._replayed(found, request, caller)
+        lease = _Lease(claim, submitted.task_id, began, request)
         if isinstance(found, Recorded):
             self._send(submitted, submission, lease)
-            status = _queued(submitted, found.at)
+            status = answers.new_status(
+                submitted.task_id,
+                name=submitted.name,
+                queue=submitted.queue,
+                labels=submission.labels,
+                submitted_at=found.at,
+                scheduled_for=submitted.scheduled_for,
+                expires_at=submitted.expires_at,
+            )
         else:
             status = self._resume(msgspec.structs.replace(submitted, task_id=found.task_id), submission, lease, caller)
         # The task is sent. If the store is unavailable now, the lease expires, and the next request resumes it.
@@ -193,7 +214,7 @@ class Submitter:
         """
         self._store.submit(msgspec.structs.replace(submitted, send_unconfirmed=False), submission.call, None)
         status = self._tracker.status(submitted.task_id, caller).status
-        if status.celery_state == _PENDING and status.received_at is None:
+        if status.celery_state == answers.PENDING and status.received_at is None:
             times = {"scheduled_for": status.scheduled_for, "expires_at": status.expires_at}
             self._send(submitted, msgspec.structs.replace(submission, **times), lease)
         return status
@@ -201,7 +222,7 @@ class Submitter:
     def _send(self, submitted: Note, submission: Submission, lease: "_Lease") -> None:
         try:
             self._broker.send(submitted.task_id, submission, queue=submitted.queue or self._default_queue)
-        except BrokerUnavailable:
+        except (BrokerUnavailable, StoreFull):
             if self._clock() - lease.began > RECORD_FAILURE_WITHIN_SECONDS:
                 # Recording the failure would delay the answer further; the lease expires.
                 raise
@@ -209,13 +230,27 @@ class Submitter:
             # The client receives the broker's error, even if the store is also unavailable.
             with contextlib.suppress(Unavailable):
                 self._store.submit(unconfirmed, submission.call, None)
+            # A full store still ends a lease.
+            with contextlib.suppress(Unavailable):
                 self._end(lease, None)
             raise
+
+    def _replayed(self, claimed: Claimed, request: Submission | None, caller: Caller) -> Accepted:
+        if not claimed.is_same:
+            raise IdempotencyConflict
+        if claimed.answer is None:
+            raise IdempotencyInFlight
+        try:
+            status = answers.unpacked(claimed.answer, claimed.task_id, request)
+        except msgspec.MsgspecError:
+            # Another version, or another program, has written it.
+            status = self._tracker.status(claimed.task_id, caller).status
+        return Accepted(status, is_replayed=True)
 
     def _end(self, lease: "_Lease", status: TaskStatus | None) -> None:
         if lease.claim is not None:
             # Public visibility: another key of the same owner may repeat the request with fewer scopes.
-            answer = msgspec.json.encode(self._tracker.public(status)) if status else None
+            answer = answers.packed(self._tracker.public(status), lease.request) if status else None
             self._store.end_lease(lease.claim, lease.holder, answer)
 
 
@@ -228,28 +263,5 @@ class _Lease(msgspec.Struct, frozen=True):
     holder: str
     #: start of the request, in seconds by the submitter's clock
     began: float
-
-
-def _replayed(claimed: Claimed) -> Accepted:
-    if not claimed.is_same:
-        raise IdempotencyConflict
-    if claimed.answer is None:
-        raise IdempotencyInFlight
-    return Accepted(msgspec.json.decode(claimed.answer, type=TaskStatus), is_replayed=True)
-
-
-def _queued(submitted: Note, submitted_at: datetime) -> TaskStatus:
-    """Return the status that a read of this new record would return, without reading it."""
-    return TaskStatus(
-        id=submitted.task_id,
-        name=submitted.name,
-        state=TaskState.QUEUED,
-        done=False,
-        celery_state=_PENDING,
-        queue=submitted.queue,
-        labels=dict(submitted.labels or {}),
-        submitted_at=submitted_at,
-        updated_at=submitted_at,
-        scheduled_for=submitted.scheduled_for,
-        expires_at=submitted.expires_at,
-    )
+    #: None if a repeated request does not contain the submission
+    request: Submission | None

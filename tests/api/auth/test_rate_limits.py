@@ -18,6 +18,7 @@ from task_status_service.api.auth.rate_limits import (
     TOKENS_WATCHES,
     Limits,
 )
+from task_status_service.use_cases.submission import Call
 from task_status_worker.record.model import Fact, Note
 
 SECOND_NS = 1_000_000_000
@@ -353,6 +354,25 @@ def test_without_keys_nothing_is_limited(tracker, submitter, feed, store, clock)
     store.note(Note(task_id="t-1", fact=Fact.SUBMITTED))
 
     assert {client.get(PATHS[0]).status_code for _ in range(2 * BURST)} == {200}
+
+
+def test_too_many_stored_bytes_of_an_owner_return_429(client, keys, store, broker):
+    """A submission or a retry over the owner's limit of bytes returns 429; other owners can submit."""
+    _, (ann, _, ben) = keys
+    submission = {"name": "demo.add", "args": [1, 2]}
+    # A second task: the fixture has written one.
+    store.note(Note(task_id="t-9", fact=Fact.SUBMITTED, owner="ann", name="demo.add"))
+    store.note(Note(task_id="t-9", fact=Fact.FINISHED, outcome="FAILURE"))
+    store.calls["t-9"] = Call(name="demo.add", args=[1, 2])
+    store.stored_bytes_per_owner = 1_900
+
+    for path, body in (("/tasks", submission), ("/tasks/t-9/retry", None)):
+        problem = problem_of(client.post(path, json=body, headers=ann), 429, "quota-exceeded")
+        assert "of 1,900 bytes" in problem["detail"]
+        assert "TASK_STATUS_STORED_BYTES_PER_OWNER" in problem["detail"]
+    assert client.post("/tasks", json=submission, headers=ann).headers["Retry-After"] == "60"
+    assert broker.sent == []
+    assert client.post("/tasks", json=submission, headers=ben).status_code == 202
 
 
 def test_too_many_queued_tasks_of_an_owner_return_429(client, keys, store, broker):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -18,12 +19,12 @@ from support.round_trips import SENT, counting_client
 from support.servers import RedisServer
 from support.use_cases import create_tracker
 from task_status_service.access.caller import ANYBODY
-from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, TooManyQueued
+from task_status_service.errors import BrokerUnavailable, IdempotencyInFlight, StoreFull, TooManyQueued
 from task_status_service.status import TaskState
 from task_status_service.store import submissions
 from task_status_service.store.announcements import RedisAnnouncements
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_service.store.submissions import RedisSubmissionStore
+from task_status_service.store.submissions import OwnerLimits, RedisSubmissionStore
 from task_status_service.task_types.catalog import Catalog, TaskNames
 from task_status_service.use_cases.resender import Unreceived
 from task_status_service.use_cases.submission import (
@@ -42,8 +43,9 @@ from task_status_worker.record.keys import Keys, Retention
 from task_status_worker.record.model import Fact, Note
 
 CALL = Call(name="demo.add", args=[2, None], kwargs={"z": {"deep": [1.5, "é"]}}, queue="sums", priority=3)
-CLAIM = Claim(key="order-1", fingerprint="f")
-OTHER = Claim(key="order-1", fingerprint="g")
+FINGERPRINT = b"\xff" * 16
+CLAIM = Claim(key="order-1", fingerprint=FINGERPRINT)
+OTHER = Claim(key="order-1", fingerprint=b"g" * 16)
 #: how many tasks of one owner may be queued
 QUOTA = 3
 ANSWER = b'{"any": "answer"}'
@@ -51,6 +53,7 @@ ANSWER = b'{"any": "answer"}'
 
 def note_of(task_id: str, **fields: Any) -> Note:
     """Return the note of a submission."""
+    fields = {"queue": CALL.queue, **fields}
     return Note(task_id=task_id, fact=Fact.SUBMITTED, name="demo.add", labels={"a": "b"}, **fields)
 
 
@@ -88,7 +91,10 @@ class ArrangedRedis:
         self.keys = keys
         self.client: Any = redis.Redis.from_url(url)
         self.store = RedisSubmissionStore(
-            connect_to(url, sentinel_master=""), keys=keys, retention=Retention(), queued_per_owner=QUOTA
+            connect_to(url, sentinel_master=""),
+            keys=keys,
+            retention=Retention(),
+            limits=OwnerLimits(queued_tasks=QUOTA),
         )
         self.records = RedisStore(connect_to(url, sentinel_master=""), results=None, keys=keys, retention=Retention())
 
@@ -100,7 +106,7 @@ class ArrangedRedis:
 
     def end_all_leases(self) -> None:
         for key in self.client.keys("*task-status:claim:*"):
-            self.client.hset(key, "until", self.client.time()[0] * 1000 - 1)
+            self.client.hset(key, "u", self.client.time()[0] * 1000 - 1)
 
 
 @pytest.fixture(params=["memory", "redis", "redis with a prefix"])
@@ -132,11 +138,11 @@ def test_a_claim_is_leased(arranged: Arranged) -> None:
     """While one request holds the lease, every other request with its key writes nothing."""
     assert isinstance(arranged.store.submit(note_of("t-1"), CALL, CLAIM), Recorded)
 
-    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
-    assert arranged.store.submit(note_of("t-3"), CALL, OTHER) == Claimed(is_same=False, answer=None)
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, task_id="t-1", answer=None)
+    assert arranged.store.submit(note_of("t-3"), CALL, OTHER) == Claimed(is_same=False, task_id="t-1", answer=None)
     assert (arranged.record("t-2"), arranged.record("t-3")) == (None, None)
     assert (arranged.store.call("t-2"), arranged.store.call("t-3")) == (None, None)
-    assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, answer=None)
+    assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, task_id="t-1", answer=None)
 
 
 def test_an_answer_stays(arranged: Arranged) -> None:
@@ -145,9 +151,9 @@ def test_an_answer_stays(arranged: Arranged) -> None:
     arranged.store.end_lease(CLAIM, "t-1", ANSWER)
     arranged.end_all_leases()
 
-    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, answer=ANSWER)
-    assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, answer=ANSWER)
-    assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, answer=ANSWER)
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(is_same=True, task_id="t-1", answer=ANSWER)
+    assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, task_id="t-1", answer=ANSWER)
+    assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, task_id="t-1", answer=ANSWER)
     assert arranged.record("t-2") is None
 
 
@@ -180,7 +186,9 @@ def test_an_accepted_submission_is_answered_above_the_queue_limit(arranged: Arra
     for number in range(1, QUOTA):
         arranged.store.submit(note_of(f"a-{number}", owner="a"), CALL, None)
 
-    assert arranged.store.submit(note_of("a-9", owner="a"), CALL, claim) == Claimed(is_same=True, answer=ANSWER)
+    assert arranged.store.submit(note_of("a-9", owner="a"), CALL, claim) == Claimed(
+        is_same=True, task_id="a-0", answer=ANSWER
+    )
 
 
 def test_expired_tasks_do_not_use_the_queue_limit(redis_url: str) -> None:
@@ -220,13 +228,13 @@ def test_a_lease_that_is_over(arranged: Arranged, ended: str) -> None:
     else:
         arranged.store.end_lease(CLAIM, "t-1", None)
 
-    assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, answer=None)
+    assert arranged.store.submit(note_of("t-2"), CALL, OTHER) == Claimed(is_same=False, task_id="t-1", answer=None)
     assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Interrupted("t-1")
-    assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
+    assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Claimed(is_same=True, task_id="t-1", answer=None)
     assert arranged.record("t-2") is None
     assert arranged.record("t-1").seq == 1
     arranged.store.end_lease(CLAIM, "t-2", ANSWER)
-    assert arranged.store.submit(note_of("t-4"), CALL, CLAIM) == Claimed(is_same=True, answer=ANSWER)
+    assert arranged.store.submit(note_of("t-4"), CALL, CLAIM) == Claimed(is_same=True, task_id="t-1", answer=ANSWER)
 
 
 def test_only_the_holder_ends_a_lease(arranged: Arranged) -> None:
@@ -237,14 +245,16 @@ def test_only_the_holder_ends_a_lease(arranged: Arranged) -> None:
 
     for answer in (None, ANSWER):
         arranged.store.end_lease(CLAIM, "t-1", answer)
-        assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Claimed(is_same=True, answer=None)
-    arranged.store.end_lease(Claim(key="never", fingerprint="f"), "t-1", ANSWER)
-    assert arranged.store.claimed(Claim(key="never", fingerprint="f")) is None
+        assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Claimed(is_same=True, task_id="t-1", answer=None)
+    arranged.store.end_lease(Claim(key="never", fingerprint=FINGERPRINT), "t-1", ANSWER)
+    assert arranged.store.claimed(Claim(key="never", fingerprint=FINGERPRINT)) is None
 
 
 def test_a_key_belongs_to_its_owner(arranged: Arranged) -> None:
     """Two owners can use the same key, also if the end of one's name is the start of the other's key."""
-    owned = [Claim(key=key, fingerprint="f", owner=owner) for owner, key in (("", "ab"), ("a", "b"), ("ab", ""))]
+    owned = [
+        Claim(key=key, fingerprint=FINGERPRINT, owner=owner) for owner, key in (("", "ab"), ("a", "b"), ("ab", ""))
+    ]
 
     for number, claim in enumerate(owned):
         assert isinstance(arranged.store.submit(note_of(f"t-{number}"), CALL, claim), Recorded)
@@ -318,6 +328,105 @@ def test_each_search_continues_the_last_one(redis_url: str, monkeypatch: pytest.
     arranged.client.close()
 
 
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 640, 4_096, 4_097, 100_000])
+def test_answers_of_any_size(arranged: Arranged, size: int) -> None:
+    """An answer of any size and any bytes is stored unchanged."""
+    answer = bytes(number % 256 for number in range(size))
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    arranged.store.end_lease(CLAIM, "t-1", answer)
+
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Claimed(True, "t-1", answer)
+    assert arranged.store.claimed(CLAIM) == Claimed(True, "t-1", answer)
+
+
+def test_an_answer_is_not_replaced(arranged: Arranged) -> None:
+    """A late end of a lease does not replace the stored answer."""
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    for answer in (ANSWER, b"late", None):
+        arranged.store.end_lease(CLAIM, "t-1", answer)
+
+    assert arranged.store.claimed(CLAIM) == Claimed(True, "t-1", ANSWER)
+
+
+def test_a_claim_is_small(redis_url: str) -> None:
+    """A claim is one listpack, and that of a new task uses less than 300 bytes."""
+    arranged = ArrangedRedis(redis_url, Keys())
+    client = arranged.client
+    arranged.store.submit(note_of(str(uuid4())), CALL, CLAIM)
+    key = Keys().claim("", CLAIM.key)
+
+    assert client.object("ENCODING", key) in (b"listpack", b"ziplist")
+    arranged.store.end_lease(CLAIM, client.hget(key, "t").decode(), bytes(range(30)))
+    assert client.memory_usage(key) < 300
+    client.delete(key)
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    arranged.store.end_lease(CLAIM, "t-1", bytes(4_096))
+    assert client.object("ENCODING", key) in (b"listpack", b"ziplist")
+    client.close()
+
+
+def test_a_lease_ends_in_a_full_redis(redis_server: RedisServer) -> None:
+    """A lease without an answer ends although Redis is out of memory, so that a later request can continue."""
+    arranged = ArrangedRedis(redis_server.url, Keys())
+    arranged.client.flushall()
+    arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    arranged.client.config_set("maxmemory", 1)
+    try:
+        arranged.store.end_lease(CLAIM, "t-1", None)
+        with pytest.raises(StoreFull):
+            arranged.store.submit(note_of("t-2"), CALL, CLAIM)
+    finally:
+        arranged.client.config_set("maxmemory", 0)
+
+    assert arranged.store.submit(note_of("t-2"), CALL, CLAIM) == Interrupted("t-1")
+    arranged.client.close()
+
+
+def test_a_claim_lives_as_long_as_a_short_record(redis_url: str) -> None:
+    """With records that live less than a day, a claim expires with its record, which each note extends."""
+    client: Any = redis.Redis.from_url(redis_url)
+    connection = connect_to(redis_url, sentinel_master="")
+    retention = Retention(record_seconds=600)
+    store = RedisSubmissionStore(connection, keys=Keys(), retention=retention)
+    records = RedisStore(connection, results=None, keys=Keys(), retention=retention)
+    store.submit(note_of("t-1"), CALL, CLAIM)
+    key = Keys().claim("", CLAIM.key)
+    assert 595 <= client.ttl(key) <= 600
+
+    client.expire(key, 10)
+    records.note(Note(task_id="t-1", fact=Fact.STARTED))
+    assert 595 <= client.ttl(key) <= 600
+
+    later = datetime.now(UTC) + timedelta(days=2)
+    other = msgspec.structs.replace(CLAIM, key="order-2")
+    store.submit(note_of("t-2", scheduled_for=later), CALL, other)
+    assert CLAIM_SECONDS - 5 <= client.ttl(Keys().claim("", "order-2")) <= CLAIM_SECONDS
+    client.close()
+    records.close()
+
+
+@pytest.mark.parametrize("value", ["string", "list", "no task", "no number", "a far future"])
+def test_a_broken_claim_harms_nothing(redis_url: str, value: str) -> None:
+    """A claim of another type, or with invalid fields, does not fail a request and does not block its key."""
+    arranged = ArrangedRedis(redis_url, Keys())
+    client, key = arranged.client, Keys().claim("", CLAIM.key)
+    if value in ("string", "list"):
+        client.set(key, "x") if value == "string" else client.lpush(key, "x")
+    else:
+        arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+        wrong = {"no task": ("t", None), "no number": ("u", "soon"), "a far future": ("u", "9" * 15)}[value]
+        client.hset(key, *wrong) if wrong[1] else client.hdel(key, wrong[0])
+
+    arranged.store.end_lease(CLAIM, "t-9", ANSWER)
+    arranged.store.claimed(CLAIM)
+    assert isinstance(arranged.store.submit(note_of("t-2"), CALL, CLAIM), Recorded | Interrupted)
+    arranged.store.end_lease(CLAIM, "t-2", ANSWER)
+    claimed = arranged.store.claimed(CLAIM)
+    assert claimed is not None
+    assert claimed.answer == ANSWER
+    client.close()
+
+
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("submit"), st.sampled_from("ab"), st.sampled_from("fg")),
@@ -336,11 +445,12 @@ def outcomes(arranged: Arranged, steps: list[tuple[Any, ...]]) -> list[object]:
             arranged.end_all_leases()
         elif step == "submit":
             key, fingerprint = rest
-            found = arranged.store.submit(note_of(f"t-{number}"), CALL, Claim(key=key, fingerprint=fingerprint))
+            claim = Claim(key=key, fingerprint=FINGERPRINT if fingerprint == "f" else fingerprint.encode() * 16)
+            found = arranged.store.submit(note_of(f"t-{number}"), CALL, claim)
             told.append(None if isinstance(found, Recorded) else found)
         else:
             key, holder, is_sent = rest
-            claim = Claim(key=key, fingerprint="f")
+            claim = Claim(key=key, fingerprint=FINGERPRINT)
             arranged.store.end_lease(claim, f"t-{holder}", b"answer %d" % number if is_sent else None)
             told.append(arranged.store.claimed(claim))
     return told
@@ -381,10 +491,11 @@ def test_what_is_in_redis(redis_url: str) -> None:
     """Redis holds only a hash of a key, a claim expires after a day, and a call expires with its record."""
     arranged = ArrangedRedis(redis_url, Keys())
     client = arranged.client
-    hostile = Claim(key="*?[a]\\{}%00", fingerprint="f")
-    arranged.store.submit(note_of("t-1"), CALL, hostile)
+    hostile = Claim(key="*?[a]\\{}%00", fingerprint=FINGERPRINT)
+    large = Call(name="demo.add", args=["x" * 1_000])
+    arranged.store.submit(note_of("t-1"), large, hostile)
     later = datetime.now(UTC) + timedelta(days=30)
-    arranged.store.submit(note_of("t-2", scheduled_for=later), CALL, None)
+    arranged.store.submit(note_of("t-2", scheduled_for=later), large, None)
 
     [claim] = client.keys("task-status:claim:*")
     assert claim.decode() == Keys().claim("", hostile.key)
@@ -421,7 +532,7 @@ class RealParts:
         while True:
             try:
                 return self.submitter.submit(
-                    Submission(call=Call(name="demo.add")), ANYBODY, Claim(key=key, fingerprint="f")
+                    Submission(call=Call(name="demo.add")), ANYBODY, Claim(key=key, fingerprint=FINGERPRINT)
                 )
             except (IdempotencyInFlight, BrokerUnavailable):
                 assert time.monotonic() < deadline
@@ -479,7 +590,7 @@ def test_race_with_a_broker_that_fails(real: RealParts) -> None:
 
 def test_killed_between_claim_and_send(real: RealParts, redis_url: str) -> None:
     """A task that was recorded but not sent before a crash is sent by the next request after the lease."""
-    submission, claim = Submission(call=Call(name="demo.add", args=[1])), Claim(key="order-1", fingerprint="f")
+    submission, claim = Submission(call=Call(name="demo.add", args=[1])), Claim(key="order-1", fingerprint=FINGERPRINT)
     real.submissions.submit(note_of("t-1", queue="celery"), Call(name="demo.add", args=[1]), claim)
     with pytest.raises(IdempotencyInFlight):
         real.submitter.submit(submission, ANYBODY, claim)

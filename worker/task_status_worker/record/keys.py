@@ -1,5 +1,6 @@
 """The names of all Redis keys, and how long they are kept. Pure; kit and service import it, so they agree."""
 
+import base64
 import functools
 import hashlib
 from typing import Final
@@ -30,6 +31,9 @@ class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     name: str
     repairs: str
+    calls: str
+    claims: str
+    stored: str
 
     def base_of(self, owner: str | None) -> str:
         """Return the start of every key in the index of one owner, or of all tasks if `owner` is None."""
@@ -47,6 +51,9 @@ def _names_under(prefix: str) -> KeyNames:
         state="state:",
         name="name:",
         repairs=f"{prefix}task-status:repairs",
+        calls=f"{prefix}task-status:call:",
+        claims=f"{prefix}task-status:claim:",
+        stored=f"{prefix}task-status:bytes:",
     )
 
 
@@ -78,17 +85,25 @@ class Keys(msgspec.Struct, frozen=True):
         return f"{self.names.records}{task_id}"
 
     def call(self, task_id: str) -> str:
-        """Name the key of a task's call: the submitted arguments, kept for a retry."""
-        return f"{self.prefix}task-status:call:{task_id}"
+        """Name the key of a task's call, the submitted arguments, unless they fit into its record."""
+        return f"{self.names.calls}{task_id}"
+
+    def stored(self, owner: str) -> str:
+        """Name the counter of the bytes that the records of an owner are charged with."""
+        return f"{self.names.stored}{owner}"
 
     def resent(self, task_id: str) -> str:
         """Name the marker of a task whose message was sent again."""
         return f"{self.prefix}task-status:resent:{task_id}"
 
     def claim(self, owner: str, key: str) -> str:
-        """Name the claim of an owner's Idempotency-Key; Redis stores only a hash of it."""
-        digest = hashlib.sha256(f"{owner}\0{key}".encode()).hexdigest()
-        return f"{self.prefix}task-status:claim:{digest}"
+        """Name the claim of an owner's Idempotency-Key; Redis stores only a digest of it.
+
+        128 bits are enough, because the owner is part of the hashed text: to reach the claim of another owner, a client
+        would need a second preimage. Two keys of one owner that collide harm only that owner.
+        """
+        digest = hashlib.sha256(f"{owner}\0{key}".encode()).digest()[:16]
+        return f"{self.names.claims}{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
 
     def task_of(self, key: str) -> str:
         """Return the task id of a key, or channel, that `meta` or `record` has named."""

@@ -122,6 +122,12 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] | None = None
     #: the packed call of a submission, if it is so small that it needs no separate key
     call: bytes | None = None
+    #: seconds after its end for which the call is stored; None if the reader of the call decides
+    arguments_seconds: int | None = None
+    #: bytes that the owner is charged with: for the record, the message and the call, joined by commas
+    charged: str | None = None
+    #: the end of the key of its claim, if the claim lives as long as the record
+    claim: str | None = None
     parent_id: str | None = None
     root_id: str | None = None
     #: the task itself is the root; codec.py sets it if `root_id` is the id of the task

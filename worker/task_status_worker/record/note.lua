@@ -47,6 +47,7 @@ do
   local read = {
     F.valid_until, F.seq, F.owner, F.name, F.fact, F.generation, F.attempt, F.run, F.final, F.cancel_requested,
     F.terminate, F.starts, F.executions, F.requeues, F.late, F.outcome, F.indexed_as, F.indexed_at, F.submitted_at,
+    F.charged, F.arguments_seconds, F.claim,
   }
   for i = first, end_of_describes, 2 do read[#read + 1] = ARGV[i] end
   local values = on('HMGET', record, unpack(read))
@@ -58,6 +59,7 @@ local old_until = number(old[F.valid_until])
 if not is_new and old_until and old_until <= seconds then
   -- The record has expired, and is not a tombstone yet: a new one begins.
   remove_from_index(id, old[F.indexed_as], old[F.name], old[F.owner])
+  release_all(old[F.owner], old[F.charged])
   is_new = true
 end
 local kept_owner = nil
@@ -173,6 +175,17 @@ if advanced then
   end
 end
 
+-- The end of a task: its message is gone, and its call is stored for a limited time.
+local ends = advanced and is_final
+local call_seconds = ends and number(get(F.arguments_seconds)) or nil
+local released, kept_for_call = 0, 0
+if ends then
+  local for_record, for_message, for_call = parts_of(get(F.charged))
+  if call_seconds == 0 then remove(F.call) else kept_for_call = for_call end
+  released = for_message + for_call - kept_for_call
+  if released > 0 then set(F.charged, for_record .. ',0,' .. kept_for_call) end
+end
+
 -- The state by the record alone. The service decides by the table in precedence.py, which has the same rows.
 local OF_FACT = {
   SUBMITTED = 'queued', REQUEUED = 'queued', RECEIVED = 'queued', STARTED = 'running', RETRYING = 'retrying',
@@ -210,6 +223,17 @@ end
 local keep_seconds = valid_until - seconds + head.known_seconds + SPARE_SECONDS
 if is_new or redis.call('TTL', record) < keep_seconds then
   redis.call('EXPIRE', record, string.format('%.0f', keep_seconds))
+end
+
+local claim = get(F.claim)
+if claim then redis.call('EXPIRE', names.claims .. claim, string.format('%.0f', valid_until - seconds)) end
+release(owner, released)
+if call_seconds == 0 then
+  redis.call('UNLINK', names.calls .. id)
+elseif call_seconds then
+  local call = names.calls .. id
+  if redis.call('TTL', call) > call_seconds then redis.call('EXPIRE', call, call_seconds) end
+  if kept_for_call > 0 then add_to_expiry(id, seconds + call_seconds) end
 end
 
 for _, base in ipairs(bases_of(owner)) do

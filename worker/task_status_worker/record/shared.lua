@@ -91,6 +91,33 @@ local function is_at(key, state, name, owner)
   return false
 end
 
+-- The counter of the bytes that the records of an owner are charged with (docs/decisions/0042-stored-bytes.md).
+local function stored_bytes(owner)
+  return math.max(0, number(on('GET', names.stored .. owner) or nil) or 0)
+end
+
+local function set_stored_bytes(owner, bytes)
+  -- Not INCRBY, which fails if the value is no number.
+  if bytes <= 0 then return redis.call('UNLINK', names.stored .. owner) end
+  redis.call('SET', names.stored .. owner, string.format('%.0f', bytes), 'KEEPTTL')
+end
+
+-- A charge is the bytes for the record, for the message and for the call. An unreadable charge counts as 0.
+local function parts_of(charged)
+  local record, message, call = string.match(charged or '', '^(%d+),(%d+),(%d+)$')
+  return number(record) or 0, number(message) or 0, number(call) or 0
+end
+
+-- Subtract bytes from the counter of an owner.
+local function release(owner, bytes)
+  if bytes > 0 and (owner or '') ~= '' then set_stored_bytes(owner, stored_bytes(owner) - bytes) end
+end
+
+local function release_all(owner, charged)
+  local record, message, call = parts_of(charged)
+  release(owner, record + message + call)
+end
+
 -- The index by expiry is a sorted set of slots, and a list of ids for each slot. A list takes a third of the memory of
 -- a sorted set. A slot is the end of a span of a ten-thousandth of the retention: at most a minute for a week.
 local function add_to_expiry(id, valid_until)
@@ -113,10 +140,24 @@ local function write_tombstone(record, owner)
   redis.call('PEXPIRE', record, string.format('%.0f', left_ms))
 end
 
+-- Delete the call of a task that ended long enough ago, if its owner is charged for it; return whether it was deleted.
+local function drop_call(id, record, owner, charged, final, finished_at, arguments_seconds)
+  local for_record, for_message, for_call = parts_of(charged)
+  local ended = final == '1' and number(finished_at)
+  if not ended or for_call == 0 then return false end
+  if math.floor(ended / 1000) + (number(arguments_seconds) or 0) > seconds then return false end
+  release(owner, for_call)
+  redis.call('HSET', record, F.charged, for_record .. ',' .. for_message .. ',0')
+  redis.call('HDEL', record, F.call)
+  redis.call('UNLINK', names.calls .. id)
+  return true
+end
+
 -- Turn the record of a task into its tombstone if it has expired; else schedule the next look at it.
 local function expire(id)
   local record = names.records .. id
-  local is = redis.pcall('HMGET', record, F.valid_until, F.seq, F.indexed_as, F.name, F.owner)
+  local is = redis.pcall('HMGET', record, F.valid_until, F.seq, F.indexed_as, F.name, F.owner, F.charged, F.final,
+    F.finished_at, F.arguments_seconds)
   -- A key of another type is left to the next note. A tombstone, or nothing, has no `seq`.
   if is.err or not is[2] then return end
   local valid_until = number(is[1])
@@ -124,7 +165,12 @@ local function expire(id)
     valid_until = seconds + retention.record_seconds
     redis.call('HSET', record, F.valid_until, string.format('%.0f', valid_until))
   end
-  if valid_until > seconds then return add_to_expiry(id, valid_until) end
+  if valid_until > seconds then
+    -- A task that is charged for its call after its end has a second entry, at the end of its call.
+    if drop_call(id, record, is[5], is[6], is[7], is[8], is[9]) then return end
+    return add_to_expiry(id, valid_until)
+  end
+  release_all(is[5], is[6])
   remove_from_index(id, is[3], is[4], is[5])
   write_tombstone(record, is[5])
 end

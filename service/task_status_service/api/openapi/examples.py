@@ -16,7 +16,7 @@ from task_status_service.api.responses.problems import (
     ProblemFault,
     ProblemType,
 )
-from task_status_service.errors import message_of
+from task_status_service.errors import QuotaExceeded, message_of
 from task_status_service.status import Failure, FailureKind, Liveness, Progress, TaskState, TaskStatus
 from task_status_service.use_cases.listing import Position
 
@@ -147,6 +147,7 @@ _BODY_STATUSES: Final = frozenset({400, 408, 413, 415, 422})
 _INSTANCES: Final = {
     "idempotency-in-flight": "/tasks",
     "not-ready": "/readyz",
+    "quota-exceeded": "/tasks",
     "task-type-not-found": "/task-types/demo.count",
     "too-many-queued": "/tasks",
     # The path of a rejected request line is unknown.
@@ -156,8 +157,9 @@ _FAULTS: Final = {
     "not-ready": [ProblemFault("No worker has sent a heartbeat yet.")],
     "validation": [ProblemFault("'ten' is not of type 'integer'", pointer="#/kwargs/total")],
 }
-#: details of problems that no exception of this service has a message for
+#: details that depend on the request, or that no exception of this service has a message for
 _DETAILS: Final = {
+    "quota-exceeded": str(QuotaExceeded(stored=268_434_980, limit=268_435_456)),
     "uri-too-long": "Request Line is too large (8215 > 8190)",
     "malformed-json": "JSON is malformed: trailing comma in array (byte 34)",
     "payload-too-large": "The data value transmitted exceeds the capacity limit.",

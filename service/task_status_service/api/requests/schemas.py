@@ -92,7 +92,8 @@ class SubmissionSchema(ma.Schema):
             ),
             scheduled_for=scheduled_for,
             expires_at=data.get("expires"),
-            labels=data["labels"],
+            # Sorted, so that each form of a request that is repeated with an Idempotency-Key has one answer.
+            labels=dict(sorted(data["labels"].items())),
         )
 
 

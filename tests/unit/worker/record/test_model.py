@@ -134,6 +134,9 @@ def test_call_of_a_note():
             "state": "state:",
             "name": "name:",
             "repairs": "task-status:repairs",
+            "calls": "task-status:call:",
+            "claims": "task-status:claim:",
+            "stored": "task-status:bytes:",
         },
     }
     assert fields == [
