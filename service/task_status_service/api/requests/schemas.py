@@ -13,6 +13,7 @@ from task_status_service.api.requests.fields import (
     MAX_ARGUMENTS,
     MAX_LABELS,
     Cursor,
+    DecimalNumber,
     Flag,
     JsonObject,
     Label,
@@ -23,6 +24,7 @@ from task_status_service.api.requests.fields import (
     SecondsOrMoment,
     State,
     TaskId,
+    TaskName,
     TokenScopes,
     WholeNumber,
     from_now,
@@ -43,9 +45,8 @@ DEFAULT_TTL_SECONDS: Final = 3_600
 class SubmissionSchema(ma.Schema):
     """A task to submit. Unknown keys are rejected."""
 
-    name = fields.String(
+    name = TaskName(
         required=True,
-        validate=validate.Length(1, 256),
         metadata={"description": "The registered task name.", "example": "demo.count"},
     )
     args = fields.List(
@@ -175,9 +176,7 @@ class ListingSchema(ma.Schema):
         validate=validate.Length(1, len(TaskState)),
         metadata={"description": "Return tasks in any of these states."},
     )
-    name = fields.String(
-        validate=validate.Length(1, 256), metadata={"description": "Return tasks of this registered task name."}
-    )
+    name = TaskName(metadata={"description": "Return tasks of this registered task name."})
     label = fields.List(
         Label(),
         load_default=list,
@@ -186,9 +185,10 @@ class ListingSchema(ma.Schema):
     )
     submitted_after = Moment(format="iso", metadata={"description": "Return tasks submitted at this time or later."})
     submitted_before = Moment(format="iso", metadata={"description": "Return tasks submitted before this time."})
-    limit = fields.Integer(
+    limit = DecimalNumber(
+        1,
+        MAX_LIMIT,
         load_default=DEFAULT_LIMIT,
-        validate=validate.Range(1, MAX_LIMIT),
         metadata={"description": "Maximum number of tasks per page."},
     )
     cursor = Cursor(metadata={"description": "`next_cursor` of the previous page; repeat the same filters."})
