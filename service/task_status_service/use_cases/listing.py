@@ -9,8 +9,8 @@ import msgspec
 from task_status_service.status import TaskState
 from task_status_service.status.cache import CachedStatus
 
-#: records that one page reads at most for a filter that the index cannot apply: bounds the cost of a rare match
-MAX_LOOKED_AT: Final = 1_000
+#: tasks that one page checks at most for a filter with several conditions: bounds the cost of a rare match
+MAX_LOOKED_AT: Final = 100
 
 #: limit of the characters of a result, a custom meta or a failure's details in a list: bounds the response
 MAX_LISTED_SIZE: Final = 64 * 1024

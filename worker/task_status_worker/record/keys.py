@@ -19,8 +19,8 @@ RESERVED_PARTS: Final = ("task-status:", "celery-task-meta-", "celery-taskset-me
 class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of keys, for scripts that learn an owner, a state or a name only from a record.
 
-    The key of a record is `records` and its task id. A key of the index is a base, then `state` and a state, or `name`
-    and a task name. The base is `index` for all tasks; for one owner it is `owner`, the owner and `owner_end`.
+    The key of a record is `records` and its task id. A key of the index is a base, then `state` and a state, `name` and
+    a task name, or `label` and a digest of a label. The base is `index` for all tasks; for one owner it is `owner`, the owner and `owner_end`.
     """
 
     records: str
@@ -29,6 +29,7 @@ class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     owner_end: str
     state: str
     name: str
+    label: str
     repairs: str
 
     def base_of(self, owner: str | None) -> str:
@@ -46,6 +47,7 @@ def _names_under(prefix: str) -> KeyNames:
         owner_end=":",
         state="state:",
         name="name:",
+        label="label:",
         repairs=f"{prefix}task-status:repairs",
     )
 
@@ -107,6 +109,15 @@ class Keys(msgspec.Struct, frozen=True):
         """Name the sorted set of the tasks of one task type; members and `owner` as in `index_by_state`."""
         names = self.names
         return f"{names.base_of(owner)}{names.name}{name}"
+
+    def index_by_label(self, name: str, text: str, owner: str | None = None) -> str:
+        """Name the sorted set of the tasks with one label; members and `owner` as in `index_by_state`.
+
+        The key has a digest, because both parts of a label are texts of clients.
+        """
+        names = self.names
+        digest = hashlib.sha1(f"{name}\0{text}".encode(), usedforsecurity=False).hexdigest()
+        return f"{names.base_of(owner)}{names.label}{digest}"
 
     @property
     def index_by_expiry(self) -> str:
