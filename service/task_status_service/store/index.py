@@ -43,14 +43,13 @@ class Index:
             before=_milliseconds(wanted.submitted_before),
             at=str(after.at_ms) if after else None,
         )
-        # Latin-1 keeps the bytes of any member, also of one that is no text.
-        begin = [after.task_id.encode("latin-1", "replace")] if after else []
+        begin = [after.task_id.encode("utf-8", "surrogateescape")] if after else []
         at_ms, last_id, ids = self._page_script(
             keys=[key for keys in conditions for key in keys], args=[msgspec.json.encode(query), *begin]
         )
         return IndexPage(
             [task_id.decode("utf-8", "replace") for task_id in ids],
-            Position(int(at_ms), last_id.decode("latin-1")) if at_ms else None,
+            Position(int(at_ms), last_id.decode("utf-8", "surrogateescape")) if at_ms else None,
         )
 
     def _conditions(self, wanted: Filter) -> list[list[str]]:

@@ -21,6 +21,7 @@ class Position(msgspec.Struct, frozen=True):
 
     #: time of the submission or the first record, in Unix milliseconds; never changes
     at_ms: int
+    #: the bytes of a forged id that is no text are surrogate escapes (PEP 383)
     task_id: str
 
 

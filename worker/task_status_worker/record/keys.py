@@ -20,7 +20,8 @@ class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of keys, for scripts that learn an owner, a state or a name only from a record.
 
     The key of a record is `records` and its task id. A key of the index is a base, then `state` and a state, `name` and
-    a task name, or `label` and a digest of a label. The base is `index` for all tasks; for one owner it is `owner`, the owner and `owner_end`.
+    a task name, or `label` and the digest of a label. The base is `index` for all tasks; for one owner it is `owner`,
+    the owner and `owner_end`.
     """
 
     records: str
