@@ -100,7 +100,7 @@ class MemoryStore:
         )
         # page.lua walks the rarest condition, and checks the others for a limited number of tasks.
         conditions = _conditions(wanted)
-        sizes = [sum(fits(one) for one in indexed) for fits in conditions]
+        sizes = [sum(fits(one) for one in indexed if _is_within(one, wanted)) for fits in conditions]
         rarest = conditions.pop(sizes.index(min(sizes)))
         waiting = [one for one in waiting if rarest(one)]
         most = MAX_LOOKED_AT if conditions else len(waiting)

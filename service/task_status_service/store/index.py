@@ -6,15 +6,12 @@ from typing import Final
 
 import msgspec
 import redis
-from task_status_worker.record.codec import script_of
 from task_status_worker.record.keys import Keys
 
 from task_status_service.status import TaskState
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, IndexPage, Position
 
-_PAGE_SCRIPT: Final = script_of(
-    importlib.resources.files(__package__).joinpath("lua", "page.lua").read_text(encoding="utf-8")
-)
+_PAGE_SCRIPT: Final = importlib.resources.files(__package__).joinpath("lua", "page.lua").read_text(encoding="utf-8")
 
 
 class Index:
