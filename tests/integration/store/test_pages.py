@@ -10,8 +10,8 @@ from task_status_worker.record.keys import Keys, Retention
 
 KEYS = Keys()
 QUEUED = KEYS.index_by_state("queued")
-#: bytes of a member that is larger than all of a page
-HUGE = 3 << 20
+#: bytes of a member: two of them are more than a page reads
+HUGE = 300_000
 
 
 @pytest.fixture
