@@ -1,5 +1,6 @@
 """Checks of HTTP that gunicorn leaves to the app: the Host header and the transfer coding of a request."""
 
+import functools
 import re
 from typing import Any, Final
 
@@ -30,5 +31,11 @@ def check(request: Any) -> None:
     if host is None:
         if request.version >= _FIRST_WITH_HOST:
             raise InvalidHeader("HOST", req=request)
-    elif not _HOST.fullmatch(host):
+    elif not _is_host(host):
         raise InvalidHeader("HOST", req=request)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_host(text: str) -> bool:
+    # Cached, because most clients send the same one.
+    return _HOST.fullmatch(text) is not None
