@@ -163,3 +163,10 @@ def test_labels_are_limited(client, store, labels):
     """At most 16 labels, with names of 64 and values of 256 characters, in 4 KiB."""
     problem_of(client.post("/tasks", json={**ADD, "labels": labels}), 422, "validation")
     assert store.trips == 0
+
+
+def test_a_filter_may_be_as_long_as_a_label(client):
+    """The longest name with the longest value is a filter; a longer value is not, also after a short name."""
+    assert client.get("/tasks", query_string={"label": f"{'a' * 64}:{'x' * 256}"}).status_code == 200
+    for label in (f"a:{'x' * 257}", f"{'a' * 65}:x"):
+        assert faults_of(client, "get", "/tasks", {"label": label}) == {"label"}

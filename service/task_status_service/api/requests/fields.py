@@ -32,10 +32,10 @@ MAX_SECONDS: Final = 10 * 366 * 86_400
 _LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"
 #: Text without C0, DEL, C1, line separators and bidirectional overrides and isolates: these break lines, or show an
 #: operator the text of one owner in another order. ECMA-262 and Python read the pattern alike.
-_PLAIN_TEXT: Final = r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*"
+_PLAIN_CHARACTER: Final = r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
 #: not in the document, because a reader of patterns in UTF-16 finds a surrogate in each emoji
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_PLAIN: Final = re.compile(_PLAIN_TEXT)
+_PLAIN: Final = re.compile(f"{_PLAIN_CHARACTER}*")
 #: RFC 3339 section 5.6, with at most nanoseconds; `datetime.fromisoformat` also reads weeks and times without colons
 _RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -56,7 +56,7 @@ def check_plain(text: str) -> None:
 class PlainText(fields.String):
     """A text without control characters, of limited length."""
 
-    json_schema: ClassVar = {"pattern": f"^{_PLAIN_TEXT}$"}
+    json_schema: ClassVar = {"pattern": f"^{_PLAIN_CHARACTER}*$"}
 
     def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(minimum, maximum), check_plain], **kwargs)
@@ -89,7 +89,7 @@ class Labels(fields.Dict):
 
     json_schema: ClassVar = {
         "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_TEXT, "pattern": f"^{_PLAIN_TEXT}$"},
+        "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_TEXT, "pattern": f"^{_PLAIN_CHARACTER}*$"},
         "propertyNames": {"pattern": f"^{_LABEL_NAME}$"},
         "maxProperties": MAX_LABELS,
     }
@@ -254,7 +254,7 @@ class State(fields.Enum[TaskState]):
 class Label(fields.String):
     """A label filter: name, colon, text."""
 
-    json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:{_PLAIN_TEXT}$"}
+    json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:{_PLAIN_CHARACTER}{{0,{MAX_LABEL_TEXT}}}$"}
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(max=MAX_LABEL), check_plain], **kwargs)
