@@ -1,5 +1,6 @@
 """marshmallow schemas of requests. Responses are structs: api/responses/bodies.py and status/model.py."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -39,6 +40,8 @@ MAX_ARGUMENTS_BYTES: Final = 512 * 1024
 #: most tasks of one page, and the default
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
+#: tasks of a list that cost as much as one request
+TASKS_PER_REQUEST: Final = 50
 DEFAULT_TTL_SECONDS: Final = 3_600
 
 
@@ -159,6 +162,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     wanted: Filter
     limit: int
     after: Position | None
+
+    @property
+    def cost(self) -> int:
+        """The number of requests as which the list counts: one for each `TASKS_PER_REQUEST` that it may return."""
+        return math.ceil((len(self.task_ids) or self.limit) / TASKS_PER_REQUEST)
 
 
 class ListingSchema(ma.Schema):
