@@ -106,6 +106,13 @@ AMBIGUOUS = {
     "a negative length": "Content-Length: -1\n\n",
     "a length with an underscore": "Content-Length: 1_0\n\nabcdefghij",
     "chunks twice": "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n\n0\n\n",
+    "chunks of gzip": "Transfer-Encoding: gzip, chunked\n\n0\n\n",
+    "chunks of gzip in two headers": "Transfer-Encoding: gzip\nTransfer-Encoding: chunked\n\n0\n\n",
+    "chunks of deflate": "Transfer-Encoding: DEFLATE ,chunked\n\n0\n\n",
+    "chunks of compress": "Transfer-Encoding: compress, chunked\n\n0\n\n",
+    "chunks of nothing": "Transfer-Encoding: identity, chunked\n\n0\n\n",
+    "chunks with a parameter": "Transfer-Encoding: chunked;a=b\n\n0\n\n",
+    "an empty coding and chunks": "Transfer-Encoding: , chunked\n\n0\n\n",
     "chunks not last": "Transfer-Encoding: chunked, identity\n\n0\n\n",
     "no such encoding": "Transfer-Encoding: xchunked\n\n0\n\n",
     "an encoding behind a tab": "Transfer-Encoding:\x0bchunked\n\n0\n\n",
@@ -155,7 +162,18 @@ MALFORMED = {
     "a header too long": (f"{HEAD}X-Long: {'a' * 9_000}\n\n", 431),
     "too many headers": (f"{HEAD}{''.join(f'X-{number}: a' + chr(10) for number in range(200))}\n", 431),
     "an expectation": (f"{HEAD}Expect: the unexpected\n\n", 417),
-    "no such encoding": (f"{HEAD}Transfer-Encoding: xchunked\n\n0\n\n", 400),
+    "no such encoding": (f"{HEAD}Transfer-Encoding: xchunked\n\n0\n\n", 501),
+    "no host": ("GET /tasks/small HTTP/1.1\n\n", 400),
+    "no host and other headers": ("GET /tasks/small HTTP/1.1\nAccept: */*\n\n", 400),
+    "two hosts": (f"{HEAD}Host: localhost\n\n", 400),
+    **{
+        f"host {host!r}": (f"GET /tasks/small HTTP/{version}\nHost: {host}\n\n", 400)
+        for version in ("1.1", "1.0")
+        for host in (
+            *("", "a b", "localhost, localhost", "user@localhost", "localhost/", "localhost:x", "localhost:123456"),
+            *("localhost:80:80", "[::1", "[]", "::1", "a?b", "a#b", "a%zz", '"localhost"', "\xe9", "http://localhost"),
+        )
+    },
 }
 
 
@@ -179,6 +197,13 @@ def test_malformed_requests(hardened: Service, log: Path, case: str) -> None:
     assert (headers["connection"], headers["content-length"]) == ("close", str(len(body)))
     assert problem["request_id"] in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_old_clients_need_no_host(hardened: Service) -> None:
+    """HTTP/1.0 has no Host header."""
+    with connected(hardened) as client:
+        client.sendall(headers_of("GET /tasks/small HTTP/1.0\n\n"))
+        assert read_to_end(client).startswith(b"HTTP/1.0 200 OK\r\n")
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nowhere"])

@@ -235,6 +235,7 @@ def cursor_of(value, separators=(",", ":")):
         (f"cursor={cursor_of([-1, 'a'])}", "cursor"),
         (f"cursor={cursor_of([10**400, 'a'])}", "cursor"),
         (f"cursor={cursor_of([1, 'a'], separators=(', ', ':'))}", "cursor"),
+        (f"cursor={cursor_of([1, 'ż'])}", "cursor"),
         (f"cursor={to_cursor(Position(1, 'a'))}=", "cursor"),
         ("id=", "id"),
         ("id=a%20b", "id"),
@@ -254,7 +255,9 @@ def test_invalid_parameters_are_rejected(client, store, query, parameter):
     assert store.trips == 0
 
 
-@pytest.mark.parametrize("position", [Position(0, ""), Position(2**53, 'ż:\0"x'), Position(1767323045123, "t-1")])
+@pytest.mark.parametrize(
+    "position", [Position(0, ""), Position(2**53, 'ż:\0"x'), Position(1, "\udcff"), Position(1767323045123, "t-1")]
+)
 def test_a_cursor_decodes_to_its_position(client, position):
     """A cursor encodes any position, also one with an id that a submission would not accept."""
     assert from_cursor(to_cursor(position)) == position

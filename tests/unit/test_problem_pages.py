@@ -14,5 +14,5 @@ def test_each_problem_has_a_page():
     assert slugs == {page.stem for page in PAGES.glob("*.md")} - {"README"}
     for problem_type in problem_types:
         page = (PAGES / f"{problem_type.slug}.md").read_text()
-        assert f"Status {problem_type.status if problem_type is not FALLBACK else '4xx'}." in page
+        assert f"Status {problem_type.status if problem_type is not FALLBACK else '4xx or 501'}." in page
         assert f"({problem_type.slug}.md)" in (PAGES / "README.md").read_text()

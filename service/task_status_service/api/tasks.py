@@ -6,7 +6,7 @@ from flask import Response, request
 
 from task_status_service.access.caller import Scope
 from task_status_service.api.accepted import ACCEPTED_RESPONSES, OF_SUBMITTING, accepted, claim_of_request
-from task_status_service.api.auth.authentication import caller
+from task_status_service.api.auth.authentication import caller, charge
 from task_status_service.api.context import submitter, tracker
 from task_status_service.api.openapi import headers
 from task_status_service.api.openapi.blueprint import Blueprint
@@ -77,8 +77,10 @@ def list_tasks(query: Listing) -> Response:
     Sorted by submission time, or by the time of the first record for a task that was not submitted here. Paging is
     stable while tasks arrive and change: each task that matches throughout is listed exactly once. A page may hold
     fewer tasks than `limit`, or none: continue with `next_cursor` until it is null. A result of more than 64 Ki
-    characters is omitted, and `diagnostics` contains a note about it.
+    characters is omitted, and `diagnostics` contains a note about it. For the rate limit, each 50 tasks of `limit`, or
+    50 ids, count as one request.
     """
+    charge(query.cost - 1)
     if query.task_ids:
         return list_response(tracker().statuses(query.task_ids, caller()))
     return list_response(tracker().page(query.wanted, caller(), limit=query.limit, after=query.after))

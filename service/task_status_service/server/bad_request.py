@@ -11,11 +11,13 @@ from gunicorn.util import http_date
 from task_status_service.api.middleware import browser_headers
 from task_status_service.api.responses import problems
 
-#: gunicorn's error -> its status in RFC 9110 or RFC 6585; all others are 400, because the client caused them
+#: gunicorn's error -> its status in RFC 9110, 9112 or 6585; all others are 400, because the client caused them
 _STATUS: Final[Mapping[type[Exception], int]] = {
     errors.LimitRequestLine: http.HTTPStatus.REQUEST_URI_TOO_LONG,
     errors.LimitRequestHeaders: http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     errors.ExpectationFailed: http.HTTPStatus.EXPECTATION_FAILED,
+    # RFC 9112 section 6.1
+    errors.UnsupportedTransferCoding: http.HTTPStatus.NOT_IMPLEMENTED,
 }
 #: errors of gunicorn that the app causes, not the client
 _APP_ERRORS: Final = (errors.InvalidResponseHeader, errors.InvalidResponseHeaderName)
@@ -50,5 +52,7 @@ def answer(problem: problems.Problem) -> bytes:
         ("Cache-Control", problems.CACHE_CONTROL),
         *browser_headers.ALWAYS,
     ]
-    lines = [f"HTTP/1.1 {problem.status} {http.HTTPStatus(problem.status).phrase}", *map(": ".join, headers)]
+    # The phrase in upper case, as werkzeug writes it.
+    phrase = http.HTTPStatus(problem.status).phrase.upper()
+    lines = [f"HTTP/1.1 {problem.status} {phrase}", *map(": ".join, headers)]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body

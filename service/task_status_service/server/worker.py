@@ -16,6 +16,7 @@ from gunicorn.util import close_graceful
 from gunicorn.workers.ggevent import GeventWorker
 
 from task_status_service.errors import BodyMalformed, BodyTooSlow
+from task_status_service.server import request_check
 from task_status_service.server.connection import ConnectionCheck, CrowdedServer
 
 #: methods whose body is not read
@@ -60,6 +61,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request of a connection."""
+        request_check.check(req)
         settings = self.app.settings
         reader = req.body.reader
         if req.method not in _WITHOUT_BODY:
@@ -86,7 +88,7 @@ class Worker(GeventWorker):  # type: ignore[misc]  # gunicorn ships no types
         from task_status_service.server import bad_request  # noqa: PLC0415
 
         problem = bad_request.problem_of(exc)
-        if problem.status < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        if problem.status != http.HTTPStatus.INTERNAL_SERVER_ERROR:
             host = addr[0] if addr else ""
             self.log.warning("Malformed request from %s: %s (request %s)", host, problem.detail, problem.request_id)
         else:

@@ -32,7 +32,7 @@ from task_status_service.status import (
     redact_for,
 )
 from task_status_service.status.cache import CachedStatus, StatusCache
-from task_status_service.use_cases.listing import Filter, IndexPage, Position, TaskPage
+from task_status_service.use_cases.listing import Filter, IndexPage, Position, TaskPage, Turns
 from task_status_service.use_cases.lost_workers import LostTasks
 from task_status_service.use_cases.results import result_of
 
@@ -129,6 +129,7 @@ class Tracker:
         self._public = public
         self._operator = operator
         self._final_states = final_states
+        self._turns = Turns()
 
     def read(self, task_id: str, caller: Caller) -> Snapshot:
         """Read everything stored about a task, in one round trip unless it is marked as failed now.
@@ -242,10 +243,12 @@ class Tracker:
 
         Raises:
             StoreUnavailable: the store does not answer.
+            RateLimited: the caller has too many lists with several filters at once.
         """
         if not caller.may(Scope.ADMIN):
             wanted = msgspec.structs.replace(wanted, owner=caller.owner)
-        indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
+        with self._turns.turn(caller.owner or "") if wanted.is_scan else contextlib.nullcontext():
+            indexed = self._store.page(self._as_indexed(wanted), limit=limit, after=after)
         items = self.read_statuses(indexed.task_ids, caller, limits=LISTED)
         return TaskPage(items=[one for one in items if _still_fits(one.status, wanted)], next=indexed.next)
 

@@ -41,13 +41,32 @@ def test_pages_of_other_origins_change_nothing(client, submit, broker, origin):
     assert (broker.sent, broker.canceled) == ([], [])
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site", "", "same-origin, none"])
+def test_pages_of_other_sites_change_nothing(client, submit, broker, site):
+    """A request that the browser marks as another site's changes nothing, although it has no origin."""
+    task_id = submit(**ADD).get_json()["id"]
+    broker.sent.clear()
+    marked = {"Sec-Fetch-Site": site}
+
+    for path in ("/tasks", f"/tasks/{task_id}/cancel", f"/tasks/{task_id}/retry", f"/tasks/{task_id}/tokens"):
+        problem_of(client.post(path, headers=marked), 403, "forbidden")
+    problem_of(client.delete(f"/tasks/{task_id}", headers=marked), 403, "forbidden")
+    assert (broker.sent, broker.canceled) == ([], [])
+
+    for query in ("", "?wait=0"):
+        assert client.get(f"/tasks/{task_id}{query}", headers=marked).status_code == 200
+    for own in ("same-origin", "none"):
+        assert client.post("/tasks", json=ADD, headers={"Sec-Fetch-Site": own}).status_code == 202
+
+
 def test_pages_of_listed_origins_can_submit(tracker, submitter, feed):
     """Pages of this server and of listed origins can submit tasks."""
     origins = {"https://app.example.com"}
     client = create_api(tracker, submitter, feed, access=Access(None, origins=origins)).test_client()
 
     for origin in ("http://localhost", *origins):
-        assert client.post("/tasks", json=ADD, headers={"Origin": origin}).status_code == 202
+        headers = {"Origin": origin, "Sec-Fetch-Site": "cross-site"}
+        assert client.post("/tasks", json=ADD, headers=headers).status_code == 202
     problem_of(client.post("/tasks", json=ADD, headers={"Origin": "https://a.example"}), 403, "forbidden")
 
 

@@ -1,4 +1,4 @@
-"""No Redis command contains an invalid id or an Idempotency-Key that a client sent."""
+"""No Redis command contains an invalid id, an Idempotency-Key or a filter by label that a client sent."""
 
 from urllib.parse import quote
 
@@ -38,6 +38,9 @@ def test_hostile_ids_and_keys_do_not_reach_redis(client, redis_server):
         assert client.post("/tasks", json=submission, headers={"Idempotency-Key": f"{MARK}*"}).status_code == 202
         assert client.post("/tasks", json=submission, headers={"Idempotency-Key": f"{MARK} é"}).status_code == 422
         assert client.post("/tasks", json=submission, query_string={"cursor": MARK}).status_code == 202
+        # The key of a label is a digest.
+        for query in ({"label": f"a:{MARK}*"}, {"label": [f"{MARK}:42", "b:c"]}, {"label": f"{MARK}/a:{MARK}"}):
+            assert client.get("/tasks", query_string=query).status_code == 200
         observer.echo("end of the test")
 
         seen = [monitor.next_command()["command"]]

@@ -32,7 +32,7 @@ FILTERS = st.fixed_dictionaries(
     optional={
         "states": st.lists(st.sampled_from(TaskState), min_size=1, max_size=3, unique=True),
         "name": NAMES,
-        "labels": st.sampled_from([{"a": "1"}, {"b": "1"}]),
+        "labels": st.sampled_from([{"a": "1"}, {"b": "1"}, {"a": "1", "b": "1"}, {"a": "3"}]),
     },
 ).map(lambda fields: Filter(**fields))
 

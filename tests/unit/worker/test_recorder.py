@@ -87,11 +87,14 @@ def test_drops_a_note_that_redis_rejects(client: FakeClient, caplog: pytest.LogC
     assert caplog.text.count("refused to record STARTED of task 'bad'") == 2
 
 
-def test_drops_a_note_that_cannot_be_encoded(client: FakeClient, caplog: pytest.LogCaptureFixture) -> None:
-    """A task id that UTF-8 cannot encode neither raises nor blocks the notes behind it."""
+@pytest.mark.parametrize("task_id", ["\ud800", "x" * 256, "a\0b", ""], ids=ascii)
+def test_drops_a_note_whose_id_cannot_be_part_of_a_key(
+    client: FakeClient, caplog: pytest.LogCaptureFixture, task_id: str
+) -> None:
+    """A task id that is no text, too long or has control characters neither raises nor blocks the notes behind it."""
     recorder = recorder_of(client)
-    assert recorder.note(note("\ud800")) is None
-    recorder.keep(note("\ud800"))
+    assert recorder.note(note(task_id)) is None
+    recorder.keep(note(task_id))
     recorder.keep(note("a"))
     assert recorder.flush()
     assert client.ids == ["a"]

@@ -112,6 +112,10 @@ def note_script_after(prelude: str) -> str:
     return SHARED_SCRIPT + script_of(prelude) + _WRITE_NOTE
 
 
+#: limit of the id of a task that is recorded; page.lua lists no longer ones
+MAX_ID_BYTES: Final = 255
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
 #: limit of one packed field in bytes; a larger field, such as progress, is not stored
 MAX_FIELD_BYTES: Final = 16_384
 
@@ -200,7 +204,13 @@ class NoteCall(NamedTuple):
 
 
 def note_call(note: Note, *, keys: Keys, retention: Retention, age_seconds: float = 0.0) -> NoteCall:
-    """Return the arguments with which `NOTE_SCRIPT` writes a note that is `age_seconds` old."""
+    """Return the arguments with which `NOTE_SCRIPT` writes a note that is `age_seconds` old.
+
+    Raises:
+        ValueError: the task id is empty, too long or has control characters. Celery accepts any text as an id.
+    """
+    if not 0 < len(note.task_id.encode()) <= MAX_ID_BYTES or _CONTROL.search(note.task_id):
+        raise ValueError("the task id cannot be part of a key: use up to 255 bytes without control characters")
     note = _without_repeats(note)
     describes = _packed_fields(note, _DESCRIBES)
     holds_now = _packed_fields(note, _HOLDS_NOW)

@@ -20,8 +20,9 @@ RESERVED_PARTS: Final = ("task-status:", "celery-task-meta-", "celery-taskset-me
 class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     """Parts of keys, for scripts that learn an owner, a state or a name only from a record.
 
-    The key of a record is `records` and its task id. A key of the index is a base, then `state` and a state, or `name`
-    and a task name. The base is `index` for all tasks; for one owner it is `owner`, the owner and `owner_end`.
+    The key of a record is `records` and its task id. A key of the index is a base, then `state` and a state, `name` and
+    a task name, or `label` and the digest of a label. The base is `index` for all tasks; for one owner it is `owner`,
+    the owner and `owner_end`.
     """
 
     records: str
@@ -30,6 +31,7 @@ class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
     owner_end: str
     state: str
     name: str
+    label: str
     repairs: str
     calls: str
     claims: str
@@ -50,6 +52,7 @@ def _names_under(prefix: str) -> KeyNames:
         owner_end=":",
         state="state:",
         name="name:",
+        label="label:",
         repairs=f"{prefix}task-status:repairs",
         calls=f"{prefix}task-status:call:",
         claims=f"{prefix}task-status:claim:",
@@ -122,6 +125,15 @@ class Keys(msgspec.Struct, frozen=True):
         """Name the sorted set of the tasks of one task type; members and `owner` as in `index_by_state`."""
         names = self.names
         return f"{names.base_of(owner)}{names.name}{name}"
+
+    def index_by_label(self, name: str, text: str, owner: str | None = None) -> str:
+        """Name the sorted set of the tasks with one label; members and `owner` as in `index_by_state`.
+
+        The key has a digest, because both parts of a label are texts of clients.
+        """
+        names = self.names
+        digest = hashlib.sha1(f"{name}\0{text}".encode(), usedforsecurity=False).hexdigest()
+        return f"{names.base_of(owner)}{names.label}{digest}"
 
     @property
     def index_by_expiry(self) -> str:

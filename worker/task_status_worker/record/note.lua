@@ -18,8 +18,8 @@
 -- Rule 5: REQUEUED moves a record back on purpose: the next RECEIVED and STARTED of the same attempt advance it again.
 -- Rule 6: a start that asks for permission is denied if the task has ended, is canceled, or belongs to another execution;
 --         a denied start is not written. A start that only reports is never denied: it has already happened.
--- Rule 7: a task is in the index once by state and once by name, from its first note until its record expires. A task
---         with an owner is also in that owner's index, which has the same layout.
+-- Rule 7: a task is in the index once by state, once by name and once by each label, from its first note until its
+--         record expires. A task with an owner is also in that owner's index, which has the same layout.
 -- Rule 8: the owner never changes: neither by another note, nor when the record expires, because its tombstone keeps it.
 -- Rule 9: a missing field has its default, so a record stores no zero and no empty text. The default of indexed_as is
 --         'queued'; that of updated_at and indexed_at is submitted_at (codec.py, named).
@@ -243,7 +243,12 @@ for _, base in ipairs(bases_of(owner)) do
     if IS_STATE[indexed_as] then on('ZREM', by_state(base, indexed_as), id) else remove_states(base, id) end
   end
   if is_moved or is_named then add_to(by_state(base, now_as), id, indexed_at) end
-  if is_named and name ~= '' then add_to(by_name(base, name), id, indexed_at) end
+  if is_named and has_name(name) then add_to(by_name(base, name), id, indexed_at) end
+end
+-- Each task of a label prolongs the TTL of its key; one that lives longer than a record without a note does it again.
+local is_old = tonumber(now_ms) - tonumber(indexed_at) > 1000 * head.record_seconds
+if new[F.labels] or owner ~= (old[F.owner] or '') or is_old then
+  add_to_labels(record, owner, id, indexed_at, keep_seconds + head.record_seconds)
 end
 if is_new then add_to_expiry(id, valid_until) end
 expire_due(EXPIRED_PER_NOTE)

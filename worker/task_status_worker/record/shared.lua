@@ -57,29 +57,67 @@ local function on(command, key, ...)
   return redis.call(command, key, ...)
 end
 
+-- As OWNER_NAME in api_keys.py. Without it, an owner in a forged record could name a key outside of its index.
+local function is_owner(text) return #text <= 64 and string.find(text, '^[A-Za-z0-9][A-Za-z0-9._%-]*$') end
+
 -- The index of all tasks and the owner's index; each is the prefix of its keys.
 local function bases_of(owner)
-  return (owner or '') == '' and {names.index} or {names.index, names.owner .. owner .. names.owner_end}
+  return is_owner(owner or '') and {names.index, names.owner .. owner .. names.owner_end} or {names.index}
 end
 
 local function by_state(base, state) return base .. names.state .. state end
 local function by_name(base, name) return base .. names.name .. name end
+local function by_label(base, digest) return base .. names.label .. digest end
+-- A name in a message of Celery may be any text. A task with another name is in no list by name: 1,024 bytes hold the
+-- 256 characters of a name in a request.
+local function has_name(name) return (name or '') ~= '' and #name <= 1024 and not string.find(name, '%c') end
+
+-- The digests of the labels of a record, as keys.py computes them. A retry adds one label to the 16 of a submission.
+local MAX_LABELS, MAX_LABELS_BYTES = 32, 16384
+
+local function digests_of(record)
+  if redis.call('HSTRLEN', record, F.labels) > MAX_LABELS_BYTES then return {} end
+  local is_json, labels = pcall(cjson.decode, redis.call('HGET', record, F.labels) or '{}')
+  local digests = {}
+  if not is_json or type(labels) ~= 'table' then return digests end
+  for name, text in pairs(labels) do
+    if type(name) ~= 'string' or type(text) ~= 'string' or #digests == MAX_LABELS then return {} end
+    digests[#digests + 1] = redis.sha1hex(name .. '\0' .. text)
+  end
+  return digests
+end
 
 local function add_to(key, id, score)
   on('ZADD', key, score, id)
   on('ZADD', index_keys, 0, key)
 end
 
+-- A label may be of one task only, so its key is not in the set of all keys: it has a TTL instead.
+local function add_to_labels(record, owner, id, score, keep_seconds)
+  local digests = digests_of(record)
+  for _, base in ipairs(bases_of(owner)) do
+    for _, digest in ipairs(digests) do
+      local key = by_label(base, digest)
+      on('ZADD', key, score, id)
+      if redis.call('TTL', key) < keep_seconds then
+        redis.call('EXPIRE', key, string.format('%.0f', keep_seconds))
+      end
+    end
+  end
+end
+
 local function remove_states(base, id)
   for _, state in ipairs(STATES) do on('ZREM', by_state(base, state), id) end
 end
 
--- Remove a task from the index, at the places in its record.
+-- Remove a task from the index, at the places in its record, which must still be there.
 local function remove_from_index(id, state, name, owner)
   state = state or 'queued'
+  local digests = digests_of(names.records .. id)
   for _, base in ipairs(bases_of(owner)) do
     if IS_STATE[state] then on('ZREM', by_state(base, state), id) else remove_states(base, id) end
-    if (name or '') ~= '' then on('ZREM', by_name(base, name), id) end
+    if has_name(name) then on('ZREM', by_name(base, name), id) end
+    for _, digest in ipairs(digests) do on('ZREM', by_label(base, digest), id) end
   end
 end
 

@@ -213,6 +213,16 @@ def caller() -> Caller:
     return cast("Caller", admitted)
 
 
+def charge(further_requests: int) -> None:
+    """Count the current request, which costs as much as several, further times.
+
+    Raises:
+        RateLimited: The limit of the owner is exceeded.
+    """
+    for _ in range(further_requests):
+        _access().admit(request.environ)
+
+
 def require(scope: Scope) -> None:
     """Require that the caller has a scope.
 

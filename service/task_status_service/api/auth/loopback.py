@@ -19,27 +19,34 @@ if TYPE_CHECKING:
 
 #: a host and a port; names below `localhost` are loopback too (RFC 6761 section 6.3)
 _HOST: Final = re.compile(
-    r"(?:(?:[a-z0-9-]{1,63}\.){1,8}(?P<name>localhost)|\[(?P<v6>[0-9a-f:]{2,39})\]|(?P<host>[a-z0-9.]{1,15}))(?::\d{1,5})?",
+    r"(?:(?:[a-z0-9-]{1,63}\.){1,8}(?P<name>localhost)|\[(?P<v6>[0-9a-f:]{2,39})\]|(?P<host>[a-z0-9.]{1,15}))(?::[0-9]{1,5})?",
     re.IGNORECASE,
 )
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+#: requests of a page of this server, and of the user, such as a bookmark (Fetch Metadata, Sec-Fetch-Site)
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 
 def check_local(environ: "WSGIEnvironment", origins: Collection[str]) -> None:
     """Require a request from this machine, or from a page of a listed origin.
 
     Raises:
-        Forbidden: The host is not loopback, or the origin is not listed.
+        Forbidden: The host is not loopback, or the request comes from a page of an origin that is not listed.
     """
     host = environ.get("HTTP_HOST")
     if host is not None and not _is_loopback_header(host):
         raise Forbidden(
             "A server without API keys accepts loopback host names only: use 127.0.0.1 or localhost, or create keys."
         )
-    origin = environ.get("HTTP_ORIGIN")
-    if origin is None or environ.get("REQUEST_METHOD") in _SAFE_METHODS:
+    if environ.get("REQUEST_METHOD") in _SAFE_METHODS:
         return
-    if origin not in origins and origin.partition("://")[2] != host:
+    origin = environ.get("HTTP_ORIGIN")
+    if origin is None:
+        # A browser may leave out the origin, and a page cannot set this header. Other clients send neither.
+        is_other = environ.get("HTTP_SEC_FETCH_SITE", "none") not in _OWN_SITES
+    else:
+        is_other = origin not in origins and origin.partition("://")[2] != host
+    if is_other:
         raise Forbidden(
             "A server without API keys rejects changes from pages of other origins: "
             "list the origin in TASK_STATUS_CORS_ORIGINS."

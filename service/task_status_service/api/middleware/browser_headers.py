@@ -38,7 +38,7 @@ _PREFLIGHT: Final = (
     ("Access-Control-Allow-Headers", ", ".join(REQUEST_HEADERS)),
     ("Access-Control-Max-Age", str(_PREFLIGHT_SECONDS)),
 )
-_NO_CONTENT: Final = f"{http.HTTPStatus.NO_CONTENT.value} {http.HTTPStatus.NO_CONTENT.phrase}"
+_NO_CONTENT: Final = f"{http.HTTPStatus.NO_CONTENT.value} {http.HTTPStatus.NO_CONTENT.phrase.upper()}"
 
 
 class BrowserHeaders:

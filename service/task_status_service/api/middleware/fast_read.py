@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _PATH: Final = "/tasks/"
-_STATUS_LINES: Final = {int(status): f"{status.value} {status.phrase}" for status in http.HTTPStatus}
+#: in upper case, as werkzeug writes them
+_STATUS_LINES: Final = {int(status): f"{status.value} {status.phrase.upper()}" for status in http.HTTPStatus}
 
 
 class FastRead:

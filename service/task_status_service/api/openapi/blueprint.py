@@ -1,7 +1,8 @@
 """flask-smorest with strict request parsing, problem responses, and a document for client generators."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import marshmallow as ma
 from flask import Flask, Response
@@ -17,7 +18,9 @@ from task_status_service.api.openapi.operations import OF_CALLERS, Kind, with_ra
 from task_status_service.api.openapi.operations import problems as problems_of
 from task_status_service.api.openapi.security import needs
 from task_status_service.api.requests.json_body import UnreadableJson, read_json
+from task_status_service.api.requests.options import check_repeated
 from task_status_service.api.responses import problems
+from task_status_service.errors import InvalidArguments
 
 _View = TypeVar("_View", bound=Callable[..., Any])
 
@@ -44,8 +47,10 @@ class StrictParser(FlaskParser):
         # Generated clients send application/json even when they omit an optional body.
         if not body and (not req.content_type or (req.is_json and not _has_required_field(schema))):
             return ma.missing
-        if not req.is_json:
-            raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
+        if not req.is_json or req.content_encoding:
+            raise UnsupportedMediaType(
+                "The body must be JSON, with Content-Type: application/json and without Content-Encoding."
+            )
         try:
             return read_json(body)
         except UnreadableJson as error:
@@ -54,6 +59,31 @@ class StrictParser(FlaskParser):
 
 def _has_required_field(schema: ma.Schema) -> bool:
     return any(field.required for field in schema.fields.values())
+
+
+def _single_parameters(view: Any) -> frozenset[str]:
+    """Return the query parameters of a view that may occur once, according to its description."""
+    apidoc = view._apidoc  # noqa: SLF001  # where flask-smorest keeps it
+    names = {
+        parameter["name"]
+        for parameter in apidoc["manual_doc"].get("parameters", ())
+        if parameter["in"] == "query" and parameter["schema"]["type"] != "array"
+    }
+    for parsed in apidoc.get("arguments", {}).get("parameters", ()):
+        if parsed["in"] == "query":
+            names |= {name for name, field in parsed["schema"].fields.items() if not isinstance(field, ma.fields.List)}
+    return frozenset(names)
+
+
+def _with_singles(view: _View, names: frozenset[str]) -> _View:
+    """Reject requests that repeat one of these query parameters, before the view."""
+
+    @functools.wraps(view)
+    def check(*args: Any, **kwargs: Any) -> Any:
+        check_repeated(names)
+        return view(*args, **kwargs)
+
+    return cast("_View", check)
 
 
 class Blueprint(SmorestBlueprint):
@@ -68,6 +98,9 @@ class Blueprint(SmorestBlueprint):
         def register_described(view: _View) -> _View:
             described: dict[str, Any] = view._apidoc["manual_doc"]  # type: ignore[attr-defined]  # noqa: SLF001  # see doc
             kinds: tuple[Kind, ...] = described.pop("problems", ())
+            singles = _single_parameters(view)
+            if singles:
+                view, kinds = _with_singles(view, singles), (*kinds, InvalidArguments)
             if scope is None:
                 described |= {"security": [], "responses": {**described["responses"], **problems_of(kinds)}}
                 register(view)

@@ -18,15 +18,55 @@ TASK_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 #: limit of positional arguments, and of named ones
 MAX_ARGUMENTS: Final = 1_000
-MAX_LABELS: Final = 32
-#: below the field limit of a record (record.MAX_FIELD_BYTES), with room for the label that a retry adds
-MAX_LABELS_BYTES: Final = 16_000
+MAX_LABELS: Final = 16
+MAX_LABEL_TEXT: Final = 256
+#: all labels of a task as JSON
+MAX_LABELS_BYTES: Final = 4_096
 #: characters of a label filter: name, colon, text
-MAX_LABEL: Final = 63 + 1 + 256
+MAX_LABEL: Final = 64 + 1 + MAX_LABEL_TEXT
+#: characters of the registered name of a task
+MAX_NAME: Final = 256
 #: ten years; a later time is probably a mistake
 MAX_SECONDS: Final = 10 * 366 * 86_400
 
-_LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
+_LABEL_NAME: Final = "[A-Za-z0-9][A-Za-z0-9._/-]{0,63}"
+#: Text without C0, DEL, C1, line separators and bidirectional overrides and isolates: these break lines, or show an
+#: operator the text of one owner in another order. ECMA-262 and Python read the pattern alike.
+_PLAIN_CHARACTER: Final = r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
+#: not in the document, because a reader of patterns in UTF-16 finds a surrogate in each emoji
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+_PLAIN: Final = re.compile(f"{_PLAIN_CHARACTER}*")
+#: RFC 3339 section 5.6, with at most nanoseconds; `datetime.fromisoformat` also reads weeks and times without colons
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_DECIMAL: Final = re.compile(r"[0-9]{1,9}")
+
+
+def check_plain(text: str) -> None:
+    """Require a text without control characters, line separators, bidirectional controls and lone surrogates.
+
+    Raises:
+        ValidationError: The text contains one of them.
+    """
+    if not _PLAIN.fullmatch(text) or _SURROGATE.search(text):
+        raise ValidationError("Must not contain control characters.")
+
+
+class PlainText(fields.String):
+    """A text without control characters, of limited length."""
+
+    json_schema: ClassVar = {"pattern": f"^{_PLAIN_CHARACTER}*$"}
+
+    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
+        super().__init__(validate=[validate.Length(minimum, maximum), check_plain], **kwargs)
+
+
+class TaskName(PlainText):
+    """The registered name of a task."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(1, MAX_NAME, **kwargs)
 
 
 class JsonObject(fields.Dict):
@@ -49,7 +89,7 @@ class Labels(fields.Dict):
 
     json_schema: ClassVar = {
         "type": "object",
-        "additionalProperties": {"type": "string", "maxLength": 256},
+        "additionalProperties": {"type": "string", "maxLength": MAX_LABEL_TEXT, "pattern": f"^{_PLAIN_CHARACTER}*$"},
         "propertyNames": {"pattern": f"^{_LABEL_NAME}$"},
         "maxProperties": MAX_LABELS,
     }
@@ -58,10 +98,10 @@ class Labels(fields.Dict):
         names = fields.String(
             validate=validate.Regexp(
                 rf"{_LABEL_NAME}\Z",
-                error="Must be a label name: up to 63 letters, digits and ._/-, starting with a letter or digit.",
+                error="Must be a label name: up to 64 letters, digits and ._/-, starting with a letter or digit.",
             )
         )
-        texts = fields.String(validate=validate.Length(max=256))
+        texts = PlainText(0, MAX_LABEL_TEXT)
         super().__init__(keys=names, values=texts, validate=[validate.Length(max=MAX_LABELS), _check_size], **kwargs)
 
 
@@ -94,6 +134,20 @@ class WholeNumber(fields.Integer):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
+class DecimalNumber(fields.Integer):
+    """An integer in a query: only ASCII digits, because `int` also reads `+5`, `1_0`, spaces and other digits."""
+
+    json_schema: ClassVar = {"type": "integer"}
+
+    def __init__(self, minimum: int, maximum: int, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Range(minimum, maximum), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Flag(fields.Boolean):
     """True or false; the field of marshmallow also accepts texts and numbers."""
 
@@ -120,7 +174,9 @@ class Moment(fields.AwareDateTime):
     """An RFC 3339 time with an offset, at most `MAX_SECONDS` from now; deserialized as UTC."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(value, attr, data, **kwargs)
+        if not isinstance(value, str) or not _RFC_3339.fullmatch(value):
+            raise ValidationError("Must be an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z.")
+        moment = super()._deserialize(value.upper(), attr, data, **kwargs)
         if abs((moment - datetime.now(UTC)).total_seconds()) > MAX_SECONDS:
             raise ValidationError("Must be within ten years from now.")
         return _to_milliseconds(moment.astimezone(UTC))
@@ -198,16 +254,18 @@ class State(fields.Enum[TaskState]):
 class Label(fields.String):
     """A label filter: name, colon, text."""
 
-    json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:"}
+    json_schema: ClassVar = {"pattern": f"^{_LABEL_NAME}:{_PLAIN_CHARACTER}{{0,{MAX_LABEL_TEXT}}}$"}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(validate=validate.Length(max=MAX_LABEL), **kwargs)
+        super().__init__(validate=[validate.Length(max=MAX_LABEL), check_plain], **kwargs)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         label: str = super()._deserialize(value, attr, data, **kwargs)
-        name, colon, _ = label.partition(":")
+        name, colon, text = label.partition(":")
         if not colon or not re.fullmatch(_LABEL_NAME, name):
             raise ValidationError("Must be key:value.")
+        if len(text) > MAX_LABEL_TEXT:
+            raise ValidationError(f"The value must not be longer than {MAX_LABEL_TEXT} characters.")
         return label
 
 

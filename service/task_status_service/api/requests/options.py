@@ -1,6 +1,7 @@
 """Options of a read request: task ids, wait time and known versions."""
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -15,7 +16,18 @@ from task_status_service.errors import Fault, InvalidArguments, TaskNotFound
 _UNUSABLE: Final = "The request is invalid: correct the listed errors."
 #: a JSON number; float() accepts more forms
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_PREFER_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
+_PREFER_WAIT: Final = re.compile(r"\s*wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:;.*)?", re.IGNORECASE)
+
+
+def check_repeated(names: Collection[str]) -> None:
+    """Require that each of these query parameters occurs at most once.
+
+    Raises:
+        InvalidArguments: One of them is repeated: a reader that takes the other value would see another request.
+    """
+    repeated = [name for name in names if len(request.args.getlist(name)) > 1]
+    if repeated:
+        raise InvalidArguments(_UNUSABLE, [Fault("must not be repeated", parameter=name) for name in repeated])
 
 
 def checked_task_id(task_id: str) -> str:
@@ -67,10 +79,9 @@ def wait_preference() -> WaitPreference:
         InvalidArguments: `wait` is not a number from 0 to `MAX_WAIT_SECONDS`.
         Forbidden: `?wait=` requires the scope `read`.
     """
-    given = request.args.getlist("wait")
-    if given:
-        text = given[0]
-        if len(given) > 1 or not _NUMBER.fullmatch(text) or not 0 <= float(text) <= MAX_WAIT_SECONDS:
+    text = request.args.get("wait")
+    if text is not None:
+        if not _NUMBER.fullmatch(text) or not 0 <= float(text) <= MAX_WAIT_SECONDS:
             fault = Fault(f"must be a number from 0 to {MAX_WAIT_SECONDS}", parameter="wait")
             raise InvalidArguments(_UNUSABLE, [fault])
         require(Scope.READ)

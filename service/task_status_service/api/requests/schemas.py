@@ -1,5 +1,6 @@
 """marshmallow schemas of requests. Responses are structs: api/responses/bodies.py and status/model.py."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from task_status_service.api.requests.fields import (
     MAX_ARGUMENTS,
     MAX_LABELS,
     Cursor,
+    DecimalNumber,
     Flag,
     JsonObject,
     Label,
@@ -23,6 +25,7 @@ from task_status_service.api.requests.fields import (
     SecondsOrMoment,
     State,
     TaskId,
+    TaskName,
     TokenScopes,
     WholeNumber,
     from_now,
@@ -37,15 +40,16 @@ MAX_ARGUMENTS_BYTES: Final = 512 * 1024
 #: most tasks of one page, and the default
 MAX_LIMIT: Final = 200
 DEFAULT_LIMIT: Final = 50
+#: tasks of a list that cost as much as one request
+TASKS_PER_REQUEST: Final = 50
 DEFAULT_TTL_SECONDS: Final = 3_600
 
 
 class SubmissionSchema(ma.Schema):
     """A task to submit. Unknown keys are rejected."""
 
-    name = fields.String(
+    name = TaskName(
         required=True,
-        validate=validate.Length(1, 256),
         metadata={"description": "The registered task name.", "example": "demo.count"},
     )
     args = fields.List(
@@ -160,6 +164,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     after: Position | None
 
+    @property
+    def cost(self) -> int:
+        """The number of requests as which the list counts: one for each `TASKS_PER_REQUEST` that it may return."""
+        return math.ceil((len(self.task_ids) or self.limit) / TASKS_PER_REQUEST)
+
 
 class ListingSchema(ma.Schema):
     """The query of a list. Unknown parameters are rejected."""
@@ -176,9 +185,7 @@ class ListingSchema(ma.Schema):
         validate=validate.Length(1, len(TaskState)),
         metadata={"description": "Return tasks in any of these states."},
     )
-    name = fields.String(
-        validate=validate.Length(1, 256), metadata={"description": "Return tasks of this registered task name."}
-    )
+    name = TaskName(metadata={"description": "Return tasks of this registered task name."})
     label = fields.List(
         Label(),
         load_default=list,
@@ -187,9 +194,10 @@ class ListingSchema(ma.Schema):
     )
     submitted_after = Moment(format="iso", metadata={"description": "Return tasks submitted at this time or later."})
     submitted_before = Moment(format="iso", metadata={"description": "Return tasks submitted before this time."})
-    limit = fields.Integer(
+    limit = DecimalNumber(
+        1,
+        MAX_LIMIT,
         load_default=DEFAULT_LIMIT,
-        validate=validate.Range(1, MAX_LIMIT),
         metadata={"description": "Maximum number of tasks per page."},
     )
     cursor = Cursor(metadata={"description": "`next_cursor` of the previous page; repeat the same filters."})

@@ -13,10 +13,11 @@ local is = redis.pcall('HMGET', record, F.seq, F.final, F.indexed_as, F.name, F.
 -- A final record stays final. A task that is done only according to Celery's meta must have an unchanged record.
 if is[2] ~= '1' and (is[1] or '') ~= read_seq then return 0 end
 
-redis.call('DEL', unpack(KEYS))
 if is[1] then
+  -- First, because the labels are in the record.
   remove_from_index(head.id, is[3], is[4], is[5])
   release_all(is[5], is[6])
 end
+redis.call('DEL', unpack(KEYS))
 redis.call('PUBLISH', record, 'forgotten')
 return 1

@@ -1,13 +1,20 @@
 -- Read one page of the index, newest first: by time, then by id, both descending. Writes nothing.
--- Returns {time and id of the last task read, both empty at the end of the index, ids}.
--- KEYS: the sorted sets of the states, each task in one of them; then that of a name, if the filter has a name.
--- ARGV: JSON (index.py, PageQuery).
+-- Returns {time and id of the last task looked at, both empty at the end of the index, ids}.
+-- KEYS: sorted sets of the index, condition after condition. A task fits a condition if one of its sets has it as member.
+-- ARGV: JSON (index.py, PageQuery); the id of the task before the page, if there is one.
 --
--- Rule 1: the cost is bounded: at most `limit` tasks are returned and `look_at` read.
--- Rule 2: the cursor position is a time and an id, so a task that changes its state or is deleted does not break it.
+-- Rule 1: the sets of the rarest condition are walked. The other conditions are checked for each of their members, by
+--         membership, so no record is read.
+-- Rule 2: the cost is bounded: at most `limit` tasks are returned, `look_at` members checked and MAX_BYTES read.
+-- Rule 3: the cursor position is a time and an id, so a task that changes its state or is deleted does not break it.
+-- Rule 4: a key of another type is an empty set. Members that cannot be tasks are skipped: long ones, those with control
+--         characters, and those whose time is no whole number of milliseconds.
 
-local want = cjson.decode(ARGV[1])
-local CHUNK = 50
+local want, last_before = cjson.decode(ARGV[1]), ARGV[2]
+local MAX_ID_BYTES, MAX_BYTES, MAX_CHUNK = 255, 524288, 64
+-- A sorted set stores integers exactly up to 2^53.
+local from, to = want.after or '0', want.before and '(' .. want.before or '9007199254740992'
+local above = want.before or '(9007199254740992'
 
 -- Lua compares strings by the locale; sorted sets compare bytes.
 local function is_below(a, b)
@@ -18,71 +25,73 @@ local function is_below(a, b)
   return #a < #b
 end
 
+-- A longer text, cut to one more byte than an id has, is still after the id that it begins with.
+local function cut(member) return string.sub(member, 1, MAX_ID_BYTES + 1) end
+
+local conditions, position = {}, 0
+for _, count in ipairs(want.counts) do
+  local condition = {size = 0, keys = {}}
+  for _ = 1, count do
+    position = position + 1
+    local size = redis.pcall('ZCOUNT', KEYS[position], from, to)
+    if type(size) == 'number' then
+      condition.size = condition.size + size
+      if size > 0 then condition.keys[#condition.keys + 1] = KEYS[position] end
+    elseif not string.find(size.err, 'WRONGTYPE', 1, true) then
+      return size
+    end
+  end
+  conditions[#conditions + 1] = condition
+end
+table.sort(conditions, function(one, other) return one.size < other.size end)
+local walked = table.remove(conditions, 1)
+local look_at = #conditions > 0 and want.look_at or want.limit
+
+local function fits(id)
+  for _, condition in ipairs(conditions) do
+    local is_member = false
+    for _, key in ipairs(condition.keys) do is_member = is_member or redis.call('ZSCORE', key, id) end
+    if not is_member then return false end
+  end
+  return true
+end
+
 local function first_rank(key)
-  local rank = want.before and redis.call('ZCOUNT', key, want.before, '+inf') or 0
+  local rank = redis.call('ZCOUNT', key, above, '+inf')
   if not want.at then return rank end
   -- Among tasks of the same millisecond, those with a lower id follow. A binary search, because there may be many.
   local low = redis.call('ZCOUNT', key, '(' .. want.at, '+inf')
   local high = low + redis.call('ZCOUNT', key, want.at, want.at)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if is_below(redis.call('ZREVRANGE', key, middle, middle)[1], want.id) then high = middle else low = middle + 1 end
+    if is_below(cut(redis.call('ZREVRANGE', key, middle, middle)[1]), last_before) then
+      high = middle
+    else
+      low = middle + 1
+    end
   end
   return math.max(rank, low)
 end
 
-local function size(keys)
-  local sum = 0
-  for _, key in ipairs(keys) do sum = sum + redis.call('ZCARD', key) end
-  return sum
+local streams, bytes = {}, 0
+-- The first chunk is small: the size of a member is unknown until it is read.
+for i, key in ipairs(walked.keys) do
+  streams[i] = {key = key, rank = first_rank(key), chunk = {}, at = 1, size = 4}
 end
 
--- By state and by name: read the smaller index, and check the other condition in each record.
--- A key of another type holds no task: it reads as empty, and the next note about such a task replaces it.
-for i = #KEYS, 1, -1 do
-  if redis.call('TYPE', KEYS[i]).ok ~= 'zset' then
-    if want.name and i == #KEYS then return {'', '', {}} end
-    table.remove(KEYS, i)
+local function fetch(stream)
+  local chunk = redis.call('ZREVRANGE', stream.key, stream.rank, stream.rank + stream.size - 1, 'WITHSCORES')
+  stream.rank, stream.at, stream.size = stream.rank + stream.size, 1, math.min(2 * stream.size, MAX_CHUNK)
+  for i = 1, #chunk, 2 do
+    bytes = bytes + #chunk[i]
+    if #chunk[i] > MAX_ID_BYTES then stream.size = 1 end
+    chunk[i] = cut(chunk[i])
   end
+  stream.chunk = #chunk > 0 and chunk or nil
 end
-local keys, by_name = KEYS, nil
-if want.name then
-  by_name = table.remove(keys)
-  if #keys == 0 or redis.call('ZCARD', by_name) <= size(keys) then keys = {by_name} end
-end
-local looks_at_name = want.name and keys[1] ~= by_name
-local looks_at_state = want.states and keys[1] == by_name
-local looks_at_records = looks_at_name or looks_at_state or want.labels
-local limit, look_at = want.limit, looks_at_records and want.look_at or want.limit
-
-local is_wanted = {}
-for _, state in ipairs(want.states or {}) do is_wanted[state] = true end
-
-local function fits(id)
-  if not looks_at_records then return true end
-  -- A key of another type holds no record.
-  local record = redis.pcall('HMGET', want.records .. id, F.name, F.indexed_as, F.labels)
-  if looks_at_name and record[1] ~= want.name then return false end
-  if looks_at_state and not is_wanted[record[2] or 'queued'] then return false end
-  if want.labels then
-    local is_json, labels = pcall(cjson.decode, record[3] or '{}')
-    if not is_json or type(labels) ~= 'table' then return false end
-    for name, text in pairs(want.labels) do
-      if labels[name] ~= text then return false end
-    end
-  end
-  return true
-end
-
-local streams = {}
-for i, key in ipairs(keys) do streams[i] = {key = key, rank = first_rank(key), chunk = {}, at = 1} end
 
 local function head(stream)
-  if stream.chunk and stream.at > #stream.chunk then
-    stream.chunk = redis.call('ZREVRANGE', stream.key, stream.rank, stream.rank + CHUNK - 1, 'WITHSCORES')
-    stream.rank, stream.at = stream.rank + CHUNK, 1
-    if #stream.chunk == 0 then stream.chunk = nil end
-  end
+  if stream.chunk and stream.at > #stream.chunk then fetch(stream) end
   if not stream.chunk then return nil end
   return stream.chunk[stream.at], tonumber(stream.chunk[stream.at + 1])
 end
@@ -95,17 +104,25 @@ local function newest()
       best, best_id, best_at = stream, id, at
     end
   end
-  if best and want.after and best_at < tonumber(want.after) then return nil end
+  if best and best_at < tonumber(from) then return nil end
   return best, best_id, best_at
 end
 
-local found, looked, last_at, last_id = {}, 0, '', ''
+local function is_task(id, at)
+  return #id <= MAX_ID_BYTES and at == math.floor(at) and not string.find(id, '%c')
+end
+
+local found, looked, last_id, last_at = {}, 0, nil, nil
 local stream, id, at = newest()
-while stream and #found < limit and looked < look_at do
+while stream and #found < want.limit and looked < look_at and (looked == 0 or bytes < MAX_BYTES) do
   stream.at, looked = stream.at + 2, looked + 1
-  last_at, last_id = string.format('%.0f', at), id
-  if fits(id) then found[#found + 1] = id end
+  -- A task that changes its state is in one set only; a forged one may be in several.
+  local is_repeated = id == last_id and at == last_at
+  if not is_repeated and is_task(id, at) and fits(id) then found[#found + 1] = id end
+  last_id, last_at = id, at
   stream, id, at = newest()
 end
-if not stream then last_at, last_id = '', '' end
-return {last_at, last_id, found}
+if not stream then return {'', '', found} end
+-- The position in the walk after a time that is not whole is the next whole one below it.
+if last_at ~= math.floor(last_at) then last_id = '\255' end
+return {string.format('%.0f', math.floor(last_at)), string.sub(last_id, 1, MAX_ID_BYTES), found}

@@ -7,7 +7,7 @@ import task_status_service
 import task_status_worker
 from task_status_worker.record.keys import Keys
 
-SPELLED = re.compile(r"""task-status:(?!feed)|celery-task-meta-|['"](state|name|owner):""")
+SPELLED = re.compile(r"""task-status:(?!feed)|celery-task-meta-|['"](state|name|label|owner):""")
 
 
 def test_only_keys_py_spells_the_names_of_keys() -> None:
@@ -32,3 +32,4 @@ def test_a_script_joins_the_same_names() -> None:
     assert names.owner + "web" + names.owner_end + names.state + "queued" == keys.index_by_state("queued", "web")
     assert names.owner + "web" + names.owner_end + names.name + "demo.add" == keys.index_by_name("demo.add", "web")
     assert names.index + names.name + "demo.add" == keys.index_by_name("demo.add")
+    assert keys.index_by_label("a", "b", "web").startswith(names.owner + "web" + names.owner_end + names.label)

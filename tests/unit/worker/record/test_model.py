@@ -133,6 +133,7 @@ def test_call_of_a_note():
             "owner_end": ":",
             "state": "state:",
             "name": "name:",
+            "label": "label:",
             "repairs": "task-status:repairs",
             "calls": "task-status:call:",
             "claims": "task-status:claim:",
