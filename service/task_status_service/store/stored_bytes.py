@@ -16,6 +16,8 @@ SMALL_BYTES: Final = 64
 #: a record of few short fields, when its task is done; its key with a TTL; its members of four sorted sets and one list
 _RECORD_BYTES: Final = 1_000
 _TIME_BYTES: Final = 20
+#: members of the sorted sets of a label that other tasks have too; the first task of a label is not charged for keys
+_LABEL_BYTES: Final = 270
 #: a hash with one large field is a hash table, with a node for each field
 _HASH_TABLE_BYTES: Final = 900
 #: a key with a TTL
@@ -66,6 +68,7 @@ def _record_bytes(submitted: Note, call: bytes) -> int:
     return (
         _RECORD_BYTES
         + times * _TIME_BYTES
+        + len(submitted.labels or ()) * _LABEL_BYTES
         + sum(_allocated(size) if size > SMALL_BYTES else size for size in sizes)
         + is_hash_table * _HASH_TABLE_BYTES
     )
