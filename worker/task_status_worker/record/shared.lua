@@ -148,7 +148,7 @@ end
 
 -- Subtract bytes from the counter of an owner.
 local function release(owner, bytes)
-  if bytes > 0 and (owner or '') ~= '' then set_stored_bytes(owner, stored_bytes(owner) - bytes) end
+  if bytes > 0 and is_owner(owner or '') then set_stored_bytes(owner, stored_bytes(owner) - bytes) end
 end
 
 local function release_all(owner, charged)
