@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 10.0
 #: seconds between two checks whether Sentinels name another master
 _CHECK_SECONDS: Final = 0.5
+#: messages after which other requests continue: gevent switches only when a read waits, which it never does while
+#: messages arrive faster than they are handled
+_MESSAGES_PER_TURN: Final = 50
 #: seconds between two attempts to connect
 _RECONNECT_SECONDS: Final = 0.5
 #: always subscribed, so that the connection is in pub/sub mode from its first command
@@ -145,6 +148,7 @@ class Subscriber:
     def _handle_messages(self, connection: Any) -> None:
         """Handle messages until the connection is closed, or a PING is not answered."""
         has_pinged = False
+        handled = 0
         heard_at = time.monotonic()
         has_sentinels = isinstance(connection, MasterConnection)
         while True:
@@ -167,6 +171,9 @@ class Subscriber:
                 connection.send_command("PING", check_health=False)
                 continue
             has_pinged, heard_at = False, time.monotonic()
+            handled += 1
+            if handled % _MESSAGES_PER_TURN == 0:
+                time.sleep(0)
             # Newer versions of redis-py return a string for the reply to a PING.
             if isinstance(message, list):
                 self._handle(message)
