@@ -83,6 +83,8 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]
             run_and_read_all(site)
             send_invalid_requests(site)
             server.stop()
+            # The server checks its parts once a second.
+            wait_until(lambda: site.request("GET", "/readyz").status_code == 503, what="the check of the parts")
             for path in ("/readyz", "/tasks", "/tasks/a", "/tasks/a?wait=0", "/tasks/a/events"):
                 assert site.request("GET", path).status_code == 503
             yield site

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 import msgspec
-from task_status_worker.record.keys import Keys
+from task_status_worker.record.keys import KEY_OF_META, KEY_OF_OURS, Keys
 
 API: Final = "status-api"
 SEND: Final = "status-send"
@@ -54,7 +54,7 @@ def redis_users(
         replicated: whether replicas and sentinels need users too.
     """
     ours = _escaped(Keys.under(prefix).prefix)
-    stored = [f"{ours}task-status:*", f"{ours}celery-task-meta-*"]
+    stored = [f"{ours}{part}*" for part in (KEY_OF_OURS, KEY_OF_META)]
     readers = f"{_keys(stored)} resetchannels {_channels(stored)}"
     sent = [key for queue in queues for key in queue_keys(queue)]
     consumed = [key for queue in queues for key in (_escaped(queue), _escaped(queue) + _PRIORITY)]

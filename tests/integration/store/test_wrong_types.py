@@ -11,7 +11,7 @@ from task_status_service.status import TaskState, decode
 from task_status_service.store.announcements import RedisAnnouncements
 from task_status_service.store.expiry import RedisExpiry
 from task_status_service.store.records import RedisStore, connect_to
-from task_status_service.store.submissions import RedisSubmissionStore
+from task_status_service.store.submissions import OwnerLimits, RedisSubmissionStore
 from task_status_service.use_cases.listing import Filter
 from task_status_service.use_cases.submission import Call
 from task_status_service.use_cases.sweeper import START
@@ -123,7 +123,7 @@ def site(redis_url: str) -> Iterator[Site]:
         site = Site(
             client,
             RedisStore(records, results=None, keys=KEYS, retention=RETENTION),
-            RedisSubmissionStore(records, keys=KEYS, retention=RETENTION, queued_per_owner=100),
+            RedisSubmissionStore(records, keys=KEYS, retention=RETENTION, limits=OwnerLimits(queued_tasks=100)),
             RedisExpiry(records, keys=KEYS, retention=RETENTION),
             RedisAnnouncements(records, keys=KEYS),
         )

@@ -13,8 +13,12 @@ SEEN_SECONDS: Final = 86_400
 #: seconds without an announcement after which a consumer is forgotten; each announces itself once a minute
 CONSUMER_SECONDS: Final = 600
 
-#: parts of the names of keys of task-status and of Celery (celery/backends/base.py), which also have a prefix
-RESERVED_PARTS: Final = ("task-status:", "celery-task-meta-", "celery-taskset-meta-", "chord-unlock-")
+#: starts of the keys of task-status, and of Celery's metas (celery/backends/base.py), after the prefix
+KEY_OF_OURS: Final = "task-status:"
+KEY_OF_META: Final = "celery-task-meta-"
+
+#: parts of the names of keys of task-status and of Celery, which also have a prefix
+RESERVED_PARTS: Final = (KEY_OF_OURS, KEY_OF_META, "celery-taskset-meta-", "chord-unlock-")
 
 
 class KeyNames(msgspec.Struct, frozen=True, kw_only=True):
