@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import redis
 import requests
+from support.expiry import expire_now
 from support.servers import wait_until
 from task_status_worker.record.keys import Keys
 
@@ -66,10 +67,10 @@ class Tasks:
         return self._until("canceled", task_id)
 
     def _expired(self) -> str:
-        """Expire all keys of a task now instead of in a week."""
+        """Expire a task now instead of in a week."""
         task_id, keys = self._succeeded(), Keys()
-        for key in (keys.record(task_id), keys.meta(task_id), keys.call(task_id)):
-            self._redis.expire(key, 0)
+        self._redis.delete(keys.meta(task_id))
+        expire_now(self._redis, keys, task_id)
         return task_id
 
     def _submit(self, name: str, *, countdown: int = 0, **kwargs: Any) -> str:

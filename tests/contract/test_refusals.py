@@ -22,7 +22,8 @@ class Refusal(NamedTuple):
     """The cause of an error status: the service, the owner, and the changed parts of the request."""
 
     service: str = "site"
-    owner: str = "one"
+    owner: str | None = "one"
+    host: str | None = None
     query: str | None = None
     body: bytes | None = None
     #: Content-Length, if it differs from the body's
@@ -31,6 +32,8 @@ class Refusal(NamedTuple):
     times: int = 1
 
 
+#: by operation and status, where the cause differs from that of the other operations
+OTHERS = {("getReadiness", "403"): Refusal("keyless", owner=None, host="evil.example")}
 REFUSALS = {
     "400": Refusal(body=b'{"name": '),
     "403": Refusal(owner="guest"),
@@ -44,14 +47,16 @@ REFUSALS = {
 
 @pytest.fixture(scope="module")
 def services(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Run two more services: one with low limits, and one without a Redis."""
+    """Run three more services: one with low limits, one without a Redis, and one without keys."""
     strict = site.environ(REQUESTS_PER_SECOND="20", MAX_BODY_BYTES="1024", BODY_SECONDS="1")
     alone = site.environ(REDIS_URL=f"redis://127.0.0.1:{free_port()}/0")
+    keyless = site.environ(API_KEYS_FILE="")
     with (
         running_service(strict, folder=tmp_path_factory.mktemp("strict")) as strict_url,
         running_service(alone, folder=tmp_path_factory.mktemp("alone")) as alone_url,
+        running_service(keyless, folder=tmp_path_factory.mktemp("keyless")) as keyless_url,
     ):
-        yield {"site": site.url, "strict": strict_url, "alone": alone_url}
+        yield {"site": site.url, "strict": strict_url, "alone": alone_url, "keyless": keyless_url}
 
 
 def ask(url: str, name: str, headers: dict[str, str], refusal: Refusal) -> tuple[int, Headers, bytes]:
@@ -60,7 +65,10 @@ def ask(url: str, name: str, headers: dict[str, str], refusal: Refusal) -> tuple
     path = operation.path.replace("{task_id}", "a").replace("{name}", "demo.add")
     body = refusal.body or BODIES.get(name)
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
-    connection.putrequest(operation.method, path + (refusal.query or QUERIES.get(name, "")))
+    target = path + (refusal.query or QUERIES.get(name, ""))
+    connection.putrequest(operation.method, target, skip_host=refusal.host is not None)
+    if refusal.host:
+        connection.putheader("Host", refusal.host)
     if body:
         headers = {**headers, "Content-Type": "application/json", "Content-Length": str(refusal.length or len(body))}
     for header, text in headers.items():
@@ -75,9 +83,10 @@ def ask(url: str, name: str, headers: dict[str, str], refusal: Refusal) -> tuple
 @pytest.mark.parametrize(("name", "status"), sorted(answer for answer in ANSWERS if answer[1] in REFUSALS))
 def test_refusals(name, status, site, services):
     """The answer has the documented status, a listed problem, and the required headers."""
-    refusal = REFUSALS[status]
+    refusal = OTHERS.get((name, status)) or REFUSALS[status]
+    headers_of_owner = site.headers[refusal.owner] if refusal.owner else {}
     for _ in range(refusal.times):
-        found, headers, body = ask(services[refusal.service], name, site.headers[refusal.owner], refusal)
+        found, headers, body = ask(services[refusal.service], name, headers_of_owner, refusal)
         if str(found) == status:
             break
     assert str(found) == status, body
