@@ -116,6 +116,7 @@ def test_rejects_names_that_no_worker_announces(submit, broker, store, name):
         ({"name": "demo.add", "surprise": 1}, ["#/surprise"]),
         ({"name": "demo.add", "link": "x", "headers": {}}, ["#/headers", "#/link"]),
         ({"name": "demo.add", "args": {}}, ["#/args"]),
+        ({"name": "demo.add", "args": [1, {"__type__": "uuid", "__value__": 1}]}, ["#/args/1"]),
         ({"name": "demo.add", "kwargs": []}, ["#/kwargs"]),
         ({"name": "demo.add", "countdown": -1}, ["#/countdown"]),
         ({"name": "demo.add", "countdown": "5"}, ["#/countdown"]),

@@ -32,6 +32,9 @@ _TOO_EXPENSIVE: Final = (
 )
 #: task types that a warning has named; then all are forgotten, and may be named again
 MAX_WARNED: Final = 1_000
+#: keys of an object that kombu's JSON decoder replaces by a value of that type, or rejects with the whole message
+#: (kombu/utils/json.py, object_hook)
+_ENVELOPE: Final = {"__type__", "__value__"}
 
 
 def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -44,6 +47,8 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
     Raises:
         InvalidArguments: the arguments do not fit; each fault has a JSON Pointer into the request body.
     """
+    if envelopes := list(itertools.islice(_envelopes({"args": args, "kwargs": kwargs}), MAX_FAULTS)):
+        raise InvalidArguments(faults=envelopes)
     schema = _schema_of(bytes(task_type.arguments))
     if schema is None:
         _warn_once(task_type.name, _INVALID)
@@ -65,6 +70,31 @@ def check_arguments(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]
         ]
     if faults:
         raise InvalidArguments(faults=faults)
+
+
+def _envelopes(arguments: dict[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each object that means something else to Celery's decoder than to the client."""
+    # The place of a value is its last step and the place of its parent: most values are never named.
+    pending: list[tuple[Any, Any]] = [(value, (name, None)) for name, value in arguments.items()]
+    while pending:
+        value, place = pending.pop()
+        if isinstance(value, dict):
+            if value.keys() == _ENVELOPE:
+                yield Fault(
+                    "An object with the two keys `__type__` and `__value__` is not data for Celery: rename a key.",
+                    json_pointer(_steps(place)),
+                )
+            pending += [(one, (key, place)) for key, one in value.items() if isinstance(one, (dict, list))]
+        elif isinstance(value, list):
+            pending += [(one, (index, place)) for index, one in enumerate(value) if isinstance(one, (dict, list))]
+
+
+def _steps(place: Any) -> list[str]:
+    steps = []
+    while place is not None:
+        step, place = place
+        steps.append(str(step))
+    return steps[::-1]
 
 
 def _misplaced(task_type: TaskType, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ import inspect
 import json
 from typing import Any
 
+import kombu.utils.json
 import msgspec
 import pydantic
 import pytest
@@ -96,6 +97,40 @@ def test_each_fault_has_a_pointer(args, kwargs, pointers):
         check_arguments(PAY, args, kwargs)
 
     assert [fault.pointer for fault in raised.value.faults] == pointers
+
+
+ENVELOPE = {"__type__": "uuid", "__value__": {"hex": "a" * 32}}
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "pointers"),
+    [
+        ([ENVELOPE], {}, ["#/args/0"]),
+        ([1, [{"a": [ENVELOPE]}]], {}, ["#/args/1/0/a/0"]),
+        ([], {"x": {"__type__": "no such type", "__value__": 1}}, ["#/kwargs/x"]),
+        ([], ENVELOPE, ["#/kwargs"]),
+    ],
+)
+def test_values_that_celery_would_replace_are_rejected(args, kwargs, pointers):
+    """An object that kombu would decode to another value is rejected, also for a task type without a schema."""
+    with pytest.raises(InvalidArguments) as raised:
+        check_arguments(TaskType("any.task"), args, kwargs)
+    assert [fault.pointer for fault in raised.value.faults] == pointers
+
+
+_KEYS = st.sampled_from(["__type__", "__value__", "a", "uuid"])
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | _KEYS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+)
+
+
+@given(args=st.lists(_VALUES, max_size=3), kwargs=st.dictionaries(_KEYS, _VALUES, max_size=3))
+def test_celery_decodes_accepted_arguments_unchanged(args, kwargs):
+    """A worker receives the accepted arguments as they were submitted."""
+    with contextlib.suppress(InvalidArguments):
+        check_arguments(TaskType("any.task"), args, kwargs)
+        assert kombu.utils.json.loads(kombu.utils.json.dumps([args, kwargs])) == [args, kwargs]
 
 
 def test_the_number_of_faults_is_limited():
