@@ -28,6 +28,8 @@ IS_LONG: Final = SIZE.name == "long"
 #: seconds of each attack alone, and of all together
 ALONE_SECONDS: Final = 30.0 if IS_LONG else 4.0
 TOGETHER_SECONDS: Final = 2_400.0 if IS_LONG else 60.0
+#: acts per second of all attacks that run: the service permits an owner 200 requests per second
+RATE: Final = 250.0
 #: members with which an attack floods a key
 FLOOD: Final = 100_000 if IS_LONG else 20_000
 #: seconds after the start of a failover in which accepted tasks may be lost, and in which requests may be rejected
@@ -77,7 +79,7 @@ def test_another_tenant_notices_nothing(chaos_site: ChaosSite, count: Counter) -
         target = site.target(flood=FLOOD)
         windows.append(during("no attack", ALONE_SECONDS))
         for name in ATTACKS:
-            with site.attacked(target, [name]) as counts:
+            with site.attacked(target, [name], rate=RATE) as counts:
                 windows.append(during(name, ALONE_SECONDS))
                 acts[name] = counts().get(name, 0)
             with site.master().client() as client:
@@ -88,7 +90,7 @@ def test_another_tenant_notices_nothing(chaos_site: ChaosSite, count: Counter) -
         with contextlib.ExitStack() as stack:
             names = list(ATTACKS)
             for number in range(_PROCESSES):
-                stack.enter_context(site.attacked(target, names[number::_PROCESSES]))
+                stack.enter_context(site.attacked(target, names[number::_PROCESSES], rate=RATE / len(names)))
             windows.append(during("all attacks together", TOGETHER_SECONDS / 2))
             failed_over = site.recorder.fault("failover")
             site.sentinels.fail_over()

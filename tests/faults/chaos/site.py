@@ -74,14 +74,15 @@ class ChaosSite:
         return [process.pid for process in children_of(self.server.process.pid)]
 
     @contextlib.contextmanager
-    def attacked(self, target: Path, names: Sequence[str]) -> Iterator[Callable[[], dict[str, int]]]:
+    def attacked(self, target: Path, names: Sequence[str], *, rate: float) -> Iterator[Callable[[], dict[str, int]]]:
         """Run a process with some attacks during a `with` block; yield a function that returns how often each acted.
 
+        Each attack acts at most `rate` times per second.
         The block begins when one of them has acted, or could not act for some seconds.
         """
         file = self.folder / f"counts-{names[0]}.json"
         file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "faults.chaos.attacks", str(target), str(file), *names]
+        command = [sys.executable, "-m", "faults.chaos.attacks", str(target), str(file), str(rate), *names]
         environ = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
         def counts() -> dict[str, int]:
