@@ -16,8 +16,8 @@ from task_status_service.task_types.queue_names import is_queue_name
 FRESH_SECONDS: Final = 5.0
 #: seconds for which it is cached that no worker announces a name, or consumes a queue: a new worker may do so
 UNKNOWN_SECONDS: Final = 1.0
-#: seconds for which an announcement is used after its last read: another program may have deleted or overwritten it, and
-#: its worker announces it again within a minute
+#: seconds for which an announcement is used after its last read: another program may have deleted or overwritten it,
+#: and its worker announces it again within a minute
 KEPT_SECONDS: Final = 120.0
 #: names that one process caches, and the bytes of their announcements
 MAX_CACHED: Final = 4_096

@@ -314,8 +314,9 @@ def heartbeats(attack: Attack) -> None:
         with attack.target.redis() as client:
             now = float(client.time()[0])
             members = {f"beat-{turn % 10}-{n}": now for n in range(attack.target.flood)}
-            for start in range(0, len(members), 5_000):
-                client.zadd(KEYS.workers, dict(itertools.islice(members.items(), start, start + 5_000)))
+            # Small commands, because no service can shorten those of others.
+            for start in range(0, len(members), 500):
+                client.zadd(KEYS.workers, dict(itertools.islice(members.items(), start, start + 500)))
 
     attack.until_stopped(beat, pause=0.5)
 
@@ -326,7 +327,7 @@ def published_hints(attack: Attack) -> None:
 
     def publish(turn: int) -> None:
         pipeline = client.pipeline(transaction=False)
-        for number in range(500):
+        for number in range(50):
             pipeline.publish(KEYS.record(f"{turn}-{number}"), "1")
             pipeline.publish(KEYS.record(attack.target.token_task), "1")
         pipeline.execute()

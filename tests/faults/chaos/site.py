@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +25,8 @@ from faults.history import Recorder
 from faults.nemesis import children_of
 from faults.site import PATIENCE_SECONDS
 
-#: seconds in which an attack prepares its first act
-_BEGIN_SECONDS: Final = 10.0
+#: seconds in which all attacks of a process prepare their first acts
+_BEGIN_SECONDS: Final = 20.0
 _QUICK_SECONDS: Final = 0.5
 _QUEUES: Final = ["faults", "hostile"]
 #: memory of Redis in bytes, as a small production server has
@@ -78,7 +78,7 @@ class ChaosSite:
         """Run a process with some attacks during a `with` block; yield a function that returns how often each acted.
 
         Each attack acts at most `rate` times per second.
-        The block begins when one of them has acted, or could not act for some seconds.
+        The block begins when each of them has acted, or could not act for some seconds.
         """
         file = self.folder / f"counts-{names[0]}.json"
         file.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ class ChaosSite:
         with running(command, environ=environ, log=self.folder / "attacks.log", patience_seconds=2):
             # An attack that blocks the service with its preparation never acts.
             with contextlib.suppress(AssertionError):
-                wait_until(lambda: any(counts().values()), timeout=_BEGIN_SECONDS, what=f"{names} to begin")
+                wait_until(lambda: _all_act(counts()), timeout=_BEGIN_SECONDS, what=f"{names} to begin")
             yield counts
 
     def target(self, *, flood: int) -> Path:
@@ -126,6 +126,10 @@ class ChaosSite:
         while not self._stopped.wait(0.2):
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.peak_rss = max(self.peak_rss, psutil.Process(self.pid).memory_info().rss)
+
+
+def _all_act(counts: Mapping[str, int]) -> bool:
+    return bool(counts) and all(counts.values())
 
 
 @contextlib.contextmanager

@@ -176,9 +176,7 @@ def test_hostile_announcements_do_not_displace_another(in_redis):
             in_redis.keys.task_types,
             mapping={name: json.dumps({"name": name, "announced_at": now}) for name in names},
         )
-    in_redis.client.hset(
-        in_redis.keys.task_types, "demo.add", json.dumps({"name": "demo.add", "announced_at": now})
-    )
+    in_redis.client.hset(in_redis.keys.task_types, "demo.add", json.dumps({"name": "demo.add", "announced_at": now}))
     catalog = Catalog(in_redis.store)
     assert catalog.find("demo.add").name == "demo.add"
     assert len(catalog.available_types().items) <= MAX_TASK_TYPES
