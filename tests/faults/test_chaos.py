@@ -105,8 +105,9 @@ def test_another_tenant_notices_nothing(chaos_site: ChaosSite, count: Counter) -
                 for number in range(_PROCESSES)
             ]
             windows.append(during(TOGETHER, TOGETHER_SECONDS / 2))
-            failed_over = site.recorder.fault("failover")
+            site.replicate()
             site.sentinels.fail_over()
+            failed_over = site.recorder.fault("failover")
             windows.append(during("all attacks together, after a failover", TOGETHER_SECONDS / 2))
             together = dict(itertools.chain.from_iterable(counts().items() for counts in counts_of))
         windows.append(during("after the attacks", ALONE_SECONDS))

@@ -27,6 +27,7 @@ from faults.site import PATIENCE_SECONDS
 
 #: seconds in which all attacks of a process prepare their first acts
 _BEGIN_SECONDS: Final = 20.0
+_REPLICATED_MS: Final = 20_000
 _QUICK_SECONDS: Final = 0.5
 _QUEUES: Final = ["faults", "hostile"]
 #: memory of Redis in bytes, as a small production server has
@@ -58,6 +59,12 @@ class ChaosSite:
         """Return the present master."""
         port = self.sentinels.master_port()
         return next(server for server in self.servers if server.port == port)
+
+    def replicate(self) -> None:
+        """Wait until the replica has all present data: attacks may keep it behind, and a failover loses the rest."""
+        with self.master().client() as client:
+            client.set("written-before-the-failover", "")
+            assert client.wait(1, _REPLICATED_MS), "the replica is behind"
 
     def is_responsive(self) -> bool:
         """Return whether the service and its store answer quickly."""
