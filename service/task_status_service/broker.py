@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -121,24 +122,36 @@ class CeleryBroker:
             BrokerUnavailable: the message was not confirmed; it may or may not have been sent.
         """
         call = submission.call
+        app = self._app
         try:
-            self._app.send_task(
-                call.name,
-                args=call.args,
-                kwargs=call.kwargs,
-                task_id=task_id,
-                eta=submission.scheduled_for,
-                expires=submission.expires_at,
-                queue=queue,
-                priority=call.priority,
-                retries=retries,
-                declare=() if queue in self._declared else None,
-            )
+            with self._closed_by_failover(app):
+                app.send_task(
+                    call.name,
+                    args=call.args,
+                    kwargs=call.kwargs,
+                    task_id=task_id,
+                    eta=submission.scheduled_for,
+                    expires=submission.expires_at,
+                    queue=queue,
+                    priority=call.priority,
+                    retries=retries,
+                    declare=() if queue in self._declared else None,
+                )
             self._remember_declared(queue)
         except (KombuError, OSError) as error:
             # The broker may have lost its queues.
             self._declared.clear()
             raise _named(error) from error
+
+    @contextlib.contextmanager
+    def _closed_by_failover(self, app: Celery) -> Iterator[None]:
+        """Convert any error of an app that was replaced meanwhile: closed connections raise ValueError and others."""
+        try:
+            yield
+        except Exception as error:
+            if app is self._current_app or isinstance(error, (KombuError, OSError)):
+                raise
+            raise BrokerUnavailable from error
 
     def _remember_declared(self, queue: str) -> None:
         if len(self._declared) >= _MAX_DECLARED:
@@ -162,7 +175,7 @@ class CeleryBroker:
             "destination": [worker] if worker else None,
         }
         try:
-            with app.producer_or_acquire() as producer:
+            with self._closed_by_failover(app), app.producer_or_acquire() as producer:
                 producer.publish(
                     message,
                     exchange=exchange.name,

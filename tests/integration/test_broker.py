@@ -249,3 +249,20 @@ def test_a_check_keeps_its_connection(broker: CeleryBroker, redis_url: str) -> N
         for _ in range(2):
             broker.check()
         assert client.info("stats")["total_connections_received"] - before <= 2
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_send_over_a_closed_connection_raises(
+    broker: CeleryBroker, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    """Any error is an unavailable broker if a failover has replaced the connections: closed ones raise ValueError."""
+
+    class Moment(datetime):
+        def isoformat(self, *_: Any) -> str:  # called during the send
+            if is_replaced:
+                monkeypatch.setattr(broker, "_current_app", Celery(set_as_current=False))
+            raise ValueError("Invalid file object: None")
+
+    submission = msgspec.structs.replace(SUBMISSION, scheduled_for=Moment(2030, 1, 1, tzinfo=UTC))
+    with pytest.raises(BrokerUnavailable if is_replaced else ValueError):
+        broker.send("t-1", submission, queue="sums")

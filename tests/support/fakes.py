@@ -172,6 +172,9 @@ class MemoryStore:
         leased_until = self.time + timedelta(seconds=LEASE_SECONDS)
         if claim:
             kept = self._kept(claim)
+            if kept and not kept.answer and kept.holder == submitted.task_id:
+                record = unpack(self.records.get(submitted.task_id, {}))
+                return Recorded(record.submitted_at) if record else Interrupted(kept.task_id)
             if kept:
                 is_same = kept.fingerprint == claim.fingerprint
                 if not is_same or kept.answer or kept.leased_until > self.time:

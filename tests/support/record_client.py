@@ -70,14 +70,15 @@ class FakeClient:
         self._answer("flags")
         return [self.flags_of.get(key.rsplit(":", 1)[1]) or _flags(self.records.get(key) or {}) for key in keys]
 
-    def see_worker(self, key: str, instance: str, *, repairs: str) -> Seen:
+    def see_worker(self, key: str, instance: str, *, announced: Sequence[str], repairs: str) -> Seen:
         self._answer(instance)
         if self.records.get(key, {}) is None:
             self.hashes.setdefault(repairs, {})[key] = b"string"
             del self.records[key]
             raise Refused("a key of another type")
         seen = self.sorted_sets.setdefault(key, {})
-        is_new = instance not in seen
+        consumers, task_types = ({} if one in self.records else self.hashes.get(one, {}) for one in announced)
+        is_new = not (instance in seen and instance in consumers and task_types)
         self.now += 1e-3
         seen[instance] = self.now
         self.workers.append(f"{key} {instance}")
@@ -87,6 +88,8 @@ class FakeClient:
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:
         self._answer(key)
+        if self.records.get(key, {}) is None:
+            del self.records[key], self.hashes[key]
         entries = self.hashes.setdefault(key, {})
         entries.update(entries_at(int(self.now)))
         for name in [name for name, entry in entries.items() if _is_older(entry, int(self.now) - keep_seconds)]:

@@ -67,7 +67,7 @@ class Flags(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True):
     """The answer to a heartbeat."""
 
-    #: the first heartbeat of the instance
+    #: the first heartbeat of the instance, or its announcements are missing
     is_new: bool
     #: its time by the Redis clock, in seconds since the epoch
     at: float
@@ -84,9 +84,10 @@ class RecordClient(Protocol):
         """Return the flags of some records, in their order; an unreadable record has none."""
         ...
 
-    def see_worker(self, key: str, instance: str, *, repairs: str) -> Seen:
+    def see_worker(self, key: str, instance: str, *, announced: Sequence[str], repairs: str) -> Seen:
         """Store a heartbeat, and delete instances without one for a day.
 
+        `announced` are the keys of the consumers and of the task types; without its entry an instance is new.
         A key of another type is deleted, and noted under the key `repairs`; the next call stores the heartbeat.
         """
         ...
@@ -101,7 +102,7 @@ class StatusEvent(enum.IntEnum):
 
     NO = 0
     AGAIN = 1
-    #: the first heartbeat of the instance, or the first after Redis has lost its data
+    #: the first heartbeat of the instance, or the first after Redis has lost its data or announcements
     NEW = 2
 
 
@@ -247,7 +248,12 @@ class Recorder:
     def see_worker(self, instance: str) -> StatusEvent:
         """Send a heartbeat of a worker instance."""
         try:
-            seen = self._here().client.see_worker(self.keys.workers, instance, repairs=self.keys.repairs)
+            seen = self._here().client.see_worker(
+                self.keys.workers,
+                instance,
+                announced=[self.keys.consumers, self.keys.task_types],
+                repairs=self.keys.repairs,
+            )
         except (Unreachable, Refused):
             return StatusEvent.NO
         self._compare_clocks(seen.at)

@@ -21,12 +21,14 @@ TIMEOUT_SECONDS: Final = 0.4
 #: stored names of the fields from which `flags` reads
 _FLAGS: Final = tuple(FIELDS[name] for name in ("fact", "final", "cancel_requested", "terminate"))
 
+#: an instance is new without its announcement too: another program may have deleted or overwritten the keys
 _SEE_WORKER_SCRIPT: Final = """
 if redis.replicate_commands then redis.replicate_commands() end
 local time = redis.call('TIME')
 local added = redis.call('ZADD', KEYS[1], time[1] .. '.' .. string.format('%06d', time[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', tonumber(time[1]) - tonumber(ARGV[2]))
-return {added, time[1], time[2]}
+local is_announced = redis.pcall('HEXISTS', KEYS[2], ARGV[1]) == 1 and redis.call('TYPE', KEYS[3]).ok == 'hash'
+return {is_announced and added or 1, time[1], time[2]}
 """
 
 #: delete a key that another program has overwritten, and keep its name and type for a day, as shared.lua does
@@ -108,10 +110,10 @@ class RedisRecordClient:
             answers = pipeline.execute(raise_on_error=False)
         return [_flags_of(answer) if isinstance(answer, list) else Flags() for answer in answers]
 
-    def see_worker(self, key: str, instance: str, *, repairs: str) -> Seen:
+    def see_worker(self, key: str, instance: str, *, announced: Sequence[str], repairs: str) -> Seen:
         """Store a heartbeat by the Redis clock, and delete instances without one for a day."""
         with _two_errors(self._close_idle), self._repaired(key, "zset", repairs):
-            added, seconds, micros = self._see_worker(keys=[key], args=[instance, SEEN_SECONDS])
+            added, seconds, micros = self._see_worker(keys=[key, *announced], args=[instance, SEEN_SECONDS])
         return Seen(bool(added), int(seconds) + int(micros) / 1e6)
 
     def announce(self, key: str, entries_at: Callable[[int], Mapping[str, bytes]], *, keep_seconds: int) -> None:

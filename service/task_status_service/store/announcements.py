@@ -62,10 +62,10 @@ class RedisAnnouncements:
             )
         return Announcements(float(seconds), stored, bool(is_complete))
 
-    def consumers(self) -> Sequence[bytes]:
-        """Read what each live worker instance consumes, the newest first."""
+    def consumers(self) -> Sequence[bytes] | None:
+        """Read what each live worker instance consumes, newest first; None if a key is missing or of another type."""
         with self._named_errors():
-            stored: list[bytes] = self._consumers_script(
+            stored: list[bytes] | None = self._consumers_script(
                 keys=[self._keys.workers, self._keys.consumers], args=[_CONSUMERS_HEAD]
             )
         return stored

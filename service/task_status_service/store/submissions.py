@@ -13,6 +13,7 @@ from task_status_worker.record.codec import (
     note_call,
     note_script_after,
     script_of,
+    time_of_ms,
     unpack_answer,
     unpack_seconds,
 )
@@ -202,6 +203,8 @@ class RedisSubmissionStore:
             raise QuotaExceeded(stored=found[1], limit=self._limits.stored_bytes)
         if found[0] == b"interrupted":
             return Interrupted(found[1].decode())
+        if found[0] == b"recorded":
+            return Recorded(time_of_ms(found[1]))
         if found[0] == b"claimed":
             return _claimed(dict(zip(found[1][::2], found[1][1::2], strict=True)), fingerprint)
         return Recorded(unpack_answer(found).at)

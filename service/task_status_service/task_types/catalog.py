@@ -16,6 +16,9 @@ from task_status_service.task_types.queue_names import is_queue_name
 FRESH_SECONDS: Final = 5.0
 #: seconds for which it is cached that no worker announces a name, or consumes a queue: a new worker may do so
 UNKNOWN_SECONDS: Final = 1.0
+#: seconds for which an announcement is used after its last read: another program may have deleted or overwritten it,
+#: and its worker announces it again within a minute
+KEPT_SECONDS: Final = 120.0
 #: names that one process caches, and the bytes of their announcements
 MAX_CACHED: Final = 4_096
 MAX_CACHED_BYTES: Final = 8_388_608
@@ -43,8 +46,8 @@ class AnnouncementStore(Protocol):
         """Read the announcements of task types."""
         ...
 
-    def consumers(self) -> Sequence[bytes]:
-        """Read what each live worker instance consumes."""
+    def consumers(self) -> Sequence[bytes] | None:
+        """Read what each live worker instance consumes; None if a key is missing or has another type."""
         ...
 
 
@@ -93,7 +96,11 @@ class _Known(NamedTuple):
     """The announced type of a name, or None, until it is read again."""
 
     task_type: TaskType | None
+    #: bytes of the announcement
+    size: int
     fresh_until: float
+    #: time until which the type is used if it is no longer found
+    kept_until: float
 
 
 class Catalog:
@@ -123,10 +130,12 @@ class Catalog:
         self._listed: dict[str, TaskType] = {}
         self._is_complete = True
         self._listed_until = float("-inf")
+        self._listed_kept_until = float("-inf")
         #: task name -> the queues of each live worker instance that knows it
         self._consumers: dict[str, list[frozenset[str]]] = {}
         self._consumed_queues: frozenset[str] = frozenset()
         self._consumers_read_at = float("-inf")
+        self._consumers_kept_until = float("-inf")
 
     def find(self, name: str) -> TaskType:
         """Return the task type of a name.
@@ -191,14 +200,21 @@ class Catalog:
         """Return the announced type of a name, which is read alone: all of them may be many."""
         known = self._known.get(name, None)
         if known is None or self._clock() >= known.fresh_until:
-            now, stored = self._store.announcement(name)
-            found = read_task_type(stored, now=now) if stored else None
-            # The name in the announcement determines what a worker executes.
-            task_type = found if found is not None and found.name == name else None
-            seconds = UNKNOWN_SECONDS if task_type is None else FRESH_SECONDS
-            known = _Known(task_type, self._clock() + seconds)
-            self._known.store(name, known, len(stored) if task_type is not None and stored else 0)
+            read = self._read(name)
+            if read.task_type is None and known is not None and read.fresh_until < known.kept_until:
+                read = known._replace(fresh_until=read.fresh_until)
+            known = read
+            self._known.store(name, known, known.size)
         return known.task_type
+
+    def _read(self, name: str) -> _Known:
+        now, stored = self._store.announcement(name)
+        found = read_task_type(stored, now=now) if stored else None
+        read_at = self._clock()
+        # The name in the announcement determines what a worker executes.
+        if not stored or found is None or found.name != name:
+            return _Known(None, 0, read_at + UNKNOWN_SECONDS, read_at)
+        return _Known(found, len(stored), read_at + FRESH_SECONDS, read_at + KEPT_SECONDS)
 
     def _listed_or_announced(self, name: str) -> TaskType:
         found = self._listed.get(name)
@@ -208,10 +224,14 @@ class Catalog:
 
     def _list(self) -> None:
         if self._clock() >= self._listed_until:
-            now, stored, self._is_complete = self._store.announcements()
+            now, stored, is_complete = self._store.announcements()
             announced = (read_task_type(one, now=now) for one in stored)
-            self._listed = {one.name: one for one in announced if one is not None}
-            self._listed_until = self._clock() + FRESH_SECONDS
+            listed = {one.name: one for one in announced if one is not None}
+            read_at = self._clock()
+            if listed or read_at >= self._listed_kept_until:
+                self._listed, self._is_complete = listed, is_complete
+                self._listed_kept_until = read_at + KEPT_SECONDS
+            self._listed_until = read_at + FRESH_SECONDS
 
     def _with_workers(self, task_type: TaskType) -> AvailableTaskType:
         self._read_consumers(max_age=FRESH_SECONDS)
@@ -223,7 +243,11 @@ class Catalog:
             return
         by_name: dict[str, list[frozenset[str]]] = {}
         consumed: set[str] = set()
-        for stored in self._store.consumers():
+        entries = self._store.consumers()
+        self._consumers_read_at = self._clock()
+        if entries is None and self._consumers_read_at < self._consumers_kept_until:
+            return
+        for stored in entries or ():
             consumer = read_consumer(stored)
             if consumer is not None:
                 queues = frozenset(consumer.queues)
@@ -231,4 +255,5 @@ class Catalog:
                 for name in set(consumer.task_types):
                     by_name.setdefault(name, []).append(queues)
         self._consumers, self._consumed_queues = by_name, frozenset(consumed)
-        self._consumers_read_at = self._clock()
+        if entries is not None:
+            self._consumers_kept_until = self._consumers_read_at + KEPT_SECONDS

@@ -1,8 +1,9 @@
 """The attacks, each a small named function that runs until it is stopped.
 
-`python -m faults.chaos.attacks TARGET COUNTS NAME…` runs some of them, each in one thread or more, in a process with a
-low priority: the attackers are other machines. TARGET is a JSON file with a `Target`; COUNTS is a file that receives
-how often each attack has acted.
+`python -m faults.chaos.attacks TARGET COUNTS RATE NAME…` runs some of them, each in one thread or more, in a process
+with a low priority: the attackers are other machines. TARGET is a JSON file with a `Target`; COUNTS is a file that
+receives how often each attack has acted. RATE is the limit of the acts per second of each attack: the attackers share
+the processors with the service, which rejects faster ones anyway.
 """
 
 import contextlib
@@ -59,9 +60,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 class Attack:
     """One running attack: its target, and requests as the hostile tenant."""
 
-    def __init__(self, target: Target, stopped: threading.Event) -> None:
+    def __init__(self, target: Target, stopped: threading.Event, *, rate: float) -> None:
+        """Create an attack that acts at most `rate` times per second."""
         self.target = target
         self.stopped = stopped
+        self._rate = rate
+        self._lock = threading.Lock()
+        self._next_at = 0.0
         self.address = urlsplit(target.url).netloc
         #: how often it has acted
         self.count = 0
@@ -71,7 +76,7 @@ class Attack:
 
         def repeat() -> None:
             for turn in itertools.count():
-                if self.stopped.wait(pause):
+                if self.stopped.wait(max(pause, self._seconds_until_next())):
                     return
                 self.count += 1
                 with contextlib.suppress(*_HTTP_ERRORS, redis.RedisError, ValueError):
@@ -82,8 +87,16 @@ class Attack:
             other.start()
         repeat()
 
+    def _seconds_until_next(self) -> float:
+        """Return the time until this thread may act, and reserve it."""
+        with self._lock:
+            now = time.monotonic()
+            at = max(now, self._next_at)
+            self._next_at = at + 1 / self._rate
+            return at - now
+
     def flood(self, request: Callable[[int], tuple[str, str, Any]], *, threads: int = 4, **options: Any) -> None:
-        """Send requests over some kept connections, as fast as they are answered."""
+        """Send requests over some kept connections, as fast as they are answered or the rate permits."""
         local = threading.local()
 
         def act(turn: int) -> None:
@@ -301,8 +314,9 @@ def heartbeats(attack: Attack) -> None:
         with attack.target.redis() as client:
             now = float(client.time()[0])
             members = {f"beat-{turn % 10}-{n}": now for n in range(attack.target.flood)}
-            for start in range(0, len(members), 5_000):
-                client.zadd(KEYS.workers, dict(itertools.islice(members.items(), start, start + 5_000)))
+            # Small commands, because no service can shorten those of others.
+            for start in range(0, len(members), 500):
+                client.zadd(KEYS.workers, dict(itertools.islice(members.items(), start, start + 500)))
 
     attack.until_stopped(beat, pause=0.5)
 
@@ -313,7 +327,7 @@ def published_hints(attack: Attack) -> None:
 
     def publish(turn: int) -> None:
         pipeline = client.pipeline(transaction=False)
-        for number in range(500):
+        for number in range(50):
             pipeline.publish(KEYS.record(f"{turn}-{number}"), "1")
             pipeline.publish(KEYS.record(attack.target.token_task), "1")
         pipeline.execute()
@@ -479,11 +493,11 @@ def _remove(remove: Callable[..., object], key: bytes, members: list[bytes]) -> 
 def main() -> None:
     """Run the attacks that the command line names, until the process is terminated."""
     os.nice(10)
-    target_file, counts_file, *names = sys.argv[1:]
+    target_file, counts_file, rate, *names = sys.argv[1:]
     target = msgspec.json.decode(Path(target_file).read_bytes(), type=Target)
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    attacks = {name: Attack(target, stopped) for name in names}
+    attacks = {name: Attack(target, stopped, rate=float(rate)) for name in names}
     for name, attack in attacks.items():
         threading.Thread(target=ATTACKS[name], args=(attack,), daemon=True).start()
     counts = Path(counts_file)

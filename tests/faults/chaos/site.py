@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -25,8 +25,9 @@ from faults.history import Recorder
 from faults.nemesis import children_of
 from faults.site import PATIENCE_SECONDS
 
-#: seconds in which an attack prepares its first act
-_BEGIN_SECONDS: Final = 10.0
+#: seconds in which all attacks of a process prepare their first acts
+_BEGIN_SECONDS: Final = 20.0
+_REPLICATED_MS: Final = 20_000
 _QUICK_SECONDS: Final = 0.5
 _QUEUES: Final = ["faults", "hostile"]
 #: memory of Redis in bytes, as a small production server has
@@ -59,6 +60,12 @@ class ChaosSite:
         port = self.sentinels.master_port()
         return next(server for server in self.servers if server.port == port)
 
+    def replicate(self) -> None:
+        """Wait until the replica has all present data: attacks may keep it behind, and a failover loses the rest."""
+        with self.master().client() as client:
+            client.set("written-before-the-failover", "")
+            assert client.wait(1, _REPLICATED_MS), "the replica is behind"
+
     def is_responsive(self) -> bool:
         """Return whether the service and its store answer quickly."""
         try:
@@ -74,14 +81,15 @@ class ChaosSite:
         return [process.pid for process in children_of(self.server.process.pid)]
 
     @contextlib.contextmanager
-    def attacked(self, target: Path, names: Sequence[str]) -> Iterator[Callable[[], dict[str, int]]]:
+    def attacked(self, target: Path, names: Sequence[str], *, rate: float) -> Iterator[Callable[[], dict[str, int]]]:
         """Run a process with some attacks during a `with` block; yield a function that returns how often each acted.
 
-        The block begins when one of them has acted, or could not act for some seconds.
+        Each attack acts at most `rate` times per second.
+        The block begins when each of them has acted, or could not act for some seconds.
         """
         file = self.folder / f"counts-{names[0]}.json"
         file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "faults.chaos.attacks", str(target), str(file), *names]
+        command = [sys.executable, "-m", "faults.chaos.attacks", str(target), str(file), str(rate), *names]
         environ = {"PYTHONPATH": str(Path(__file__).parents[2])}
 
         def counts() -> dict[str, int]:
@@ -90,7 +98,7 @@ class ChaosSite:
         with running(command, environ=environ, log=self.folder / "attacks.log", patience_seconds=2):
             # An attack that blocks the service with its preparation never acts.
             with contextlib.suppress(AssertionError):
-                wait_until(lambda: any(counts().values()), timeout=_BEGIN_SECONDS, what=f"{names} to begin")
+                wait_until(lambda: _all_act(counts()), timeout=_BEGIN_SECONDS, what=f"{names} to begin")
             yield counts
 
     def target(self, *, flood: int) -> Path:
@@ -125,6 +133,10 @@ class ChaosSite:
         while not self._stopped.wait(0.2):
             with contextlib.suppress(psutil.NoSuchProcess):
                 self.peak_rss = max(self.peak_rss, psutil.Process(self.pid).memory_info().rss)
+
+
+def _all_act(counts: Mapping[str, int]) -> bool:
+    return bool(counts) and all(counts.values())
 
 
 @contextlib.contextmanager

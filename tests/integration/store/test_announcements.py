@@ -87,7 +87,7 @@ def test_announcements(arranged):
 
 def test_returns_the_consumers_of_live_workers(arranged):
     """The entry of each live worker is returned."""
-    assert list(arranged.store.consumers()) == []
+    assert not arranged.store.consumers()
     arranged.consume("a@h/1", b"one")
     arranged.consume("b@h/2", b"two")
     assert sorted(arranged.store.consumers()) == [b"one", b"two"]
@@ -165,6 +165,21 @@ def test_a_key_of_another_type_contains_no_announcements(in_redis, name, kind):
     assert catalog.available_types().items == []
     with pytest.raises(UnknownTaskType):
         catalog.find("demo.add")
+
+
+def test_hostile_announcements_do_not_displace_another(in_redis):
+    """A task type is read by its name among twenty thousand others."""
+    now = in_redis.client.time()[0]
+    for start in range(0, 20_000, 1_000):
+        names = [f"hostile.t{number}" for number in range(start, start + 1_000)]
+        in_redis.client.hset(
+            in_redis.keys.task_types,
+            mapping={name: json.dumps({"name": name, "announced_at": now}) for name in names},
+        )
+    in_redis.client.hset(in_redis.keys.task_types, "demo.add", json.dumps({"name": "demo.add", "announced_at": now}))
+    catalog = Catalog(in_redis.store)
+    assert catalog.find("demo.add").name == "demo.add"
+    assert len(catalog.available_types().items) <= MAX_TASK_TYPES
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PUT if kind != "hash"])

@@ -145,6 +145,20 @@ def test_a_claim_is_leased(arranged: Arranged) -> None:
     assert arranged.store.claimed(CLAIM) == Claimed(is_same=True, task_id="t-1", answer=None)
 
 
+def test_a_repeated_script_meets_its_own_claim(arranged: Arranged) -> None:
+    """A script that is sent again after a timeout of the connection answers as before, and writes nothing."""
+    recorded = arranged.store.submit(note_of("t-1"), CALL, CLAIM)
+    arranged.note(Note(task_id="t-1", fact=Fact.STARTED, attempt=0))
+    assert arranged.store.submit(note_of("t-1"), CALL, CLAIM) == recorded
+    assert arranged.record("t-1").seq == 2
+    assert isinstance(arranged.store.submit(note_of("t-2"), CALL, CLAIM), Claimed)
+
+    arranged.end_all_leases()
+    for _ in range(2):
+        assert arranged.store.submit(note_of("t-3"), CALL, CLAIM) == Interrupted("t-1")
+    assert isinstance(arranged.store.submit(note_of("t-4"), CALL, CLAIM), Claimed)
+
+
 def test_an_answer_stays(arranged: Arranged) -> None:
     """Every later request with the same key gets the stored answer."""
     arranged.store.submit(note_of("t-1"), CALL, CLAIM)

@@ -30,6 +30,12 @@ def started(task_id: str) -> Note:
     return Note(task_id=task_id, fact=Fact.STARTED, run="1", worker="w@h")
 
 
+def announce(recorder: Recorder) -> None:
+    """Announce a task type and its consumer."""
+    recorder.announce(lambda at: {"demo.add": entry(at)})
+    recorder.announce_consumer("w@h/1", entry)
+
+
 class ArrangedClient(Protocol):
     """A record client, and direct access to its store."""
 
@@ -279,6 +285,7 @@ def test_workers_are_seen_and_forgotten(arranged: ArrangedClient) -> None:
     arranged.put_seen("gone", now - SEEN_SECONDS - 5)
     arranged.put_seen("quiet", now - 100)
     recorder = recorder_with(arranged)
+    announce(recorder)
     scores = []
     for _ in range(5):
         assert recorder.see_worker("w@h/1") is not StatusEvent.NO
@@ -332,6 +339,31 @@ def test_each_announcement_checks_some_stored_entries(redis_url: str) -> None:
         assert all(name.startswith("mine-") for name in arranged.entries(KEYS.task_types))
 
 
+@pytest.mark.parametrize("key", [KEYS.consumers, KEYS.task_types])
+def test_a_worker_notices_that_its_announcements_are_missing(arranged: ArrangedClient, key: str) -> None:
+    """A heartbeat is as the first one if a key of announcements has another type, until the next announcement."""
+    recorder = recorder_with(arranged)
+    announce(recorder)
+    for expected in (StatusEvent.NEW, StatusEvent.AGAIN):
+        assert recorder.see_worker("w@h/1") is expected
+    arranged.put_text(key)
+    for _ in range(2):
+        assert recorder.see_worker("w@h/1") is StatusEvent.NEW
+    announce(recorder)
+    assert recorder.see_worker("w@h/1") is StatusEvent.AGAIN
+
+
+def test_a_worker_notices_that_its_entry_is_deleted(redis_url: str) -> None:
+    """A heartbeat is as the first one without the entry of the instance, even if there are others."""
+    with redis.Redis.from_url(redis_url) as client:
+        recorder = recorder_for(redis_url)
+        announce(recorder)
+        recorder.announce_consumer("w@h/2", entry)
+        recorder.see_worker("w@h/1")
+        client.hdel(KEYS.consumers, "w@h/1")
+        assert recorder.see_worker("w@h/1") is StatusEvent.NEW
+
+
 def test_consumers_are_kept_for_minutes(arranged: ArrangedClient) -> None:
     """Each start of a worker is a new instance, so the entries of ended instances are deleted soon."""
     now = arranged.now
@@ -360,7 +392,7 @@ def test_every_way_to_name_a_redis(url: str) -> None:
     client = RedisRecordClient(url.format(port=free_port()), sentinel_master="mymaster")
     begun = time.monotonic()
     with pytest.raises(Unreachable):
-        client.see_worker("k", "w@h", repairs="r")
+        client.see_worker("k", "w@h", announced=["c", "t"], repairs="r")
     assert time.monotonic() - begun < 2
 
 

@@ -10,6 +10,7 @@ from support.reserved_queues import RESERVED
 from task_status_service.errors import TaskTypeNotFound, UnknownQueue, UnknownTaskType
 from task_status_service.task_types.catalog import (
     FRESH_SECONDS,
+    KEPT_SECONDS,
     MAX_CACHED,
     UNKNOWN_SECONDS,
     Announcements,
@@ -28,7 +29,7 @@ class Store:
 
     def __init__(self, *names: str, queue: str | None = None) -> None:
         self.stored = {name: packed(name, queue=queue) for name in names}
-        self.entries: list[bytes] = []
+        self.entries: list[bytes] | None = []
         self.now = NOW
         self.reads: list[str] = []
         self.is_complete = True
@@ -97,6 +98,50 @@ def test_unknown_names_are_cached_shortly():
     store.stored = Store("shop.pay").stored
     clock.now = UNKNOWN_SECONDS
     assert catalog.find("shop.pay").name == "shop.pay"
+
+
+@pytest.mark.parametrize("damaged", [None, b"{", packed("shop.refund")])
+def test_a_damaged_announcement_is_used_for_minutes(damaged):
+    """A type stays known if its announcement is deleted or overwritten, until its worker should have announced it."""
+    store, clock = Store("shop.pay"), Clock(0.0)
+    catalog = Catalog(store, clock=clock)
+    assert names_of(catalog.available_types()) == ["shop.pay"]
+    assert catalog.find("shop.pay").name == "shop.pay"
+
+    store.stored = {} if damaged is None else {"shop.pay": damaged}
+    for clock.now in (FRESH_SECONDS, KEPT_SECONDS - 2 * UNKNOWN_SECONDS):
+        assert catalog.find("shop.pay").name == "shop.pay"
+        if damaged is None:
+            assert names_of(catalog.available_types()) == ["shop.pay"]
+    assert store.reads.count("shop.pay") == 3, "read again soon"
+    clock.now = KEPT_SECONDS + FRESH_SECONDS
+    assert damaged or names_of(catalog.available_types()) == []
+    with pytest.raises(UnknownTaskType):
+        catalog.find("shop.pay")
+
+
+def test_damaged_keys_of_workers_are_ignored_for_minutes():
+    """The last read consumers are used while a key is missing or has another type; stopped workers are not."""
+    store, clock = Store("shop.pay", queue="pay"), Clock(0.0)
+    catalog = Catalog(store, clock=clock)
+    store.entries = [consumer("shop.pay", queues=("pay", "other"))]
+    catalog.check_queue("other")
+
+    store.entries = None
+    clock.now = KEPT_SECONDS - 1
+    catalog.check_queue("other")
+    assert [one.workers for one in catalog.available_types().items] == [1]
+    clock.now = KEPT_SECONDS + FRESH_SECONDS
+    assert [one.workers for one in catalog.available_types().items] == [0]
+    with pytest.raises(UnknownQueue):
+        catalog.check_queue("other")
+
+    store.entries = [consumer("shop.pay", queues=("pay", "other"))]
+    clock.now += FRESH_SECONDS
+    catalog.check_queue("other")
+    store.entries = []
+    clock.now += FRESH_SECONDS
+    assert [one.workers for one in catalog.available_types().items] == [0]
 
 
 def test_the_cached_names_are_limited():

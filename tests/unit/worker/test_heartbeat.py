@@ -12,9 +12,12 @@ from support.record_client import FakeClient
 from support.servers import wait_until
 from task_status_worker import heartbeat
 from task_status_worker.heartbeat import Heartbeat
+from task_status_worker.record.keys import Keys
 from task_status_worker.registry import Kit, kit_of, remember
 
 from .conftest import NEVER, recorder_of
+
+KEYS = Keys()
 
 
 class Worker(NamedTuple):
@@ -29,10 +32,16 @@ def nothing() -> None:
     """Do nothing."""
 
 
+def put_announcements(client: FakeClient) -> None:
+    """Store what an announcement of the instance stores."""
+    client.hashes |= {KEYS.consumers: {"w@h/1": b"{}"}, KEYS.task_types: {"demo.add": b"{}"}}
+
+
 @pytest.fixture
 def beating(client: FakeClient) -> Iterator[Callable[..., Heartbeat]]:
     """Return a function that starts a heartbeat, which stops at the end of the test."""
     started: list[Heartbeat] = []
+    put_announcements(client)
 
     def beat(**options: Any) -> Heartbeat:
         duties = dict.fromkeys(("terminate", "announce", "touch"), nothing)
@@ -62,6 +71,23 @@ def test_announces_at_once_after_a_loss_of_data(client: FakeClient, beating: Cal
     wait_until(lambda: len(client.workers) > 1, what="two beats")
     client.lose_data()
     wait_until(lambda: 1 in announced[1:], what="an announcement with the first beat that Redis knows of")
+
+
+def test_announces_at_once_if_the_announcements_are_missing(
+    client: FakeClient, beating: Callable[..., Heartbeat]
+) -> None:
+    """Each heartbeat announces until the announcements are stored: another program may delete or overwrite them."""
+    announced: list[int] = []
+
+    def announce() -> None:
+        announced.append(len(client.workers))
+        if len(announced) == 4:
+            put_announcements(client)
+
+    client.hashes.clear()
+    beating(announce=announce)
+    wait_until(lambda: len(announced) >= 5, what="five announcements")
+    assert announced[:5] == [1, 2, 3, 4, 13]
 
 
 def test_retries_a_rejected_heartbeat_early(client: FakeClient, beating: Callable[..., Heartbeat]) -> None:

@@ -310,7 +310,7 @@ def unpack_answer(answer: Sequence[Any]) -> Noted:
         terminate=bool(terminate),
         final=bool(final),
         denial=Denial(_text(denial)) if denial else None,
-        at=_time_of_ms(noted_ms),
+        at=time_of_ms(noted_ms),
     )
 
 
@@ -372,10 +372,11 @@ def _flag(packed: bytes) -> bool:
 
 
 def _time(packed: bytes) -> datetime:
-    return _time_of_ms(int(packed[:15]))
+    return time_of_ms(int(packed[:15]))
 
 
-def _time_of_ms(since_epoch: int) -> datetime:
+def time_of_ms(since_epoch: int) -> datetime:
+    """Return the time of some milliseconds since the epoch."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=since_epoch)
 
 

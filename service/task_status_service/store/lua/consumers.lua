@@ -1,10 +1,10 @@
 -- Read which task types and queues each live worker instance consumes, newest first. Writes nothing.
 -- KEYS: the sorted set of worker instances by their last heartbeat, the hash of what each instance consumes.
--- ARGV: JSON (script_heads.py, ConsumersHead). Entries above the limits, and keys of another type, are omitted.
+-- ARGV: JSON (script_heads.py, ConsumersHead). Entries above the limits are omitted.
+-- Returns nil if a key is missing or has another type: then it is unknown which workers are live.
 
 local head = cjson.decode(ARGV[1])
--- Keys of another type hold no worker, and no announcement.
-if redis.call('TYPE', KEYS[1]).ok ~= 'zset' or redis.call('TYPE', KEYS[2]).ok ~= 'hash' then return {} end
+if redis.call('TYPE', KEYS[1]).ok ~= 'zset' or redis.call('TYPE', KEYS[2]).ok ~= 'hash' then return false end
 local now = redis.call('TIME')
 local since = string.format('%d.%06d', now[1] - head.stalled_after_seconds, now[2])
 local found, total = {}, 0

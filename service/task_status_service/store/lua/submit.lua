@@ -2,8 +2,9 @@
 -- owner; note.lua follows in the same script and writes the record, all or nothing.
 -- Returns the answer of note.lua; or, if nothing is written, {'full'} if the owner has too many queued tasks,
 -- {'over quota', bytes} if the owner has too many stored bytes,
--- {'claimed', fields of the claim} if the key belongs to an earlier request, or {'interrupted', task id} if that
--- request's lease has expired: then this request holds the claim and continues.
+-- {'claimed', fields of the claim} if the key belongs to an earlier request, {'interrupted', task id} if that request's
+-- lease has expired: then this request holds the claim and continues, or {'recorded', time in ms} if this request itself
+-- has written the record: redis-py sends a script again if it does not receive the answer in time.
 -- The limits do not apply to a submission that is already recorded: it is only written again.
 -- KEYS: those of note.lua, the call, the owner's queued tasks, the owner's canceling tasks, and the claim, if any.
 -- ARGV: JSON (submissions.py, SubmitHead); the fingerprint; the call, or '' if the record contains it; then those of
@@ -50,8 +51,13 @@ do
   local until_ms = string.format('%.0f', now_ms + head.lease_seconds * 1000)
   names, retention, expiry, index_keys = head.names, cjson.decode(ARGV[1]), KEYS[2], KEYS[3]
   if claim then
-    local old = on('HMGET', claim, 't', 'f', 'u', '0')
-    if old[1] then
+    local old = on('HMGET', claim, 't', 'f', 'u', '0', 'h')
+    if old[1] and not old[4] and (old[5] or old[1]) == head.holder then
+      -- The same request again.
+      if old[5] then return {'interrupted', old[1]} end
+      local submitted_ms = is_recorded(record) and number(redis.call('HGET', record, F.submitted_at))
+      if submitted_ms then return {'recorded', submitted_ms} end
+    elseif old[1] then
       local left_ms = (tonumber(old[3]) or 0) - now_ms
       -- A lease that ends later than a new one would was written by a wrong clock.
       local is_leased = left_ms > 0 and left_ms <= head.lease_seconds * 1000
