@@ -298,7 +298,9 @@ def test_a_replay_needs_no_announced_type(send, store, broker, tracker, feed):
         return elsewhere.post("/tasks", json=BODY, headers={"Idempotency-Key": key})
 
     assert send_elsewhere("order-1").data == first.data
-    problem_of(send_elsewhere("order-2"), 422, "unknown-task-type")
+    problem = problem_of(send_elsewhere("order-2"), 503, "not-ready")
+    assert "Retry-After" in elsewhere.post("/tasks", json=BODY).headers
+    assert "install(app)" in problem["detail"]
 
 
 def test_a_key_expires_after_a_day(send, store):

@@ -19,6 +19,7 @@ from task_status_service.errors import (
     IdempotencyConflict,
     IdempotencyInFlight,
     InvalidArguments,
+    NotReady,
     QuotaExceeded,
     TooManyQueued,
     UnknownQueue,
@@ -45,6 +46,7 @@ ACCEPTED_RESPONSES: Final = {
 #: its problems in the OpenAPI document
 OF_SUBMITTING: Final = (
     UnknownTaskType,
+    NotReady,
     UnknownQueue,
     InvalidArguments,
     IdempotencyConflict,

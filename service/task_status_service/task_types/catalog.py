@@ -7,10 +7,11 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 from task_status_worker.record.announcement import TaskType
 
-from task_status_service.errors import TaskTypeNotFound, UnknownQueue, UnknownTaskType
+from task_status_service.errors import NotReady, TaskTypeNotFound, UnknownQueue, UnknownTaskType
 from task_status_service.task_types.announced import is_task_name, read_consumer, read_task_type
 from task_status_service.task_types.bounded_cache import BoundedCache
 from task_status_service.task_types.queue_names import is_queue_name
+from task_status_service.task_types.suggestions import unknown_task_type
 
 #: seconds for which announcements are cached
 FRESH_SECONDS: Final = 5.0
@@ -22,6 +23,7 @@ KEPT_SECONDS: Final = 120.0
 #: names that one process caches, and the bytes of their announcements
 MAX_CACHED: Final = 4_096
 MAX_CACHED_BYTES: Final = 8_388_608
+_NO_TYPES: Final = "No worker has announced a task type yet: start a worker with `install(app)`, and retry."
 #: Celery's own tasks, such as `celery.backend_cleanup`; clients cannot submit them
 _FORBIDDEN: Final = "celery."
 
@@ -142,6 +144,7 @@ class Catalog:
 
         Raises:
             UnknownTaskType: no worker announces it, the setting does not allow it, or it is one of Celery's own.
+            NotReady: no worker has announced any task type yet.
         """
         if not is_task_name(name) or name.startswith(_FORBIDDEN):
             raise UnknownTaskType
@@ -151,7 +154,10 @@ class Catalog:
             )
         found = self._announced(name)
         if found is None and self._allowed is None:
-            raise UnknownTaskType
+            self._list()
+            if not self._listed:
+                raise NotReady(_NO_TYPES)
+            raise unknown_task_type(name, self._listed)
         return found or TaskType(name)
 
     def check_queue(self, queue: str) -> None:
@@ -190,7 +196,7 @@ class Catalog:
         """
         try:
             return self._with_workers(self.find(name))
-        except UnknownTaskType as error:
+        except (UnknownTaskType, NotReady) as error:
             raise TaskTypeNotFound from error
 
     def _may_be_submitted(self, name: str) -> bool:

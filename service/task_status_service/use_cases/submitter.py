@@ -15,6 +15,7 @@ from task_status_service.errors import (
     IdempotencyConflict,
     IdempotencyInFlight,
     InvalidArguments,
+    NotReady,
     StoreFull,
     TaskNotDone,
     TaskNotFound,
@@ -46,7 +47,15 @@ RETRY_OF: Final = "retry_of"
 RECORD_FAILURE_WITHIN_SECONDS: Final = 1.1
 
 #: reasons for which a submission or a retry is denied
-_DENIALS: Final = (UnknownTaskType, UnknownQueue, InvalidArguments, TaskNotFound, TaskNotDone, TaskNotRepeatable)
+_DENIALS: Final = (
+    UnknownTaskType,
+    NotReady,
+    UnknownQueue,
+    InvalidArguments,
+    TaskNotFound,
+    TaskNotDone,
+    TaskNotRepeatable,
+)
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -113,6 +122,7 @@ class Submitter:
 
         Raises:
             UnknownTaskType: the task type is not announced, or the settings do not allow it.
+            NotReady: no worker has announced a task type yet.
             UnknownQueue: the client names a queue that no live worker consumes.
             InvalidArguments: the arguments do not match the task type.
             IdempotencyConflict: the key is claimed by a different request.
