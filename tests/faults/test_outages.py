@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Final
@@ -47,7 +48,7 @@ def test_answers_in_time_and_recovers(site: Site, client: Client, nemesis: Nemes
             for name, make in OUTAGES.items():
                 begun = time.monotonic()
                 with make(nemesis, site.redis):
-                    _probe(observer, seconds=SIZE.outage_seconds)
+                    _probe(observer, client, load.accepted[0], seconds=SIZE.outage_seconds)
                     spans[name] = (begun, time.monotonic())
                 recoveries[name] = _seconds_until_healthy(client, load.accepted[0])
                 time.sleep(1)
@@ -71,13 +72,21 @@ def test_answers_in_time_and_recovers(site: Site, client: Client, nemesis: Nemes
         assert recoveries[name] < RECOVERY_SECONDS + SIZE.slack_seconds, (name, recoveries[name])
 
 
-def _probe(client: Client, *, seconds: float) -> None:
-    """Read /livez and /readyz for `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        client.live()
-        client.ready()
-        time.sleep(0.1)
+def _probe(observer: Client, reader: Client, task_id: str, *, seconds: float) -> None:
+    """Read /livez and /readyz, and beside them a task, for `seconds`: the followers of the load may pause for longer."""
+
+    def observe() -> None:
+        observer.live()
+        observer.ready()
+
+    def repeat(read: Callable[[], object]) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            read()
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(repeat, (observe, partial(reader.read, task_id))))
 
 
 def _seconds_until_healthy(client: Client, task_id: str) -> float:
