@@ -31,7 +31,7 @@ OUTAGES: Final[dict[str, Outage]] = {
     "is full": Nemesis.redis_full,
     "is read-only": Nemesis.redis_read_only,
 }
-#: outages during which tasks can be read. Redis also holds back scripts with the answers to writes, and reads are scripts
+#: outages during which tasks can be read. Reads are scripts, which Redis holds back together with writes
 READABLE: Final = frozenset({"is full", "is read-only"})
 #: seconds within which the service recovers after an outage
 RECOVERY_SECONDS: Final = 1.0
