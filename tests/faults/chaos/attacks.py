@@ -76,7 +76,7 @@ class Attack:
 
         def repeat() -> None:
             for turn in itertools.count():
-                if self.stopped.wait(max(pause, self._seconds_until_next())):
+                if self.stopped.wait(max(pause, self.seconds_until_next())):
                     return
                 self.count += 1
                 with contextlib.suppress(*_HTTP_ERRORS, redis.RedisError, ValueError):
@@ -87,7 +87,7 @@ class Attack:
             other.start()
         repeat()
 
-    def _seconds_until_next(self) -> float:
+    def seconds_until_next(self) -> float:
         """Return the time until this thread may act, and reserve it."""
         with self._lock:
             now = time.monotonic()
@@ -352,7 +352,7 @@ def _held(attack: Attack, requests: list[bytes]) -> None:
     held: list[socket.socket] = []
     try:
         for request in itertools.cycle(requests):
-            if attack.stopped.is_set():
+            if attack.stopped.wait(attack.seconds_until_next()):
                 return
             if len(held) >= 700:
                 attack.stopped.wait(0.5)
