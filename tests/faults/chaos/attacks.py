@@ -262,7 +262,15 @@ def bad_keys(attack: Attack) -> None:
                 client.lpush(KEYS.index_by_name("hostile.bomb", owner=owner), "a list")
         client.hset(KEYS.task_types, mapping={"\xff\xfe": "\xff", "hostile.broken": "{", "hostile.null": "null"})
         client.hset(KEYS.consumers, mapping={"\xff": "\xff", "broken": "[]"})
-    attack.flood(lambda turn: ("POST", "/tasks", {"name": ("hostile.nothing", "hostile.bomb")[turn % 2]}), threads=2)
+
+    def request(turn: int) -> tuple[str, str, Any]:
+        # Later, because other attacks write into these keys first.
+        if turn % 100 == 99:
+            with attack.target.redis() as client:
+                client.mset(dict.fromkeys((KEYS.task_types, KEYS.consumers), "a string"))
+        return "POST", "/tasks", {"name": ("hostile.nothing", "hostile.bomb")[turn % 2]}
+
+    attack.flood(request, threads=2)
 
 
 def garbage_records(attack: Attack) -> None:
@@ -469,10 +477,10 @@ def undo(client: Any) -> None:
     """Remove what the attacks have left in Redis, so that the next attack is measured alone."""
     for key in client.scan_iter(count=1_000):
         kind = client.type(key)
-        if key == KEYS.workers.encode():
+        if key == KEYS.workers.encode() and kind == b"zset":
             _remove(client.zrem, key, [m for m, _ in client.zscan_iter(key, "beat-*", count=5_000)])
             _remove(client.zrem, key, [m for m, _ in client.zscan_iter(key, "hostile-*", count=5_000)])
-        elif key in (KEYS.consumers.encode(), KEYS.task_types.encode()):
+        elif key in (KEYS.consumers.encode(), KEYS.task_types.encode()) and kind == b"hash":
             kept = (b"hostile.nothing", b"hostile.bomb")
             for pattern in ("hostile*", "broken", "\xff*"):
                 _remove(client.hdel, key, [m for m, _ in client.hscan_iter(key, pattern, count=5_000) if m not in kept])
