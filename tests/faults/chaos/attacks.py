@@ -475,20 +475,23 @@ ATTACKS: Final[dict[str, Callable[[Attack], None]]] = {
 
 def undo(client: Any) -> None:
     """Remove what the attacks have left in Redis, so that the next attack is measured alone."""
-    for key in client.scan_iter(count=1_000):
-        kind = client.type(key)
-        if key == KEYS.workers.encode() and kind == b"zset":
+    keys = list(client.scan_iter(count=5_000))
+    pipeline = client.pipeline(transaction=False)
+    for key in keys:
+        ask = pipeline.strlen if b":call:" in key else pipeline.hlen if b":record:" in key else pipeline.type
+        ask(key)
+    for key, found in zip(keys, pipeline.execute(raise_on_error=False), strict=True):
+        if key == KEYS.workers.encode() and found == b"zset":
             _remove(client.zrem, key, [m for m, _ in client.zscan_iter(key, "beat-*", count=5_000)])
             _remove(client.zrem, key, [m for m, _ in client.zscan_iter(key, "hostile-*", count=5_000)])
-        elif key in (KEYS.consumers.encode(), KEYS.task_types.encode()) and kind == b"hash":
+        elif key in (KEYS.consumers.encode(), KEYS.task_types.encode()) and found == b"hash":
             kept = (b"hostile.nothing", b"hostile.bomb")
             for pattern in ("hostile*", "broken", "\xff*"):
                 _remove(client.hdel, key, [m for m, _ in client.hscan_iter(key, pattern, count=5_000) if m not in kept])
         elif (
             key == b"hostile"
-            or (b":index:" in key and kind != b"zset")
-            or (b":call:" in key and client.strlen(key) > 100_000)
-            or (b":record:" in key and client.hlen(key) > 100)
+            or (b":index:" in key and found != b"zset")
+            or (isinstance(found, int) and found > (100_000 if b":call:" in key else 100))
         ):
             client.unlink(key)
 
