@@ -9,7 +9,7 @@ import pytest
 import redis
 from support.fakes import MemoryStore
 from support.servers import running_redis
-from task_status_service.errors import StoreUnavailable, UnknownTaskType
+from task_status_service.errors import NotReady, StoreUnavailable
 from task_status_service.store.announcements import MAX_ANNOUNCED_BYTES, RedisAnnouncements
 from task_status_service.store.records import connect_to
 from task_status_service.task_types.catalog import Catalog
@@ -156,14 +156,14 @@ PUT = {
 @pytest.mark.parametrize("kind", PUT)
 @pytest.mark.parametrize("name", ["task_types", "consumers", "workers"])
 def test_a_key_of_another_type_contains_no_announcements(in_redis, name, kind):
-    """A key of another type makes no read fail; a submission gets 422 for an unknown type, as without announcements."""
+    """A key of another type makes no read fail; a submission is not ready, as without announcements."""
     in_redis.consume("w@h/1", b'{"task_types": ["demo.add"], "queues": ["celery"]}')
     in_redis.client.delete(getattr(in_redis.keys, name))
     PUT[kind](in_redis.client, getattr(in_redis.keys, name))
 
     catalog = Catalog(in_redis.store)
     assert catalog.available_types().items == []
-    with pytest.raises(UnknownTaskType):
+    with pytest.raises(NotReady):
         catalog.find("demo.add")
 
 
