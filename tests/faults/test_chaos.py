@@ -7,8 +7,8 @@ quarter more than the service permits one owner: faster ones would compete for t
 only rejected more often. One act is a request, a connection, 100 published messages or 20,000 stored heartbeats.
 
 The limits of the long form are those that the service promises. Machines of CI have few processors, which attackers,
-workers, Redis and the service share with other jobs, so the short form permits later answers; no form permits a wrong
-one.
+workers, Redis and the service share with other jobs, so the short form permits answers after 3 s instead of 2 s, and a
+99th percentile of the reads of 750 ms instead of 250 ms. No form permits a wrong answer.
 """
 
 import collections
@@ -48,7 +48,7 @@ REJECTION_SECONDS: Final = 5.0
 
 #: seconds after which the service recovers from an attack that had an effect: gunicorn replaces a blocked process
 RECOVERY_SECONDS: Final = 40.0
-READ_P99_SECONDS: Final = 0.25 + SIZE.slack_seconds / 4
+READ_P99_SECONDS: Final = 0.25 + SIZE.slack_seconds / 2
 MAX_RSS: Final = 250 << 20
 
 #: processes among which the attacks are divided when they run together

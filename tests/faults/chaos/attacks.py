@@ -33,6 +33,8 @@ from task_status_worker.record.keys import Keys
 KEYS: Final = Keys()
 HOSTILE: Final = "mallory"
 HONEST: Final = "alice"
+#: seconds after which the next attack of a process prepares its first act
+_PREPARED_SECONDS: Final = 2.0
 _HTTP_ERRORS: Final = (OSError, http.client.HTTPException)
 
 
@@ -511,6 +513,10 @@ def main() -> None:
     attacks = {name: Attack(target, stopped, rate=float(rate)) for name in names}
     for name, attack in attacks.items():
         threading.Thread(target=ATTACKS[name], args=(attack,), daemon=True).start()
+        # One after another: a preparation acts faster than the rate.
+        latest = time.monotonic() + _PREPARED_SECONDS
+        while not (attack.count or time.monotonic() > latest or stopped.wait(0.05)):
+            pass
     counts = Path(counts_file)
     while not stopped.wait(0.1):
         counts.with_suffix(".new").write_bytes(
