@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -163,6 +164,7 @@ def faults_of(site: ChaosSite, honest: Honest, failed_over: float, left: set[str
     history = site.recorder.history()
     answers = [event for event in history if isinstance(event, Answer)]
     undecided = in_flight(history, failed_over)
+    lost = accepted_during(answers, failed_over)
     wrong = [text for text in honest.wrong if not any(task_id in text for task_id in undecided)]
     promise = promised(runs_once=False)
     found = check(without(history, undecided), read_truth(site.truth), promise)
@@ -171,7 +173,9 @@ def faults_of(site: ChaosSite, honest: Honest, failed_over: float, left: set[str
     wrong += [
         f"{answer.operation} {answer.status} {answer.problem} at {answer.at - failed_over:.1f} s after the failover"
         for answer in answers
-        if is_rejection(answer) and not 0 <= answer.ended - failed_over <= REJECTION_SECONDS
+        if is_rejection(answer)
+        and not 0 <= answer.ended - failed_over <= REJECTION_SECONDS
+        and not (answer.status == HTTPStatus.NOT_FOUND and answer.task_id in lost)
     ]
     reads = sorted(answer.seconds for answer in answers if answer.operation == "read")
     if p99(reads) > READ_P99_SECONDS:
@@ -181,6 +185,15 @@ def faults_of(site: ChaosSite, honest: Honest, failed_over: float, left: set[str
     if site.peak_rss > MAX_RSS:
         wrong.append(f"the server process used {site.peak_rss >> 20} MiB")
     return wrong
+
+
+def accepted_during(answers: Sequence[Answer], failed_over: float) -> set[str]:
+    """Return the tasks that were accepted in the loss window; a failover of Redis may lose their records."""
+    return {
+        status.id
+        for answer in answers
+        if (status := answer.accepted) and abs(answer.ended - failed_over) < LOSS_SECONDS
+    }
 
 
 def in_flight(history: Sequence[Event], failed_over: float) -> set[str]:
