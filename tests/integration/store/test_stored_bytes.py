@@ -312,8 +312,8 @@ def test_the_charge_is_near_the_memory(fresh_redis: RedisServer, shape: str) -> 
     arranged.client.ltrim(queue, len(ids), -1)
     done, charged_done = used()
 
-    # The charge is that of the default allocator; libc rounds sizes differently.
-    tolerance = 0.2 if arranged.client.info("memory")["mem_allocator"].startswith("jemalloc") else 0.4
+    # The charge is that of Redis with its default allocator. Others, and Valkey, need up to a third less or more.
+    tolerance = 0.2 if arranged.client.info("memory")["mem_allocator"].startswith("jemalloc") else 0.5
     assert (charged_queued - charged_before) / (queued - before) == pytest.approx(1, abs=tolerance)
     assert (charged_done - charged_before) / (done - before) == pytest.approx(1, abs=tolerance)
     arranged.close()
