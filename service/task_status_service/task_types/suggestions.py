@@ -11,6 +11,8 @@ MAX_SUGGESTIONS: Final = 3
 #: names that are compared by their letters, and their length: bounds the time of one error to about a millisecond
 _MAX_COMPARED: Final = 50
 _MAX_CHARACTERS: Final = 100
+#: similarity of a suggested name, from 0 to 1: two names of a few letters each may differ by one
+_MIN_SIMILARITY: Final = 0.75
 
 
 def unknown_task_type(name: str, announced: Collection[str]) -> UnknownTaskType:
@@ -32,7 +34,7 @@ def _similar(name: str, announced: Collection[str]) -> list[str]:
         if len(one) <= _MAX_CHARACTERS
         and (one.rpartition(".")[2] == last or one[:3] == name[:3] or one[-3:] == name[-3:])
     ]
-    close = difflib.get_close_matches(name, likely[:_MAX_COMPARED], n=MAX_SUGGESTIONS)
+    close = difflib.get_close_matches(name, likely[:_MAX_COMPARED], n=MAX_SUGGESTIONS, cutoff=_MIN_SIMILARITY)
     # The same function in another module is likely meant, whatever the module is called.
     same = [one for one in likely if one.rpartition(".")[2] == last]
     return list(dict.fromkeys([*close, *same]))[:MAX_SUGGESTIONS]

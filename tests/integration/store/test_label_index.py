@@ -5,7 +5,6 @@ import re
 
 import msgspec
 import pytest
-from task_status_service.store.records import RedisStore, connect_to
 from task_status_service.use_cases.listing import Filter
 from task_status_worker.record.codec import FIELDS, note_call
 from task_status_worker.record.keys import Keys, Retention
@@ -18,21 +17,6 @@ NAMED = re.compile(
     r"task-status:(record:[^\x00-\x1f\x7f]{1,255}|epoch|repairs|index:(expiry(:\d+)?|keys|"
     r"(owner:[A-Za-z0-9][A-Za-z0-9._-]{0,63}:)?(state:[a-z]+|name:[^\x00-\x1f\x7f]{1,1024}|label:[0-9a-f]{40})))"
 )
-
-
-@pytest.fixture
-def client(redis_url):
-    """A client of the Redis of the store."""
-    with connect_to(redis_url, sentinel_master="") as client:
-        yield client
-
-
-@pytest.fixture
-def store(redis_url):
-    """A store over an empty Redis."""
-    store = RedisStore(connect_to(redis_url, sentinel_master=""), results=None, keys=KEYS, retention=Retention())
-    yield store
-    store.close()
 
 
 def labeled(client):

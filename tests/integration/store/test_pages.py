@@ -5,7 +5,7 @@ import redis
 from support.servers import RedisServer
 from task_status_service.errors import Unavailable
 from task_status_service.status import TaskState
-from task_status_service.store.records import RedisStore, connect_to
+from task_status_service.store.records import RedisStore
 from task_status_service.use_cases.listing import MAX_LOOKED_AT, Filter, Position
 from task_status_worker.record.keys import Keys, Retention
 
@@ -13,21 +13,6 @@ KEYS = Keys()
 QUEUED = KEYS.index_by_state("queued")
 #: bytes of a member: two of them are more than a page reads
 HUGE = 300_000
-
-
-@pytest.fixture
-def client(redis_url):
-    """A client of the Redis of the store."""
-    with connect_to(redis_url, sentinel_master="") as client:
-        yield client
-
-
-@pytest.fixture
-def store(redis_url):
-    """A store over an empty Redis."""
-    store = RedisStore(connect_to(redis_url, sentinel_master=""), results=None, keys=KEYS, retention=Retention())
-    yield store
-    store.close()
 
 
 def walk(store, *, limit=2, most=10_000, **wanted):

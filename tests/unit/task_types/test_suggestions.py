@@ -21,7 +21,7 @@ def test_similar_names_are_suggested(name: str, suggested: str) -> None:
     assert suggested in str(unknown_task_type(name, ANNOUNCED))
 
 
-@pytest.mark.parametrize("name", ["zzz", "x" * 256, "x" * 101])
+@pytest.mark.parametrize("name", ["zzz", "demo.sum", "x" * 256, "x" * 101])
 def test_no_name_is_suggested_for_another_one(name: str) -> None:
     """The error has no suggestion if no name is similar."""
     assert "Did you mean" not in str(unknown_task_type(name, ANNOUNCED))

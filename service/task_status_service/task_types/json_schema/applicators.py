@@ -114,11 +114,8 @@ def _dependent_schemas(sources: Any, _source: Mapping[str, Any], compiler: Compi
     schemas = _schemas_by_name(sources, compiler)
 
     def apply(check: Check, value: Any, path: Path | None) -> Iterator[Problem]:
-        if isinstance(value, dict):
-            check.spend(len(schemas) // NAMES_PER_STEP)
-            for name, schema in schemas.items():
-                if name in value:
-                    yield from check.problems(schema, value, path)
+        for _name, schema in _schemas_of_members(check, schemas, value):
+            yield from check.problems(schema, value, path)
 
     return apply
 
@@ -127,13 +124,17 @@ def _properties(sources: Any, _source: Mapping[str, Any], compiler: Compiler) ->
     schemas = _schemas_by_name(sources, compiler)
 
     def apply(check: Check, value: Any, path: Path | None) -> Iterator[Problem]:
-        if isinstance(value, dict):
-            check.spend(len(schemas) // NAMES_PER_STEP)
-            for name, schema in schemas.items():
-                if name in value:
-                    yield from check.problems(schema, value[name], step_into(path, name))
+        for name, schema in _schemas_of_members(check, schemas, value):
+            yield from check.problems(schema, value[name], step_into(path, name))
 
     return apply
+
+
+def _schemas_of_members(check: Check, schemas: Mapping[str, Schema], value: Any) -> Iterator[tuple[str, Schema]]:
+    """Yield each name that is a member of an object, with its schema; a value of another type has no members."""
+    if isinstance(value, dict):
+        check.spend(len(schemas) // NAMES_PER_STEP)
+        yield from ((name, schema) for name, schema in schemas.items() if name in value)
 
 
 def _additional_properties(additional: Any, source: Mapping[str, Any], compiler: Compiler) -> Applicator | None:
