@@ -14,6 +14,7 @@ import redis
 from support.servers import RedisServer, free_port, running, running_redis, wait_until
 from task_status_service.dev.redis_server import find_redis_server
 from task_status_service.errors import StoreFull, StoreUnavailable
+from task_status_service.store import error_causes as causes
 from task_status_service.store import errors
 from task_status_service.store.records import RedisStore, connect_to
 from task_status_worker.record.keys import Keys, Retention
@@ -187,43 +188,53 @@ def tls(folder: Path) -> Iterator[str]:
 Broken = Callable[[RedisServer, Path], AbstractContextManager[str]]
 
 #: name -> (how, operation, cause, part of the text for an operator)
-BROKEN: dict[str, tuple[Broken, Callable[[RedisStore], object], errors.Cause, str]] = {
-    "another password": (lambda server, _: password(server), read, errors.CREDENTIALS, "rejects the user"),
-    "no password": (lambda server, _: no_password(server), write, errors.CREDENTIALS, "rejects the user"),
-    "no permission": (lambda server, _: permissions(server), write, errors.FORBIDDEN, "to run `EVALSHA`"),
+BROKEN: dict[str, tuple[Broken, Callable[[RedisStore], object], causes.Cause, str]] = {
+    "another password": (lambda server, _: password(server), read, causes.CREDENTIALS, "rejects the user"),
+    "no password": (lambda server, _: no_password(server), write, causes.CREDENTIALS, "rejects the user"),
+    "no permission": (lambda server, _: permissions(server), write, causes.FORBIDDEN, "to run `EVALSHA`"),
     "a key of a wrong type": (
         lambda server, _: wrong_type(server),
         read_workers,
-        errors.WRONG_TYPE,
+        causes.WRONG_TYPE,
         "'task-status:workers' has the type string, and must be a zset",
     ),
-    "full": (lambda server, _: configured(server, maxmemory=1), write, errors.FULL, "Raise `maxmemory`"),
-    "a failed save": (lambda _, folder: failed_save(folder), write, errors.DISK, "cannot save"),
-    "a replica": (lambda server, _: replica(server), write, errors.READ_ONLY, "is a replica"),
+    "full": (lambda server, _: configured(server, maxmemory=1), write, causes.FULL, "Raise `maxmemory`"),
+    "a failed save": (lambda _, folder: failed_save(folder), write, causes.DISK, "cannot save"),
+    "a replica": (lambda server, _: replica(server), write, causes.READ_ONLY, "is a replica"),
     "too few replicas": (
         lambda server, _: configured(server, min_replicas_to_write=1),
         write,
-        errors.NO_REPLICAS,
+        causes.NO_REPLICAS,
         "min-replicas-to-write",
     ),
-    "a busy script": (lambda server, _: busy(server), read, errors.BUSY, "SCRIPT KILL"),
+    "a busy script": (lambda server, _: busy(server), read, causes.BUSY, "SCRIPT KILL"),
     "too many clients": (
         lambda server, _: configured(server, maxclients=1),
         read,
-        errors.TOO_MANY_CLIENTS,
+        causes.TOO_MANY_CLIENTS,
         "maxclients",
     ),
-    "paused": (lambda server, _: paused(server), read, errors.SILENT, "does not answer"),
-    "no server": (lambda _, __: at(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0"), read, errors.REFUSED, "Start it"),
-    "no such host": (lambda _, __: at(f"redis://:{PASSWORD}@no-such.invalid/0"), read, errors.NAME, "no-such.invalid"),
-    "no socket": (lambda _, folder: at(f"unix://{folder}/no.sock"), write, errors.NO_SOCKET, "/no.sock"),
+    "paused": (lambda server, _: paused(server), read, causes.SILENT, "does not answer"),
+    "no server": (
+        lambda _, __: at(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0"),
+        read,
+        causes.REFUSED,
+        "Start it",
+    ),
+    "no such host": (
+        lambda _, __: at(f"redis://:{PASSWORD}@no-such.invalid/0"),
+        read,
+        causes.NAME,
+        "no-such.invalid",
+    ),
+    "no socket": (lambda _, folder: at(f"unix://{folder}/no.sock"), write, causes.NO_SOCKET, "/no.sock"),
     "TLS to a plain port": (
         lambda server, _: at(server.url.replace("redis://", "rediss://")),
         read,
-        errors.TLS,
+        causes.TLS,
         "TLS connection",
     ),
-    "a plain connection to a TLS port": (lambda _, folder: tls(folder), read, errors.PROTOCOL, "rediss://"),
+    "a plain connection to a TLS port": (lambda _, folder: tls(folder), read, causes.PROTOCOL, "rediss://"),
 }
 
 
@@ -239,7 +250,7 @@ def test_each_cause_has_its_own_text(
         store.close()
     for error in raised:
         assert str(error) == cause.public
-        assert isinstance(error, StoreFull) == (cause is errors.FULL)
+        assert isinstance(error, StoreFull) == (cause is causes.FULL)
         assert text in error.cause
         assert url.rpartition("@")[2].removeprefix("unix://").rpartition("/")[0].split("//")[-1] in error.cause
     lines = [record.getMessage() for record in caplog.records if record.name == errors.__name__]
@@ -257,18 +268,21 @@ def _error_of(use: Callable[[RedisStore], object], store: RedisStore) -> StoreUn
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (redis.BusyLoadingError("Redis is loading the dataset in memory"), errors.LOADING),
-        (redis.ResponseError("LOADING Redis is loading the dataset in memory"), errors.LOADING),
-        (redis.ResponseError("-DENIED Redis is running in protected mode"), errors.PROTECTED),
-        (MasterUnknown("A failover of the master 'main' is in progress"), errors.FAILOVER),
-        (redis.ConnectionError("No connection available."), errors.NO_CONNECTION),
-        (redis.ResponseError("ERR Error running script (call to f_1): @user_script:12: OOM command"), errors.FULL),
-        (redis.ResponseError("Command # 1 (SET x) of pipeline caused error: OOM command"), errors.FULL),
-        (redis.ResponseError("ERR unknown command 'X'"), errors.OTHER),
-        (redis.ResponseError("ERR the value OOMPH is wrong"), errors.OTHER),
-        (TimeoutError(), errors.SILENT),
+        (redis.BusyLoadingError("Redis is loading the dataset in memory"), causes.LOADING),
+        (redis.ResponseError("LOADING Redis is loading the dataset in memory"), causes.LOADING),
+        (redis.ResponseError("-DENIED Redis is running in protected mode"), causes.PROTECTED),
+        (MasterUnknown("A failover of the master 'main' is in progress"), causes.FAILOVER),
+        (redis.ConnectionError("No connection available."), causes.NO_CONNECTION),
+        (
+            redis.ResponseError("ERR Error running script (call to f_1): @user_script:12: OOM command"),
+            causes.FULL,
+        ),
+        (redis.ResponseError("Command # 1 (SET x) of pipeline caused error: OOM command"), causes.FULL),
+        (redis.ResponseError("ERR unknown command 'X'"), causes.OTHER),
+        (redis.ResponseError("ERR the value OOMPH is wrong"), causes.OTHER),
+        (TimeoutError(), causes.SILENT),
     ],
 )
-def test_cause_of_an_error(error: Exception, cause: errors.Cause) -> None:
+def test_cause_of_an_error(error: Exception, cause: causes.Cause) -> None:
     """A cause is found in errors of scripts and pipelines too, and not within other words."""
-    assert errors.cause_of(error) is cause
+    assert causes.cause_of(error) is cause
